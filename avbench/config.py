@@ -1,0 +1,95 @@
+"""The sections of a run's configuration: data, input, model, train. Methods and tasks add one section each.
+
+Defaults are the paper's (CAV-MAE, ICLR 2023; sections 2-3 and Table 4). Presets, a YAML file and ``--set`` change
+them; see :mod:`avbench.resolve`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from avbench.settings import Settings, setting
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Settings):
+    """Which clips, and which of them train and test."""
+
+    source: str = setting(
+        "soundshapes", "embedded set, folder of videos, prepared folder or manifest.json", identity=False
+    )
+    labels: str = setting("", "label CSV (index,mid,display_name); empty: look beside the manifest", identity=False)
+    test_fraction: float = setting(
+        0.2, "share of clips held out, by hash of the id, where the data names no split", gt=0, lt=1
+    )
+    split: Literal["auto", "all", "train", "tune", "test"] = setting(
+        "auto", "clips to evaluate; auto: test where pretrained here, all with a checkpoint and no split"
+    )
+    train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
+    test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
+    n_frames: int = setting(10, "frames stored per clip when videos are prepared (paper 10, Sync 16)", ge=1, le=512)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputConfig(Settings):
+    """How a clip becomes tensors (paper 2.1.1; facts/cavmae.md 2.3)."""
+
+    sample_rate: int = setting(16000, "waveform samples per second", ge=1000)
+    n_mels: int = setting(128, "mel bins", ge=8)
+    frame_length_ms: float = setting(25.0, "spectrogram window, ms", gt=0)
+    frame_shift_ms: float = setting(10.0, "spectrogram hop, ms", gt=0)
+    target_length: int = setting(1024, "spectrogram rows after padding or cutting", ge=16)
+    audio_mean: float = setting(-5.081, "mean of the log-mel spectrogram over the training set")
+    audio_std: float = setting(4.4849, "standard deviation of the same", gt=0)
+    image_size: int = setting(224, "height and width of a frame, pixels", ge=16)
+    image_mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "RGB means (ImageNet)")
+    image_std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), "RGB standard deviations", gt=0)
+    eval_frame: int = setting(5, "frame index used in evaluation; a shorter clip gives its last", ge=0)
+    segment_length: int = setting(
+        0, "rows of the audio window around each frame (Sync: 416); 0: the whole spectrogram", ge=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Settings):
+    """Sizes of the transformer (paper 2.3; facts/cavmae.md 1.2). Defaults are ViT-Base."""
+
+    embed_dim: int = setting(768, "width of the encoder", ge=8)
+    num_heads: int = setting(12, "attention heads of the encoder", ge=1)
+    modality_depth: int = setting(11, "blocks in each modality's own encoder", ge=0)
+    joint_depth: int = setting(1, "blocks of the joint encoder", ge=1)
+    mlp_ratio: float = setting(4.0, "hidden width of the MLP over the width", gt=0)
+    patch_size: int = setting(16, "side of a patch, in pixels, mel bins and spectrogram rows", ge=1)
+    decoder_embed_dim: int = setting(512, "width of the decoder", ge=8)
+    decoder_depth: int = setting(8, "blocks of the decoder", ge=1)
+    decoder_num_heads: int = setting(16, "attention heads of the decoder", ge=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(Settings):
+    """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
+
+    epochs: int = setting(25, "passes over the training clips; unused where steps is set", ge=0)
+    steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)
+    batch_size: int = setting(48, "clips per optimiser step, accumulation included", ge=2)
+    accumulate: int = setting(1, "forward passes per optimiser step; negatives stay within one", ge=1)
+    optimizer: Literal["adam", "adamw"] = setting("adam", "adam: decay as L2 in the gradient (paper); adamw: decoupled")
+    lr: float = setting(5e-5, "base learning rate", gt=0)
+    betas: tuple[float, float] = setting((0.95, 0.999), "Adam's averaging constants", ge=0, lt=1)
+    weight_decay: float = setting(5e-7, "weight decay", ge=0)
+    clip_norm: float = setting(0.0, "largest gradient norm; 0: no clipping (paper)", ge=0)
+    schedule: Literal["step", "cosine", "constant"] = setting("step", "step (paper), or cosine after the warm-up")
+    decay_start: int = setting(10, "step schedule: epochs at the base rate", ge=1)
+    decay_every: int = setting(5, "step schedule: epochs between later decays", ge=1)
+    decay_rate: float = setting(0.5, "step schedule: factor of each decay", gt=0, le=1)
+    warmup: float = setting(0.0, "share of all steps with a linearly rising rate", ge=0, lt=1)
+    final_lr: float = setting(0.0, "cosine schedule: last rate over the base rate", ge=0, le=1)
+    noise: bool = setting(True, "additive noise and circular time roll of the spectrogram (facts/cavmae.md 2.3)")
+    select: Literal["last", "best"] = setting("last", "weights handed on; best: lowest loss on the tuning split")
+    workers: int = setting(-1, "processes that read clips; -1: one per spare core", ge=-1, identity=False)
+    checkpoint_seconds: float = setting(30.0, "time between checkpoints", gt=0, identity=False)
+    keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
+    log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)

@@ -1,0 +1,1 @@
+"""Clips from files: decoding, preparing, reading, and the embedded set."""

@@ -1,0 +1,1 @@
+"""The seven methods, one file each, on shared blocks."""

@@ -1,0 +1,1 @@
+"""Metrics on arrays; they know nothing of models or data sets."""

@@ -1,0 +1,190 @@
+"""Strict, typed, frozen settings: the machinery under every config dataclass.
+
+A settings class is a frozen dataclass deriving from :class:`Settings`, with every field declared by
+:func:`setting`. Values are checked for type and range whenever an object is made, so a wrong value cannot exist;
+unknown keys, wrong types and values out of range raise :class:`~avbench.errors.InputError` naming the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from avbench.errors import InputError, did_you_mean
+
+S = TypeVar("S", bound="Settings")
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    identity: bool = True,
+) -> Any:
+    """Declares one field of a settings class.
+
+    Args:
+        default: Its value when nobody says otherwise.
+        help: One line for the user, with unit and source (paper section or table) where there is one.
+        ge: Smallest valid number; ``gt``, ``le`` and ``lt`` likewise.
+        gt: The number it must be above.
+        le: Largest valid number.
+        lt: The number it must be below.
+        identity: False for what cannot change a result (worker counts, paths, logging): left out of run ids.
+    """
+    bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
+    metadata = {"help": help, "identity": identity, **{k: v for k, v in bounds.items() if v is not None}}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@functools.cache
+def field_types(cls: type) -> dict[str, Any]:
+    """Returns the resolved type of each field of a dataclass."""
+    return typing.get_type_hints(cls)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Base of all config dataclasses: checks each field's type and range on construction."""
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            InputError: A field has the wrong type or is out of range.
+        """
+        hints = field_types(type(self))
+        for field in dataclasses.fields(self):
+            value = _checked(getattr(self, field.name), hints[field.name], field.name)
+            _check_range(value, field.metadata, field.name)
+            object.__setattr__(self, field.name, value)
+
+
+def _describe(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in get_args(hint))
+    if origin in (Union, types.UnionType):
+        return " or ".join(_describe(part) for part in get_args(hint))
+    if origin is tuple:
+        return "a list of " + _describe(get_args(hint)[0])
+    if hint is type(None):
+        return "null"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
+
+
+def _checked(value: Any, hint: Any, key: str) -> Any:
+    """Returns ``value`` as the type ``hint`` (whole numbers pass as floats), or raises InputError."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        for part in get_args(hint):
+            try:
+                return _checked(value, part, key)
+            except InputError:
+                continue
+    elif origin is Literal:
+        if value in get_args(hint) and not (isinstance(value, bool) and True not in get_args(hint)):
+            return value
+        suggestion = did_you_mean(str(value), map(str, get_args(hint)))
+        raise InputError(f"{key}: found {value!r}, valid: {_describe(hint)}.{suggestion}")
+    elif origin is tuple:
+        if isinstance(value, (list, tuple)):
+            item = get_args(hint)[0]
+            if get_args(hint)[-1] is not Ellipsis and len(value) != len(get_args(hint)):
+                raise InputError(f"{key}: found {len(value)} values, valid: {len(get_args(hint))}.")
+            return tuple(_checked(part, item, key) for part in value)
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif isinstance(hint, type) and issubclass(hint, Settings):
+        if isinstance(value, hint):
+            return value
+        if isinstance(value, Mapping):
+            return build(hint, value, key)
+    elif hint is float:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    elif hint is int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    elif isinstance(value, hint):
+        return value
+    raise InputError(f"{key}: found {value!r} ({type(value).__name__}), valid: {_describe(hint)}.")
+
+
+def _check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
+    tests = {
+        "ge": ("at least", lambda v, b: v >= b),
+        "gt": ("above", lambda v, b: v > b),
+        "le": ("at most", lambda v, b: v <= b),
+        "lt": ("below", lambda v, b: v < b),
+    }
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, (int, float)):
+            continue
+        for name, (words, holds) in tests.items():
+            if name in metadata and not holds(number, metadata[name]):
+                raise InputError(f"{key}: found {number}, valid: {words} {metadata[name]}.")
+
+
+def build(cls: type[S], values: Mapping[str, Any], where: str = "") -> S:
+    """Makes a settings object from a mapping, refusing keys it does not know.
+
+    Args:
+        cls: The settings class.
+        values: Field name to value; missing fields take their defaults.
+        where: What to call the mapping in an error, such as ``train`` or a file name.
+
+    Raises:
+        InputError: An unknown key, a wrong type or a value out of range.
+    """
+    return change(cls(), values, where)
+
+
+def change(settings: S, values: Mapping[str, Any], where: str = "") -> S:
+    """Returns ``settings`` with the given fields replaced; nested mappings change nested settings.
+
+    Raises:
+        InputError: An unknown key, a wrong type or a value out of range; the key is named with its path.
+    """
+    names = [field.name for field in dataclasses.fields(settings)]
+    replaced: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in names:
+            raise InputError(f"unknown key '{path}'.{did_you_mean(str(key), names)} Valid: {', '.join(sorted(names))}.")
+        current = getattr(settings, key)
+        if isinstance(current, Settings) and isinstance(value, Mapping):
+            value = change(current, value, path)
+        replaced[key] = value
+    try:
+        return dataclasses.replace(settings, **replaced)
+    except InputError as error:
+        raise InputError(f"{where}.{error}" if where and not str(error).startswith(where) else str(error)) from None
+
+
+def to_dict(settings: Settings, *, identity_only: bool = False) -> dict[str, Any]:
+    """Returns a settings object as plain JSON values, in field order.
+
+    Args:
+        settings: The object.
+        identity_only: Leave out the fields declared with ``identity=False``.
+    """
+    result: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        if identity_only and not field.metadata.get("identity", True):
+            continue
+        value = getattr(settings, field.name)
+        if isinstance(value, Settings):
+            value = to_dict(value, identity_only=identity_only)
+        result[field.name] = list(value) if isinstance(value, tuple) else value
+    return result

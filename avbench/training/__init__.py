@@ -1,0 +1,1 @@
+"""The plain-torch training loop and its checkpoints."""
