@@ -30,6 +30,7 @@ class DataConfig(Settings):
     )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
+    seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)
     n_frames: int = setting(10, "frames stored per clip when videos are prepared (paper 10, Sync 16)", ge=1, le=512)
 
 
@@ -72,6 +73,7 @@ class ModelConfig(Settings):
 class TrainConfig(Settings):
     """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
 
+    init: str = setting("", "weights file to start from; empty: random", identity=False)
     epochs: int = setting(25, "passes over the training clips; unused where steps is set", ge=0)
     steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)
     batch_size: int = setting(48, "clips per optimiser step, accumulation included", ge=2)
@@ -93,3 +95,27 @@ class TrainConfig(Settings):
     checkpoint_seconds: float = setting(30.0, "time between checkpoints", gt=0, identity=False)
     keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
     log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(Settings):
+    """End-to-end fine-tuning (paper Table 4; facts/cavmae.md 3.3-3.4); read by the classification task."""
+
+    mode: Literal["multimodal", "audioonly", "videoonly"] = setting("multimodal", "streams that are fine-tuned")
+    epochs: int = setting(15, "passes over the training clips", ge=1)
+    batch_size: int = setting(36, "clips per optimiser step", ge=1)
+    lr: float = setting(5e-5, "learning rate of the backbone", gt=0)
+    head_lr_ratio: float = setting(100.0, "learning rate of the head over that of the backbone", gt=0)
+    decay_start: int = setting(5, "epochs at the base rate", ge=1)
+    decay_every: int = setting(1, "epochs between later decays", ge=1)
+    decay_rate: float = setting(0.5, "factor of each decay", gt=0, le=1)
+    balanced: bool = setting(False, "class-balanced sampling")
+    mixup: float = setting(0.5, "probability of mixing a clip with another", ge=0, le=1)
+    freq_mask: int = setting(48, "largest SpecAugment mask, mel bins", ge=0)
+    time_mask: int = setting(192, "largest SpecAugment mask, spectrogram rows", ge=0)
+    noise: bool = setting(True, "additive noise and circular time roll")
+    label_smoothing: float = setting(0.1, "label smoothing", ge=0, lt=1)
+    loss: Literal["bce", "ce"] = setting("bce", "bce for several labels a clip, ce for one")
+    average_from: int = setting(3, "first epoch of the weight average", ge=1)
+    average_to: int = setting(15, "last epoch of the weight average", ge=1)
+    frames: Literal["all", "middle"] = setting("all", "frames whose predictions are averaged in the test")

@@ -8,7 +8,6 @@ unknown keys, wrong types and values out of range raise :class:`~avbench.errors.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -46,12 +45,6 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@functools.cache
-def field_types(cls: type) -> dict[str, Any]:
-    """Returns the resolved type of each field of a dataclass."""
-    return typing.get_type_hints(cls)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """Base of all config dataclasses: checks each field's type and range on construction."""
@@ -62,7 +55,7 @@ class Settings:
         Raises:
             InputError: A field has the wrong type or is out of range.
         """
-        hints = field_types(type(self))
+        hints = typing.get_type_hints(type(self))
         for field in dataclasses.fields(self):
             value = _checked(getattr(self, field.name), hints[field.name], field.name)
             _check_range(value, field.metadata, field.name)
@@ -111,14 +104,25 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
         if isinstance(value, Mapping):
             return build(hint, value, key)
     elif hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
+        number = _number(value)
+        if number is not None and math.isfinite(number):
+            return number
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
     elif isinstance(value, hint):
         return value
     raise InputError(f"{key}: found {value!r} ({type(value).__name__}), valid: {_describe(hint)}.")
+
+
+def _number(value: Any) -> float | None:
+    """Returns a number as a float; text such as ``1e-4`` too, which YAML reads as text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:

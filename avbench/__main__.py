@@ -1,0 +1,7 @@
+"""``python -m avbench``: the same as the ``avbench`` script."""
+
+import sys
+
+from avbench.cli import main
+
+sys.exit(main())

@@ -1,0 +1,149 @@
+"""The command line: finds the command, parses its options, reports errors as one line.
+
+Only the chosen command's module is imported, so that ``--help`` and ``list`` answer without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import io
+import logging
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from avbench.errors import AvbenchError, InputError, unknown
+from avbench.version import __version__
+
+COMMANDS = {
+    "run": "pretrain if needed, evaluate, print the table, say where the record is",
+    "pretrain": "the first half of run: train a method, keep its weights",
+    "evaluate": "the second half of run: a checkpoint, or a features file, to metrics",
+    "features": "write a checkpoint's embeddings of a data set as .npz",
+    "data": "make, prepare, verify or describe data",
+    "checkpoint": "inspect, import or export weights",
+    "list": "methods, tasks, data, presets or runs",
+    "check": "what is installed here, and whether it works together",
+    "bench": "measure this machine: decoding, spectrogram, loader, training step",
+}
+USAGE = "usage: avbench COMMAND [options]"
+
+
+def _print_help() -> None:
+    lines = [USAGE, "", "Benchmark and ablation harness for audio-visual self-supervised learning.", "", "commands:"]
+    lines += [f"  {name:<12}{text}" for name, text in COMMANDS.items()]
+    lines += [
+        "",
+        "options:",
+        "  --help      this text; after a command, that command's options",
+        "  --version   the version",
+        "  --debug     after any command: show the traceback of an error",
+        "",
+        "first run:    avbench run --method cavmae --task retrieval",
+    ]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def parse(command_class: type, program: str, arguments: Sequence[str]) -> Any:
+    """Parses a command's options with tyro.
+
+    Args:
+        command_class: The command's frozen dataclass.
+        program: What the user typed so far, such as ``avbench data make``.
+        arguments: The rest.
+
+    Raises:
+        InputError: tyro refused the options; its answer is folded into one line.
+    """
+    import tyro
+
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(command_class, prog=program, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+    except SystemExit as leave:
+        if leave.code in (0, None):
+            raise
+        raise InputError(_one_line(errors.getvalue(), program)) from None
+
+
+def _one_line(box: str, program: str) -> str:
+    """Folds tyro's framed, coloured answer into one line."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    lines = [line.strip("│ ").strip() for line in text.splitlines() if line.startswith("│")]
+    parts: list[str] = []
+    for line in lines:
+        if set(line) <= {"─"} or line.startswith(("For full helptext", f"{program} --help")):
+            continue
+        parts.append(line)
+    message = " ".join(" ".join(parts).split()) or "the options cannot be parsed"
+    message = message.replace("Unrecognized options:", "unknown option").replace("Arguments similar to", "Similar to")
+    return f"{message.rstrip('.')}. See: {program} --help"
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Runs one command and returns its exit status.
+
+    Raises:
+        AvbenchError: The command refused its input, or failed.
+    """
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        _print_help()
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        sys.stdout.write(f"avbench {__version__}\n")
+        return 0
+    name, *rest = arguments
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    module = importlib.import_module(f"avbench.commands.{name}")
+    program = f"avbench {name}"
+    if hasattr(module, "ACTIONS"):  # a command with sub-commands: data, checkpoint
+        actions: dict[str, type] = module.ACTIONS
+        if not rest or rest[0] in ("-h", "--help"):
+            lines = [f"usage: {program} ACTION [options]", "", "actions:"]
+            lines += [f"  {action:<12}{(cls.__doc__ or '').splitlines()[0]}" for action, cls in actions.items()]
+            sys.stdout.write("\n".join(lines) + "\n")
+            return 0
+        if rest[0] not in actions:
+            raise unknown(f"{name} action", rest[0], actions)
+        command = parse(actions[rest[0]], f"{program} {rest[0]}", rest[1:])
+    else:
+        command = parse(module.Command, program, rest)
+    return int(command.execute() or 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the ``avbench`` script; returns the exit status (0 done, 1 a run failed, 2 bad input)."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.captureWarnings(True)
+    logging.getLogger("py.warnings").setLevel(logging.INFO if debug else logging.ERROR)
+    with contextlib.suppress(ValueError):  # only the main thread may set handlers
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        return dispatch(words)
+    except AvbenchError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"avbench: error: {error}\n")
+        return error.exit_status
+    except KeyboardInterrupt:
+        sys.stderr.write("avbench: interrupted; the same command again goes on from where it stopped.\n")
+        return 130
+    except OSError as error:
+        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        sys.stderr.write(f"avbench: error: {error.filename or 'writing'}: {error.strerror}; nothing was lost, ")
+        sys.stderr.write("make room or name another folder and run the same command again.\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Named, partial configurations: strict YAML files in this folder.
+
+A preset has a ``summary`` and any of the sections data, input, model, method, train, task
+and finetune. Values in its ``method``
+section apply where the chosen method has that field, so that one preset serves the whole family.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from avbench.errors import InputError, did_you_mean, unknown
+
+SECTIONS = ("data", "input", "model", "method", "train", "task")
+FINETUNE = "finetune"  # a recipe's section for the classification task
+FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """Returns the names of all presets."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Reads a YAML file that holds one mapping.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or holds something else.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: found {type(value).__name__}, valid: a mapping of sections to settings.")
+    return value
+
+
+def load(name: str) -> dict[str, Any]:
+    """Returns a preset's sections and summary.
+
+    Raises:
+        InputError: No such preset, or a key that is not a section.
+    """
+    if name not in names():
+        raise unknown("preset", name, names())
+    preset = read_yaml(FOLDER / f"{name}.yaml")
+    for key in preset:
+        if key not in (*SECTIONS, FINETUNE, "summary"):
+            raise InputError(f"preset {name}: unknown section '{key}'.{did_you_mean(key, SECTIONS)}")
+    return preset

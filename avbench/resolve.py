@@ -1,0 +1,199 @@
+"""From what the user typed to one complete configuration.
+
+Layers, each over the one before: the defaults (the paper's), the data's own preset, ``--preset`` from left to right,
+the sizes of a ``--checkpoint``, ``--config FILE.yaml``, ``--set key=value``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from avbench import presets, registry
+from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
+from avbench.errors import InputError, did_you_mean, unknown
+from avbench.settings import Settings, change, to_dict
+
+Weights = Literal["pretrained", "untrained", "checkpoint"]
+SECTIONS = presets.SECTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything one run needs, defaults included. ``method`` and ``task`` hold the options of those named."""
+
+    method_name: str
+    task_name: str
+    data: DataConfig
+    input: InputConfig
+    model: ModelConfig
+    method: Settings
+    train: TrainConfig
+    task: Settings
+    seed: int
+    precision: Precision
+    weights: Weights
+    checkpoint: Path | None = None
+    presets: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as JSON values, for records and ``--dry-run``."""
+        sections = {name: to_dict(getattr(self, name)) for name in ("data", "input", "model", "train")}
+        return {
+            "method": {"name": self.method_name, **to_dict(self.method)},
+            "task": {"name": self.task_name, **to_dict(self.task)},
+            **sections,
+            "seed": self.seed,
+            "precision": self.precision,
+            "weights": self.weights,
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "presets": list(self.presets),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the user asked for, before anything is looked up."""
+
+    method: str
+    task: str = "retrieval"
+    data: str | None = None
+    checkpoint: Path | None = None
+    presets: tuple[str, ...] = ()
+    config: Path | None = None
+    sets: tuple[str, ...] = ()
+    seed: int = 0
+    precision: Precision = "fp32"
+
+
+def resolve(request: Request) -> RunConfig:
+    """Returns the complete configuration of a request.
+
+    Raises:
+        InputError: An unknown name or key, a wrong type, or a value out of range.
+    """
+    method = registry.find("method", request.method)
+    task = registry.find("task", request.task)
+    if request.task not in method.card["tasks"]:
+        raise InputError(
+            f"method '{request.method}' cannot do task '{request.task}'. Valid: {', '.join(method.card['tasks'])}."
+        )
+    user = _user_layers(request)
+    source = request.data or next(
+        (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
+    )
+    names = request.presets
+    if not names and request.checkpoint is None:
+        names = ("soundshapes" if source == "soundshapes" else "starter",)
+    elif source == "soundshapes":
+        names = ("soundshapes", *names)
+    sections: dict[str, Settings] = {
+        "data": DataConfig(),
+        "input": InputConfig(),
+        "model": ModelConfig(),
+        "method": method.load().CONFIG(),
+        "train": TrainConfig(),
+        "task": task.load().CONFIG(),
+    }
+    for name in names:
+        sections = _apply(sections, presets.load(name), f"preset {name}: ", lenient=("method", "task"))
+    if request.checkpoint is not None:
+        sections = _apply(sections, _checkpoint_sizes(request.checkpoint), f"{request.checkpoint}: ")
+    for layer in user:
+        sections = _apply(sections, layer, "")
+    sections["data"] = change(sections["data"], {"source": source})
+    return RunConfig(
+        method_name=request.method,
+        task_name=request.task,
+        seed=request.seed,
+        precision=request.precision,
+        weights="checkpoint" if request.checkpoint else "pretrained",
+        checkpoint=request.checkpoint,
+        presets=names,
+        **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
+    )
+
+
+def _checkpoint_sizes(path: Path) -> dict[str, Any]:
+    from avbench.training.checkpoints import sizes
+
+    return sizes(path)
+
+
+def _apply(
+    sections: Mapping[str, Settings], layer: Mapping[str, Any], where: str, *, lenient: tuple[str, ...] = ()
+) -> dict[str, Settings]:
+    """Returns the sections with one layer's values on top; in ``lenient`` ones unknown fields are left out."""
+    changed = dict(sections)
+    for name, values in layer.items():
+        if name not in sections:
+            continue
+        if not isinstance(values, Mapping):
+            raise InputError(f"{where}{name}: found {values!r}, valid: a mapping of settings.")
+        known = {field.name for field in dataclasses.fields(sections[name])}
+        chosen = {k: v for k, v in values.items() if name not in lenient or k in known}
+        try:
+            changed[name] = change(sections[name], chosen, name)
+        except InputError as error:
+            raise InputError(f"{where}{error}") from None
+    return changed
+
+
+def _user_layers(request: Request) -> list[dict[str, Any]]:
+    layers = []
+    if request.config is not None:
+        layer = presets.read_yaml(request.config)
+        for key in layer:
+            if key not in SECTIONS:
+                raise InputError(
+                    f"{request.config}: unknown section '{key}'.{did_you_mean(key, SECTIONS)}"
+                    f" Valid: {', '.join(SECTIONS)}."
+                )
+        layers.append(layer)
+    layers += [_parse_set(text, request) for text in request.sets]
+    return layers
+
+
+def _parse_set(text: str, request: Request) -> dict[str, Any]:
+    """Turns ``section.key=value`` (or ``key=value`` where only one section has it) into a layer."""
+    key, equals, value_text = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: found no '=', valid: key=value, for example method.lambda_c=0.1.")
+    try:
+        value = yaml.safe_load(value_text) if value_text else ""
+    except yaml.YAMLError:
+        value = value_text
+    section, dot, field = key.partition(".")
+    if not dot:
+        owners = _owners(key, request)
+        if len(owners) > 1:
+            raise InputError(f"--set {key}: found in several sections, valid: {' or '.join(owners)}.")
+        if not owners:
+            raise unknown("setting", key, _all_keys(request))
+        section, field = owners[0].split(".")
+    if section not in SECTIONS:
+        raise InputError(
+            f"--set {key}: unknown section '{section}'.{did_you_mean(section, SECTIONS)} Valid: {', '.join(SECTIONS)}."
+        )
+    return {section: {field: value}}
+
+
+def _all_keys(request: Request) -> list[str]:
+    classes = {
+        "data": DataConfig,
+        "input": InputConfig,
+        "model": ModelConfig,
+        "train": TrainConfig,
+        "method": registry.find("method", request.method).load().CONFIG,
+        "task": registry.find("task", request.task).load().CONFIG,
+    }
+    return [f"{section}.{field.name}" for section, cls in classes.items() for field in dataclasses.fields(cls)]
+
+
+def _owners(leaf: str, request: Request) -> list[str]:
+    return [key for key in _all_keys(request) if key.partition(".")[2] == leaf]
