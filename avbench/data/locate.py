@@ -1,0 +1,111 @@
+"""From what ``--data`` says to clips: the embedded set, a folder of videos, a prepared folder, a manifest."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avbench.config import DataConfig, InputConfig
+from avbench.errors import InputError, did_you_mean
+from avbench.files import canonical_json, sha256_text
+from avbench.settings import to_dict
+
+if TYPE_CHECKING:
+    from avbench.data.clips import Clips
+    from avbench.data.prepare import PrepareSettings
+
+EMBEDDED = "soundshapes"
+TUNE_SHARE = 8  # one tuning clip for every so many test clips
+
+
+def cache_folder() -> Path:
+    """Returns where prepared data is kept: ``$AVBENCH_CACHE``, or ``~/.cache/avbench``."""
+    named = os.environ.get("AVBENCH_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "avbench"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the clips are, or will be once prepared."""
+
+    name: str
+    clips: Path  # a prepared folder, or an authors' manifest
+    labels: str = ""
+    videos: Path | None = None  # what is prepared into ``clips``
+    settings: PrepareSettings | None = None
+    counts: tuple[int, int, int] | None = None  # generated clips: train, tune, test
+    seed: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether the clips can be read at once."""
+        return self.settings is None or (self.clips / "prepare.json").exists()
+
+
+def locate(data: DataConfig, inputs: InputConfig) -> Source:
+    """Finds out what ``data.source`` is, without preparing anything.
+
+    Raises:
+        InputError: There is no such name, file or folder, or it holds no videos.
+    """
+    from avbench.data.prepare import PrepareSettings
+
+    settings = PrepareSettings(n_frames=data.n_frames, size=inputs.image_size, sample_rate=inputs.sample_rate)
+    if data.source == EMBEDDED:
+        return _embedded(data, settings)
+    path = Path(data.source).expanduser()
+    if not path.exists():
+        raise InputError(
+            f"--data {data.source}: no such name, file or folder.{did_you_mean(data.source, [EMBEDDED])}"
+            f" Valid: {EMBEDDED}, a folder of videos, a CSV of videos, a prepared folder, a manifest.json."
+        )
+    if path.is_file() and path.suffix == ".json":
+        return Source(path.stem, path, labels=data.labels)
+    if path.is_dir() and (path / "manifest.parquet").exists():
+        return Source(path.resolve().name, path)
+    from avbench.data.source import list_source
+
+    listing = [
+        (entry.file, stat.st_size, stat.st_mtime_ns) for entry in list_source(path) for stat in [(entry.path).stat()]
+    ]
+    key = sha256_text(canonical_json([str(path.resolve()), listing, to_dict(settings)]))[:16]
+    return Source(path.resolve().stem, cache_folder() / "prepared" / key, videos=path, settings=settings)
+
+
+def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
+    from avbench.data.soundshapes import VERSION
+
+    counts = (data.train_clips, max(2, data.test_clips // TUNE_SHARE), data.test_clips)
+    name = f"{EMBEDDED}-v{VERSION}-seed{data.seed}-" + "-".join(map(str, counts))
+    key = sha256_text(canonical_json([name, to_dict(settings)]))[:16]
+    cache = cache_folder()
+    return Source(
+        EMBEDDED, cache / "prepared" / key, videos=cache / name, settings=settings, counts=counts, seed=data.seed
+    )
+
+
+def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> Clips:
+    """Returns the clips, making and preparing them first where that has not been done.
+
+    Raises:
+        InputError: The data cannot be read.
+    """
+    from avbench.data.clips import open_clips
+
+    if not source.ready and source.videos is not None and source.settings is not None:
+        from avbench.data.prepare import prepare
+
+        videos = source.videos
+        if source.counts is not None:
+            from avbench.data.soundshapes import make
+
+            train, tune, test = source.counts
+            make(videos, train=train, tune=tune, test=test, seed=source.seed, workers=workers, progress=progress)
+            videos = videos / "labels.csv"
+        prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
+    clips = open_clips(source.clips, source.labels)
+    if len(clips) == 0:
+        raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")
+    return clips
