@@ -20,6 +20,7 @@ from avbench.settings import to_dict
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
     from avbench.data.clips import Clips
 
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.

@@ -103,7 +103,9 @@ def resolve(request: Request) -> RunConfig:
     for name in names:
         sections = _apply(sections, presets.load(name), f"preset {name}: ", lenient=("method", "task"))
     if request.checkpoint is not None:
-        sections = _apply(sections, _checkpoint_sizes(request.checkpoint), f"{request.checkpoint}: ")
+        given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
+        sizes = _checkpoint_sizes(request.checkpoint, request.method, given)
+        sections = _apply(sections, sizes, f"{request.checkpoint}: ")
     for layer in user:
         sections = _apply(sections, layer, "")
     sections["data"] = change(sections["data"], {"source": source})
@@ -119,10 +121,31 @@ def resolve(request: Request) -> RunConfig:
     )
 
 
-def _checkpoint_sizes(path: Path) -> dict[str, Any]:
+def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Settings:
+    """Returns a task's options alone, for evaluating features that no model here made.
+
+    Raises:
+        InputError: An unknown key, a wrong value, or a setting of another section.
+    """
+    options: Settings = registry.find("task", task).load().CONFIG()
+    layers = [presets.read_yaml(config)] if config is not None else []
+    for text in sets:
+        key, value = _split_set(text)
+        layers.append(
+            {"task": {key.removeprefix("task."): value}} if "." not in key or key.startswith("task.") else {key: value}
+        )
+    for layer in layers:
+        for name in layer:
+            if name != "task":
+                raise InputError(f"{name}: cannot change features that are given, valid: settings of section task.")
+        options = change(options, layer["task"], "task")
+    return options
+
+
+def _checkpoint_sizes(path: Path, method: str, given: list[str]) -> dict[str, dict[str, Any]]:
     from avbench.training.checkpoints import sizes
 
-    return sizes(path)
+    return sizes(path, method=method, given=given)
 
 
 def _apply(
@@ -133,8 +156,6 @@ def _apply(
     for name, values in layer.items():
         if name not in sections:
             continue
-        if not isinstance(values, Mapping):
-            raise InputError(f"{where}{name}: found {values!r}, valid: a mapping of settings.")
         known = {field.name for field in dataclasses.fields(sections[name])}
         chosen = {k: v for k, v in values.items() if name not in lenient or k in known}
         try:
@@ -154,6 +175,8 @@ def _user_layers(request: Request) -> list[dict[str, Any]]:
                     f"{request.config}: unknown section '{key}'.{did_you_mean(key, SECTIONS)}"
                     f" Valid: {', '.join(SECTIONS)}."
                 )
+            if not isinstance(layer[key], Mapping):
+                raise InputError(f"{request.config}: {key}: found {layer[key]!r}, valid: a mapping of settings.")
         layers.append(layer)
     layers += [_parse_set(text, request) for text in request.sets]
     return layers
@@ -161,13 +184,7 @@ def _user_layers(request: Request) -> list[dict[str, Any]]:
 
 def _parse_set(text: str, request: Request) -> dict[str, Any]:
     """Turns ``section.key=value`` (or ``key=value`` where only one section has it) into a layer."""
-    key, equals, value_text = text.partition("=")
-    if not equals or not key:
-        raise InputError(f"--set {text}: found no '=', valid: key=value, for example method.lambda_c=0.1.")
-    try:
-        value = yaml.safe_load(value_text) if value_text else ""
-    except yaml.YAMLError:
-        value = value_text
+    key, value = _split_set(text)
     section, dot, field = key.partition(".")
     if not dot:
         owners = _owners(key, request)
@@ -181,6 +198,16 @@ def _parse_set(text: str, request: Request) -> dict[str, Any]:
             f"--set {key}: unknown section '{section}'.{did_you_mean(section, SECTIONS)} Valid: {', '.join(SECTIONS)}."
         )
     return {section: {field: value}}
+
+
+def _split_set(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text}: found no '=', valid: key=value, for example method.lambda_c=0.1.")
+    try:
+        return key, yaml.safe_load(value) if value else ""
+    except yaml.YAMLError:
+        return key, value
 
 
 def _all_keys(request: Request) -> list[str]:

@@ -14,7 +14,7 @@ from avbench.settings import to_dict
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.data.prepare import PrepareSettings
+    from avbench.data.prepare_settings import PrepareSettings
 
 EMBEDDED = "soundshapes"
 TUNE_SHARE = 8  # one tuning clip for every so many test clips
@@ -50,7 +50,7 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
     Raises:
         InputError: There is no such name, file or folder, or it holds no videos.
     """
-    from avbench.data.prepare import PrepareSettings
+    from avbench.data.prepare_settings import PrepareSettings
 
     settings = PrepareSettings(n_frames=data.n_frames, size=inputs.image_size, sample_rate=inputs.sample_rate)
     if data.source == EMBEDDED:
@@ -65,13 +65,23 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
         return Source(path.stem, path, labels=data.labels)
     if path.is_dir() and (path / "manifest.parquet").exists():
         return Source(path.resolve().name, path)
+    key = sha256_text(canonical_json([str(path.resolve()), _listing(path), to_dict(settings, identity_only=True)]))[:16]
+    return Source(path.resolve().stem, cache_folder() / "prepared" / key, videos=path, settings=settings)
+
+
+def _listing(path: Path) -> list[list[object]]:
+    """Returns what tells that a folder's videos are still the same: names, labels, sizes and times of change."""
     from avbench.data.source import list_source
 
-    listing = [
-        (entry.file, stat.st_size, stat.st_mtime_ns) for entry in list_source(path) for stat in [(entry.path).stat()]
-    ]
-    key = sha256_text(canonical_json([str(path.resolve()), listing, to_dict(settings)]))[:16]
-    return Source(path.resolve().stem, cache_folder() / "prepared" / key, videos=path, settings=settings)
+    rows: list[list[object]] = []
+    for file in list_source(path).files:
+        try:
+            stat = Path(file.path).stat()
+            changed = [stat.st_size, stat.st_mtime_ns]
+        except OSError:  # a CSV may name files that are not there; they are listed as rejected
+            changed = [-1, -1]
+        rows.append([file.name, list(file.labels), file.split, *changed])
+    return rows
 
 
 def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
@@ -79,7 +89,7 @@ def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
 
     counts = (data.train_clips, max(2, data.test_clips // TUNE_SHARE), data.test_clips)
     name = f"{EMBEDDED}-v{VERSION}-seed{data.seed}-" + "-".join(map(str, counts))
-    key = sha256_text(canonical_json([name, to_dict(settings)]))[:16]
+    key = sha256_text(canonical_json([name, to_dict(settings, identity_only=True)]))[:16]
     cache = cache_folder()
     return Source(
         EMBEDDED, cache / "prepared" / key, videos=cache / name, settings=settings, counts=counts, seed=data.seed

@@ -1,0 +1,145 @@
+"""The Python face of avbench; each function is one command, or one model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avbench.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from avbench.embedding import Model
+
+
+def run(
+    method: str,
+    task: str = "retrieval",
+    *,
+    data: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    preset: str | Sequence[str] = (),
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seeds: Sequence[int] = (0,),
+    device: str = "auto",
+    precision: str = "auto",
+    results: str | Path = "results",
+    force: bool = False,
+) -> list[dict[str, Any]]:
+    """Pretrains if needed and evaluates, as ``avbench run`` does.
+
+    Args:
+        method: Its name, such as ``cavmae``.
+        task: Its name, such as ``retrieval``.
+        data: ``soundshapes``, a folder of videos, a CSV, a prepared folder or a manifest.json.
+        checkpoint: Weights to evaluate; without them the method is pretrained.
+        preset: One name or several, later over earlier.
+        config: A YAML file of sections.
+        settings: Single settings over all else, such as ``{"method.lambda_c": 0.1}``.
+        seeds: One run for each.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        results: The results folder.
+        force: Compute again what is done already.
+
+    Returns:
+        The records: for each seed the untrained model's and the trained one's.
+
+    Raises:
+        InputError: Something named cannot be used; nothing was computed.
+        RunError: A run failed; the others were finished and recorded.
+    """
+    import yaml
+
+    from avbench.commands.options import ConfigOptions
+    from avbench.runner import Execution, Runner
+    from avbench.training.device import resolve_device
+
+    options = ConfigOptions(
+        data=None if data is None else str(data),
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        preset=(preset,) if isinstance(preset, str) else tuple(preset),
+        config=None if config is None else Path(config),
+        set=(
+            tuple(f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in (settings or {}).items()),
+        ),
+        device=device,  # type: ignore[arg-type]  # checked where it is resolved
+        precision=precision,  # type: ignore[arg-type]
+        results=Path(results),
+    )
+    requests = options.requests((method,), (task,), tuple(seeds))
+    runner = Runner(Execution(results=options.results, device=resolve_device(device), force=force))
+    outcomes = [outcome for each in runner.resolve_all(requests) for outcome in runner.run(each)]
+    failed = [outcome for outcome in outcomes if outcome.error]
+    if failed:
+        raise RunError(f"{len(failed)} of {len(outcomes)} runs failed, the first: {failed[0].error}")
+    return [outcome.record for outcome in outcomes if outcome.record is not None]
+
+
+def results(folder: str | Path = "results") -> pd.DataFrame:
+    """Returns all records as a long table: one row for each run and metric; see :func:`avbench.store.load`."""
+    from avbench import store
+
+    return store.load(Path(folder))
+
+
+def load_model(method: str, checkpoint: str | Path, *, device: str = "auto", precision: str = "auto") -> Model:
+    """Loads weights, strictly, into a model that embeds videos.
+
+    Args:
+        method: Its name, such as ``cavmae``.
+        checkpoint: Ours (.safetensors) or the authors' (.pth); the sizes are read from it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        InputError: No such method or file, or keys that are missing, unexpected or of another shape.
+    """
+    from avbench.embedding import Model
+
+    return Model.load(method, Path(checkpoint), device=device, precision=precision)
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosines between two videos, averaged over all pairs of their windows; each in [-1, 1]."""
+
+    audio_to_visual: float  # the sound of a with the picture of b
+    visual_to_audio: float  # the picture of a with the sound of b
+    audio_to_audio: float
+    visual_to_visual: float
+
+
+def similarity(
+    video_a: str | Path, video_b: str | Path, *, model: Model | None = None, results: str | Path = "results"
+) -> Similarity:
+    """Compares two videos of any length, rate and size.
+
+    Args:
+        video_a: A file with sound and picture.
+        video_b: Another.
+        model: From :func:`load_model`; without it, the newest weights that were pretrained into ``results``.
+        results: The results folder to look in.
+
+    Raises:
+        InputError: A file cannot be used, or there is no model.
+    """
+    from avbench.embedding import Model
+
+    if model is None:
+        model = Model.newest(Path(results))
+    a, b = model.embed_video(video_a), model.embed_video(video_b)
+
+    def cosine(x: Any, y: Any) -> float:
+        return float((x @ y.T).mean())
+
+    return Similarity(
+        cosine(a.audio, b.visual), cosine(a.visual, b.audio), cosine(a.audio, b.audio), cosine(a.visual, b.visual)
+    )
+
+
+__all__ = ["InputError", "RunError", "Similarity", "load_model", "results", "run", "similarity"]

@@ -1,0 +1,38 @@
+"""``avbench features``: a checkpoint's embeddings of a data set, as a file others can read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.commands.options import ConfigOptions
+from avbench.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ConfigOptions):
+    """Writes id, audio and visual embeddings of every clip, in the manifest's order, as .npz."""
+
+    method: str
+    """The method the checkpoint belongs to."""
+    out: Path
+    """The file to write (.npz)."""
+
+    def execute(self) -> int:
+        """Extracts and writes the features."""
+        from avbench.runner import Execution, Runner
+        from avbench.training.device import resolve_device
+
+        if self.checkpoint is None:
+            raise InputError("--checkpoint: found nothing, valid: a weights file.")
+        if self.data is None and self.config is None:
+            raise InputError("--data: found nothing, valid: soundshapes, a folder of videos or a manifest.json.")
+        if self.out.suffix != ".npz":
+            raise InputError(f"--out {self.out}: valid: a name that ends in .npz.")
+        (request,) = self.requests((self.method,), ("retrieval",), (0,))
+        runner = Runner(Execution(results=self.results, device=resolve_device(self.device)))
+        (config,) = runner.resolve_all([request])
+        count = runner.write_features(config, self.out)
+        sys.stdout.write(f"{self.out}: {count} clips\n")
+        return 0

@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from avbench.errors import InputError
+from avbench.resolve import Request
+
+Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOptions:
+    """What decides the numbers."""
+
+    data: str | None = None
+    """soundshapes, a folder of videos, a CSV, a prepared folder or a manifest.json."""
+    checkpoint: Path | None = None
+    """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
+    preset: tuple[str, ...] = ()
+    """Named configurations, later over earlier; see: avbench list presets."""
+    config: Path | None = None
+    """A YAML file of sections data, input, model, method, train, task."""
+    set: Words = ()
+    """Single settings, over all else: method.lambda_c=0.1 train.steps=200."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto: the GPU if there is one."""
+    results: Path = Path("results")
+    """Where records and weights go."""
+
+    def requests(self, methods: tuple[str, ...], tasks: tuple[str, ...], seeds: tuple[int, ...]) -> list[Request]:
+        """Returns one request for each method, task and seed.
+
+        Raises:
+            InputError: A list is empty, or a file that is named is not there.
+        """
+        for option, values in (("--method", methods), ("--task", tasks), ("--seeds", seeds)):
+            if not values:
+                raise InputError(f"{option}: found nothing, valid: one or more values.")
+        for seed in seeds:
+            if seed < 0:
+                raise InputError(f"--seeds: found {seed}, valid: at least 0.")
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
+        from avbench.training.device import resolve_device
+        from avbench.training.precision import resolve_precision
+
+        precision = resolve_precision(self.precision, resolve_device(self.device))
+        sets = tuple(text for group in self.set for text in group)
+        return [
+            Request(
+                method=method,
+                task=task,
+                data=self.data,
+                checkpoint=self.checkpoint,
+                presets=self.preset,
+                config=self.config,
+                sets=sets,
+                seed=seed,
+                precision=precision,
+            )
+            for method in dict.fromkeys(methods)
+            for task in dict.fromkeys(tasks)
+            for seed in dict.fromkeys(seeds)
+        ]

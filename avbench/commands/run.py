@@ -1,0 +1,74 @@
+"""``avbench run``: pretrain if needed, evaluate, print the table, say where the records are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Literal
+
+from avbench.commands.options import ConfigOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(ConfigOptions):
+    """Pretrains where needed, evaluates, prints the table and where the records are."""
+
+    method: tuple[str, ...]
+    """One or more methods; see: avbench list methods."""
+    task: tuple[str, ...] = ("retrieval",)
+    """One or more tasks; see: avbench list tasks."""
+    seeds: tuple[int, ...] = (0,)
+    """One run for each."""
+    launcher: Literal["local"] = "local"
+    """Where runs are started."""
+    format: Literal["table", "json"] = "table"
+    """What goes to standard output; json: the records."""
+    dry_run: bool = False
+    """Print the plan (stages, ids, what is reused, work) and write nothing."""
+    force: bool = False
+    """Compute again what is done already."""
+
+    def execute(self) -> int:
+        """Runs everything; returns 1 when a run failed, after the others went on."""
+        from avbench.runner import Execution, Runner
+        from avbench.training.device import resolve_device
+
+        requests = self.requests(self.method, self.task, self.seeds)
+        device = resolve_device(self.device)
+        runner = Runner(Execution(results=self.results, device=device, force=self.force))
+        configs = runner.resolve_all(requests)
+        if self.dry_run:
+            sys.stdout.write(runner.describe(configs) + "\n")
+            return 0
+        outcomes = [outcome for config in configs for outcome in runner.run(config)]
+        records = [outcome.record for outcome in outcomes if outcome.record is not None]
+        if self.format == "json":
+            sys.stdout.write(json.dumps(records, indent=2) + "\n")
+        else:
+            _print_tables(records)
+            _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
+        failed = [outcome for outcome in outcomes if outcome.error]
+        for outcome in failed:
+            config = outcome.config
+            sys.stderr.write(
+                f"failed: {config.method_name} {config.task_name} seed {config.seed} ({config.weights}):"
+                f" {outcome.error}\n"
+            )
+        return 1 if failed else 0
+
+
+def _print_tables(records: list[dict[str, Any]]) -> None:
+    from avbench.report.terminal import render
+
+    def table(record: dict[str, Any]) -> tuple[str, str, str]:
+        return record["task"], record["data"], record["ids_sha256"]
+
+    for _, group in groupby(sorted(records, key=table), key=table):
+        sys.stdout.write(f"\n{render(list(group))}\n\n")
+
+
+def _print_paths(paths: list[tuple[str, bool]]) -> None:
+    for path, reused in paths:
+        sys.stdout.write(f"record: {path}{' (reused, nothing computed)' if reused else ''}\n")

@@ -1,0 +1,158 @@
+"""Decoding processes that may hang, crash or ask for too much memory without taking the run down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+from typing import IO
+
+import avbench
+from avbench.data.payload import Done, Message, Refusal
+from avbench.data.prepare_settings import PrepareSettings
+from avbench.errors import RunError
+from avbench.settings import to_dict
+
+_START_TIMEOUT_S = 120.0
+
+
+def core_count() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    deadline: float
+    ready: bool = False
+    job: int | None = None
+    sent: int = 0
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+
+
+class Pool:
+    """Decodes files in ``workers`` processes.
+
+    Args:
+        jobs: (number, path) of each file, in the order they are begun.
+        settings: How; ``file_timeout`` bounds the time to each message, ``memory_gb`` each process.
+        workers: Processes at most.
+    """
+
+    def __init__(self, jobs: list[tuple[int, str]], settings: PrepareSettings, workers: int) -> None:
+        self._jobs = iter(jobs)
+        self._settings = settings
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._workers = [self._start() for _ in range(min(workers, len(jobs)))]
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all processes at once."""
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+        self._log.close()
+
+    def messages(self, only: int | None = None) -> Iterator[tuple[int, Message]]:
+        """Waits until there is news and yields it as (number of the job, message).
+
+        The last message of each job is ``Done``; a process that dies or exceeds its time is replaced, and a
+        ``Refusal`` says so before its job's ``Done``.
+
+        Args:
+            only: Hear only the process that works on this job, so that the others wait with their results.
+        """
+        heard = [w for w in self._workers if only is None or w.job == only or not w.ready]
+        for worker in self._workers:
+            if worker not in heard:
+                worker.deadline = time.monotonic() + self._settings.file_timeout
+        nearest = min((w.deadline for w in heard), default=time.monotonic())
+        ready = wait([w.connection for w in heard], timeout=max(0.0, nearest - time.monotonic()))
+        for worker in heard:
+            if worker.connection in ready:
+                yield from self._receive(worker)
+            elif worker.deadline < time.monotonic():
+                yield from self._replace(worker, f"timed out after {self._settings.file_timeout:g} s")
+
+    def _receive(self, worker: _Worker) -> Iterator[tuple[int, Message]]:
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            yield from self._replace(worker, f"decoder crashed: {_ending(worker.process.wait())}")
+            return
+        if message == "ready":
+            worker.ready = True
+            self._assign(worker)
+            return
+        job = worker.job
+        worker.sent += 1
+        worker.deadline = time.monotonic() + self._settings.file_timeout
+        if isinstance(message, Done):
+            self._assign(worker)
+        if job is not None:
+            yield job, message
+
+    def _replace(self, worker: _Worker, reason: str) -> Iterator[tuple[int, Message]]:
+        worker.stop()
+        self._workers.remove(worker)
+        if not worker.ready:
+            self._log.seek(0)
+            said = self._log.read().decode(errors="replace").strip().splitlines()
+            raise RunError(f"a decoding process did not start ({reason}); {said[-1] if said else 'it said nothing'}")
+        self._workers.append(self._start())
+        if worker.job is not None:
+            yield worker.job, Refusal(worker.sent * self._settings.step, reason)
+            yield worker.job, Done()
+
+    def _assign(self, worker: _Worker) -> None:
+        worker.job, path = next(self._jobs, (None, ""))
+        worker.sent = 0
+        if worker.job is None:
+            worker.deadline = float("inf")
+            return
+        worker.deadline = time.monotonic() + self._settings.file_timeout
+        worker.connection.send(path)
+
+    def _start(self) -> _Worker:
+        ours, theirs = Pipe()
+        home = str(Path(avbench.__file__).parents[1])
+        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
+        # One core each: the library of linear algebra under NumPy would otherwise reserve threads and memory.
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {"OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "avbench.data.worker", str(theirs.fileno())]
+        process = subprocess.Popen(
+            [*command, json.dumps(to_dict(self._settings))],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            env=environment,
+        )
+        theirs.close()
+        return _Worker(process, ours, deadline=time.monotonic() + _START_TIMEOUT_S)
+
+
+def _ending(status: int) -> str:
+    if status < 0:
+        return signal.Signals(-status).name
+    return f"exit status {status}"

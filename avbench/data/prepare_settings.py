@@ -1,0 +1,57 @@
+"""What decides the content of a prepared folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.settings import Settings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareSettings(Settings):
+    """How a media file becomes clips (facts/cavmae.md 2.2; Sync's extractor: facts/cavmae_sync.md 1.10).
+
+    The fields marked ``identity=False`` only bound the work: they cannot change a clip that is accepted.
+    """
+
+    n_frames: int = setting(10, "frames kept per clip (CAV-MAE 10, Sync 16)", ge=1, le=512)
+    sampling: Literal["even", "centre", "ends"] = setting(
+        "even", "frame times over D seconds: even i*D/n (reference), centre (i+.5)*D/n, ends i*D/(n-1) (Sync)"
+    )
+    size: int = setting(224, "short side of a stored frame, pixels", ge=16, le=4096)
+    crop: Literal["centre", "none"] = setting(
+        "centre", "centre: a square, as the reference; none: keep the whole frame"
+    )
+    jpeg_quality: int = setting(90, "JPEG quality of the stored frames (the reference's default is 75)", ge=1, le=100)
+    sample_rate: int = setting(16000, "stored audio, samples per second", ge=1000, le=192000)
+    channels: Literal["mix", "first"] = setting("mix", "mix: all channels to one; first: the first only (reference)")
+    max_seconds: float = setting(10.0, "only so much of a file is used, from its start (reference)", gt=0, le=3600)
+    window: float = setting(0.0, "cut long files into clips of so many seconds; 0: one clip a file", ge=0, le=3600)
+    stride: float = setting(0.0, "seconds between the starts of two windows; 0: the window's length", ge=0)
+    min_fraction: float = setting(
+        0.5, "a clip with less than this share of its sound, picture or length is rejected", ge=0, le=1
+    )
+    max_pixels: int = setting(2**26, "largest width x height that is decoded", ge=1, le=2**30)
+    file_timeout: float = setting(60.0, "longest time for one clip, s of the wall clock", gt=0, identity=False)
+    memory_gb: float = setting(4.0, "largest address space of one worker, GiB", ge=0.5, identity=False)
+
+    @property
+    def length(self) -> float:
+        """Longest duration of a clip, seconds."""
+        return self.window or self.max_seconds
+
+    @property
+    def step(self) -> float:
+        """Seconds between the starts of two windows."""
+        return self.stride or self.window
+
+    def times(self, duration: float) -> NDArray[np.float64]:
+        """Returns the ``n_frames`` times, in seconds, at which a video of ``duration`` seconds is looked at."""
+        index = np.arange(self.n_frames, dtype=np.float64)
+        if self.sampling == "ends":
+            return index * duration / max(self.n_frames - 1, 1)
+        return (index + (0.5 if self.sampling == "centre" else 0.0)) * duration / self.n_frames

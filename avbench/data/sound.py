@@ -1,0 +1,171 @@
+"""From decoded audio frames to one mono waveform on the clip's clock; FLAC in and out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+# A jump of the timestamps larger than this starts a new piece; smaller ones are rounding (Matroska: 1 ms, FLV: 1 ms).
+_JUMP_S = 0.05
+# Errors of PyAV's resampler for a layout that libswresample cannot mix.
+_NO_MIX = (FFmpegError, ValueError)
+
+
+@dataclass
+class Sound:
+    """A waveform and where it comes from.
+
+    Attributes:
+        samples: int16 (n,), beginning at the clip's start.
+        late: Seconds from the clip's start to the first sample of the source (before it: zeros).
+        gaps: Seconds without source samples in between.
+    """
+
+    samples: NDArray[np.int16]
+    late: float
+    gaps: float
+
+
+class _Piece:
+    """Consecutive frames of one format, resampled together."""
+
+    def __init__(self, frame: av.AudioFrame, start: float, rate: int, channels: Literal["mix", "first"]) -> None:
+        self.format = _format(frame)
+        self.start = start
+        self.end = start
+        self._rate = rate
+        self._first = channels == "first"
+        self._by_hand = False
+        self._parts: list[NDArray[np.int16]] = []
+        self._resampler = self._new_resampler()
+
+    def _new_resampler(self) -> av.AudioResampler:
+        if self._first and not self._by_hand:
+            return av.AudioResampler(format="s16p", rate=self._rate)
+        return av.AudioResampler(format="s16", layout="mono", rate=self._rate)
+
+    def add(self, frame: av.AudioFrame) -> None:
+        self.end += frame.samples / frame.sample_rate
+        frame.pts = None
+        try:
+            frames = self._resampler.resample(_mixed(frame) if self._by_hand else frame)
+        except _NO_MIX:
+            if self._by_hand or self._parts:
+                raise
+            # A layout without known positions ("3 channels"): average by hand.
+            self._by_hand = True
+            self._resampler = self._new_resampler()
+            frames = self._resampler.resample(_mixed(frame))
+        self._keep(frames)
+
+    def _keep(self, frames: Iterable[av.AudioFrame]) -> None:
+        # Mono, packed or planar: row 0 is the first (or only) channel.
+        self._parts += [frame.to_ndarray()[0] for frame in frames]
+
+    def samples(self) -> NDArray[np.int16]:
+        self._keep(self._resampler.resample(None) if not self._resampler.is_passthrough else [])
+        return np.concatenate(self._parts) if self._parts else np.zeros(0, np.int16)
+
+
+def _format(frame: av.AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, frame.layout.nb_channels).T
+    scale = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+    mono = (values.mean(axis=0, keepdims=True) / scale).astype(np.float32)
+    mixed = av.AudioFrame.from_ndarray(mono, format="flt", layout="mono")
+    mixed.sample_rate = frame.sample_rate
+    return mixed
+
+
+def assemble(
+    frames: Iterable[av.AudioFrame],
+    tick: float,
+    start: float,
+    length: float,
+    rate: int,
+    channels: Literal["mix", "first"],
+) -> Sound | None:
+    """Puts decoded audio on a clip's clock.
+
+    Args:
+        frames: Decoded frames in order; frames without a timestamp follow the one before.
+        tick: Seconds per unit of the frames' timestamps.
+        start: The clip's start on the frames' clock, seconds.
+        length: Longest duration wanted, seconds.
+        rate: Samples per second wanted.
+        channels: ``mix`` averages the channels as ffmpeg does (5.1 and 7.1 too); ``first`` keeps the first.
+
+    Returns:
+        The sound, or None when no frame reaches into the clip.
+    """
+    pieces: list[_Piece] = []
+    for frame in frames:
+        if not frame.samples or not frame.sample_rate:
+            continue
+        expected = pieces[-1].end if pieces else start
+        time = expected if frame.pts is None else frame.pts * tick
+        if time >= start + length:
+            break
+        if not pieces or pieces[-1].format != _format(frame) or abs(time - expected) > _JUMP_S:
+            pieces.append(_Piece(frame, time, rate, channels))
+        pieces[-1].add(frame)
+    return _placed([(piece.start - start, piece.samples()) for piece in pieces], length, rate)
+
+
+def _placed(pieces: list[tuple[float, NDArray[np.int16]]], length: float, rate: int) -> Sound | None:
+    total = round(length * rate)
+    samples = np.zeros(total, np.int16)
+    covered = np.zeros(total, np.bool_)
+    for offset, values in pieces:
+        first = round(offset * rate)
+        begin, end = max(first, 0), min(first + len(values), total)
+        if begin < end:
+            samples[begin:end] = values[begin - first : end - first]
+            covered[begin:end] = True
+    present = np.flatnonzero(covered)
+    if not len(present):
+        return None
+    first, last = int(present[0]), int(present[-1]) + 1
+    return Sound(samples[:last], late=first / rate, gaps=(last - first - len(present)) / rate)
+
+
+def encode_flac(samples: NDArray[np.int16], rate: int) -> bytes:
+    """Returns int16 (n,) mono samples as FLAC bytes, without anything that names the encoder's version."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="flac", options={"fflags": "+bitexact"}) as container:
+        stream: Any = container.add_stream("flac", rate=rate, options={"flags": "+bitexact"})
+        stream.codec_context.layout = "mono"
+        stream.codec_context.format = "s16"
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
+        frame.sample_rate = rate
+        frame.pts = 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def decode_flac(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """Returns FLAC bytes as a float32 waveform (n,) in [-1, 1] and its sample rate.
+
+    Raises:
+        av.error.FFmpegError: The bytes are no whole FLAC file.
+    """
+    with av.open(io.BytesIO(data), "r", format="flac") as container:
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        parts = [frame.to_ndarray()[0] for frame in container.decode(stream)]
+        rate = stream.rate or 0
+    samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
+    return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min), rate

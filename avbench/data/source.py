@@ -1,0 +1,181 @@
+"""What to prepare: the media files of a folder, or of a CSV, with their ids, labels and splits."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from avbench.errors import InputError
+from avbench.files import canonical_json, sha256_text
+
+#: File name endings that are taken for media in a folder; a CSV may name any file.
+SUFFIXES = frozenset(
+    (  # pictures with sound; then sound alone, which is listed as rejected rather than overlooked
+        *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".f4v", ".ts", ".m2ts"),
+        *(".mts", ".mpg", ".mpeg", ".vob", ".ogv", ".ogg", ".wmv", ".asf", ".mxf", ".rm", ".rmvb", ".dv", ".divx"),
+        *(".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"),
+    )
+)
+_SPLITS = {"": "", "train": "train", "tune": "tune", "val": "tune", "valid": "tune", "validation": "tune"} | {
+    "dev": "tune", "test": "test", "eval": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One media file.
+
+    Attributes:
+        path: Where it is, absolute.
+        name: Path below the source (or as the CSV writes it), with ``/``, always valid Unicode.
+        id: Its stem where that is unique in the source, else its path with ``__`` for ``/``.
+        labels: Its labels, possibly none.
+        split: ``train``, ``tune``, ``test`` or "".
+    """
+
+    path: str
+    name: str
+    id: str
+    labels: tuple[str, ...]
+    split: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """All files of a source, sorted by name, and the hash of what was listed (names, sizes, labels, splits)."""
+
+    files: tuple[SourceFile, ...]
+    sha256: str
+
+
+@dataclass
+class _Entry:
+    path: str
+    labels: list[str]
+    split: str
+
+
+def list_source(source: Path, exclude: Path | None = None) -> Source:
+    """Lists a folder of media files or a CSV that names them.
+
+    In a folder, a file's first sub-folder is its label; files directly in it have none. Hidden files and folders are
+    left out. A CSV has the columns ``file``, ``label`` and optionally ``split``; paths are relative to the CSV,
+    several labels are separated by ``;`` or given in several rows.
+
+    Args:
+        source: Folder or CSV.
+        exclude: A folder to leave out, such as the output.
+
+    Raises:
+        InputError: There is no such folder or CSV, it is malformed, or it names no file.
+    """
+    if source.is_dir():
+        entries = _list_folder(source, exclude)
+        if not entries:
+            raise InputError(
+                f"{source}: found no media file, valid: a folder with videos (.mp4, .webm, .mkv, .avi, .mov ...) "
+                "in it or its sub-folders, or a CSV that names them."
+            )
+    elif source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
+        entries = _list_csv(source)
+    else:
+        found = "a file that is not .csv" if source.exists() else "nothing there"
+        raise InputError(
+            f"{source}: found {found}, valid: a folder of videos, or a CSV with columns file,label[,split]."
+        )
+    names = sorted(entries)
+    ids = _ids(names)
+    files = tuple(
+        SourceFile(entries[name].path, name, ids[name], tuple(entries[name].labels), entries[name].split)
+        for name in names
+    )
+    return Source(files, sha256_text(canonical_json([[f.name, _size(f.path), f.labels, f.split] for f in files])))
+
+
+def _printable(name: str) -> str:
+    # A name that is not UTF-8 arrives with lone surrogates, which no table or JSON can hold.
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return -1
+
+
+def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    seen: set[str] = set()
+    without = exclude.resolve() if exclude else None
+    for folder, folders, files in os.walk(source, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or Path(real) == without:  # a link back to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            if file.startswith(".") or Path(file).suffix.lower() not in SUFFIXES:
+                continue
+            path = Path(folder) / file
+            relative = path.relative_to(source)
+            labels = [_printable(relative.parts[0])] if len(relative.parts) > 1 else []
+            entries[_printable(relative.as_posix())] = _Entry(str(path.absolute()), labels, "")
+    return entries
+
+
+def _list_csv(source: Path) -> dict[str, _Entry]:
+    entries: dict[str, _Entry] = {}
+    with source.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
+        reader = csv.DictReader(handle, delimiter="\t" if source.suffix.lower() == ".tsv" else ",")
+        columns = [column.strip().lower() for column in reader.fieldnames or []]
+        if "file" not in columns:
+            raise InputError(
+                f"{source}: found the columns {', '.join(columns) or '(none)'}, valid: file,label[,split]."
+            )
+        reader.fieldnames = columns
+        for row in reader:
+            name = (row["file"] or "").strip()
+            if not name:
+                raise InputError(f"{source}:{reader.line_num}: found no file name, valid: file,label[,split].")
+            written = (row.get("split") or "").strip()
+            split = _SPLITS.get(written.lower())
+            if split is None:
+                valid = ", ".join(sorted(set(_SPLITS.values()) - {""}))
+                raise InputError(f"{source}:{reader.line_num}: found split '{written}', valid: {valid} (or empty).")
+            labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
+            entry = entries.setdefault(
+                _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split)
+            )
+            if entry.split != split:
+                raise InputError(
+                    f"{source}:{reader.line_num}: '{name}' has the split '{split}' here and '{entry.split}' above; "
+                    "give it one."
+                )
+            entry.labels += [label for label in labels if label not in entry.labels]
+    if not entries:
+        raise InputError(f"{source}: found a header and no rows, valid: one row a media file.")
+    if not any(Path(entry.path).exists() for entry in entries.values()):
+        first = next(iter(entries.values())).path
+        raise InputError(
+            f"{source}: none of its {len(entries)} files is there (first: {first}); paths are relative to it."
+        )
+    return entries
+
+
+def _ids(names: list[str]) -> dict[str, str]:
+    """Gives each name the shortest of stem, path without suffix and path that no other name could also have."""
+    choices = {
+        name: [
+            PurePosixPath(name).stem,
+            str(PurePosixPath(name).with_suffix("")).replace("/", "__"),
+            name.replace("/", "__"),
+        ]
+        for name in names
+    }
+    counts = Counter(choice for options in choices.values() for choice in dict.fromkeys(options))
+    return {name: next((c for c in options if counts[c] == 1), name) for name, options in choices.items()}

@@ -1,0 +1,75 @@
+"""What the models are trained for: masked reconstruction and contrast between the modalities (paper 2.2-2.3).
+
+Losses are computed in float32 whatever the precision of the features.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avbench.methods.positions import Grid
+
+Contrast = Literal["one_way", "two_way"]
+
+
+def patchify(images: Tensor, patch_size: int) -> Tensor:
+    """Cuts images into patches: (B, C, rows * p, columns * p) -> (B, rows * columns, p * p * C).
+
+    A patch is flattened by pixel row, pixel column and channel, channel fastest (facts/cavmae.md 1.6).
+    """
+    batch, channels, height, width = images.shape
+    rows, columns = height // patch_size, width // patch_size
+    patches = images.reshape(batch, channels, rows, patch_size, columns, patch_size)
+    return patches.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * columns, -1)
+
+
+def unpatchify(patches: Tensor, grid: Grid, patch_size: int) -> Tensor:
+    """Puts patches back together: (B, N, p * p * C) -> (B, C, rows * p, columns * p), the inverse of patchify."""
+    batch = patches.shape[0]
+    pixels = patches.reshape(batch, grid.rows, grid.columns, patch_size, patch_size, -1)
+    return pixels.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, grid.rows * patch_size, grid.columns * patch_size)
+
+
+def masked_reconstruction(prediction: Tensor, target: Tensor, removed: Tensor, *, norm_pix_loss: bool) -> Tensor:
+    """Returns the mean squared error over the removed patches of the whole batch (paper equations 4 and 5).
+
+    Args:
+        prediction: (B, N, P) predicted patches.
+        target: (B, N, P) true patches.
+        removed: (B, N) 1 where a patch was removed, 0 where it was seen.
+        norm_pix_loss: Compare with patches of zero mean and unit (unbiased) variance.
+    """
+    target = target.float()
+    if norm_pix_loss:
+        variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
+        target = (target - mean) * (variance + 1e-6).rsqrt()
+    error = (prediction.float() - target).square().mean(dim=-1)  # (B, N)
+    return (error * removed).sum() / removed.sum()
+
+
+def contrast(audio: Tensor, visual: Tensor, *, temperature: float, direction: Contrast) -> tuple[Tensor, Tensor]:
+    """Returns the contrastive loss of matched rows and the share of rows that find their match (paper equation 7).
+
+    Args:
+        audio: (B, D) audio representations, of any length.
+        visual: (B, D) visual representations; row i belongs to audio row i.
+        temperature: Divisor of the cosine similarities.
+        direction: ``one_way`` asks each frame for its sound among all sounds, as the paper does; ``two_way`` is the
+            mean of that and of the other direction.
+    """
+    logits = F.normalize(visual.float(), dim=-1) @ F.normalize(audio.float(), dim=-1).T / temperature  # (B, B)
+    loss, accuracy = _matching(logits)
+    if direction == "two_way":
+        loss_back, accuracy_back = _matching(logits.T)
+        return (loss + loss_back) / 2, (accuracy + accuracy_back) / 2
+    return loss, accuracy
+
+
+def _matching(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns cross-entropy and accuracy of square logits whose diagonal is right."""
+    match = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits, match), (logits.detach().argmax(dim=1) == match).float().mean()

@@ -1,0 +1,194 @@
+"""One run from configuration to record: resolve, reuse or compute each stage, write."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avbench import provenance, store
+from avbench.data.locate import Source, locate, open_source
+from avbench.errors import AvbenchError
+from avbench.plan import Plan, make_plan, plan_pretraining, training_steps
+from avbench.resolve import Request, RunConfig, resolve
+
+if TYPE_CHECKING:
+    from avbench.data.clips import Clips
+
+log = logging.getLogger("avbench")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How and where to work: nothing here can change a number."""
+
+    results: Path = Path("results")
+    device: str = "cpu"
+    force: bool = False
+    progress: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one run: its record, or the error that stopped it."""
+
+    config: RunConfig
+    record: dict[str, Any] | None
+    path: Path | None
+    reused: bool = False
+    error: str = ""
+
+
+class Runner:
+    """Runs requests one after the other, opening each data source once."""
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+        self._clips: dict[Source, Clips] = {}
+
+    def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
+        """Resolves every request and finds its data before any work begins.
+
+        Raises:
+            InputError: A request cannot be used.
+        """
+        configs = [resolve(request) for request in requests]
+        for config in configs:
+            locate(config.data, config.input)
+        return configs
+
+    def clips(self, source: Source, config: RunConfig) -> Clips:
+        """Returns the clips of a source, preparing them if needed."""
+        if source not in self._clips:
+            if not source.ready:
+                log.info("preparing %s (once, into the cache)", source.name)
+            self._clips[source] = open_source(source, workers=config.train.workers, progress=self.execution.progress)
+        return self._clips[source]
+
+    def run(self, config: RunConfig, *, with_untrained: bool = True) -> list[Outcome]:
+        """Runs one configuration, and beside it the model as it was before training.
+
+        Errors of the work itself are caught and returned, so that other runs go on.
+
+        Raises:
+            InputError: The configuration cannot be used; nothing was computed.
+        """
+        source = locate(config.data, config.input)
+        clips = self.clips(source, config)
+        configs = [config]
+        if with_untrained and config.weights == "pretrained":
+            configs.insert(0, dataclasses.replace(config, weights="untrained"))
+        plans = [make_plan(each, clips, self.execution.results) for each in configs]
+        return [self._outcome(plan, source) for plan in plans]
+
+    def _outcome(self, plan: Plan, source: Source) -> Outcome:
+        results, run_id = self.execution.results, plan.evaluation.id
+        if not self.execution.force:
+            record = store.read_record(results, run_id)
+            if record is not None:
+                if record["code_sha256"] != provenance.code_sha256():
+                    log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
+                return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
+        try:
+            record, path = self._compute(plan, source)
+        except AvbenchError as error:
+            log.exception("run %s failed", run_id) if log.isEnabledFor(logging.DEBUG) else None
+            return Outcome(plan.config, None, None, error=str(error))
+        return Outcome(plan.config, record, path)
+
+    def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
+        from avbench import stages
+
+        execution, config = self.execution, plan.config
+        wall: dict[str, float] = {}
+        weights = config.checkpoint
+        if plan.pretrain is not None and plan.train is not None:
+            weights = stages.pretrain(config, plan.pretrain, plan.train, plan.tune, execution)
+            wall["pretrain"] = stages.read_done(plan.pretrain)["wall_s"]
+        features = stages.extract(config, plan.features, plan.evaluated, weights, execution)
+        wall["features"] = stages.read_done(plan.features)["wall_s"]
+        start = time.monotonic()
+        result = stages.evaluate(features, config)
+        wall["evaluate"] = time.monotonic() - start
+        record = {
+            "schema": store.SCHEMA,
+            "id": plan.evaluation.id,
+            "method": config.method_name,
+            "task": config.task_name,
+            "weights": config.weights,
+            "data": source.name,
+            "data_sha256": plan.evaluated.sha256,
+            "split": plan.split,
+            "seed": config.seed,
+            "precision": config.precision,
+            "config": config.to_dict(),
+            "stages": {s.name: s.id for s in (plan.pretrain, plan.features) if s is not None},
+            "n": result.n,
+            "ids_sha256": result.ids_sha256,
+            "metrics": result.metrics,
+            "chance": result.chance,
+            "ci95": {name: list(interval) for name, interval in result.ci95.items()},
+            "wall_s": {name: round(seconds, 3) for name, seconds in wall.items()},
+            "device_hours": round(sum(wall.values()) / 3600, 6),
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "git": provenance.git_state(),
+            "code_sha256": provenance.code_sha256(),
+            "versions": provenance.versions(),
+            "hardware": provenance.hardware(execution.device),
+        }
+        return record, store.write_record(execution.results, record, result.per_sample)
+
+    def pretrain(self, config: RunConfig) -> Path:
+        """Runs the first half alone and returns the weights file.
+
+        Raises:
+            InputError: The configuration cannot be used.
+            RunError: Training failed.
+        """
+        from avbench import stages
+
+        clips = self.clips(locate(config.data, config.input), config)
+        stage, train, tune = plan_pretraining(config, clips, self.execution.results)
+        return stages.pretrain(config, stage, train, tune, self.execution)
+
+    def write_features(self, config: RunConfig, out: Path) -> int:
+        """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips."""
+        from avbench import stages
+        from avbench.features import write_features
+
+        clips = self.clips(locate(config.data, config.input), config)
+        plan = make_plan(config, clips, self.execution.results)
+        features = stages.extract(config, plan.features, plan.evaluated, config.checkpoint, self.execution)
+        write_features(out, features, config.to_dict())
+        return len(features.ids)
+
+    def describe(self, configs: Sequence[RunConfig], *, pretraining_only: bool = False) -> str:
+        """Returns the plan of every configuration as text; reads, computes and writes nothing else."""
+        lines: list[str] = []
+        for config in configs:
+            lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
+            source = locate(config.data, config.input)
+            if not source.ready:
+                expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
+                lines.append(f"  prepare   {expected} into {source.clips}")
+                n_train = source.counts[0] if source.counts else 0
+                steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
+                if config.weights == "pretrained":
+                    lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")
+                lines.append("  ids follow from the prepared clips; run `avbench data prepare` first to see them")
+                continue
+            clips = self.clips(source, config)
+            if pretraining_only:
+                stages = [plan_pretraining(config, clips, self.execution.results)[0]]
+            else:
+                plan = make_plan(config, clips, self.execution.results)
+                stages = [s for s in (plan.pretrain, plan.features, plan.evaluation) if s is not None]
+            for stage in stages:
+                state = "done, reused" if stage.done and not self.execution.force else stage.work
+                lines.append(f"  {stage.name:<9} {stage.id}  {state}")
+        return "\n".join(lines)

@@ -1,0 +1,163 @@
+"""What a weights file is, told from its keys and shapes (facts/cavmae.md 1.3 and 1.15, facts/cavmae_sync.md 1.2)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from avbench.config import InputConfig
+from avbench.errors import InputError
+
+# Widths per attention head of all published models; heads leave no trace in keys or shapes.
+_ENCODER_HEAD_WIDTH = 64
+_DECODER_HEAD_WIDTH = 32
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a set of weights is. Sizes hold only what is known."""
+
+    kind: str  # "pretraining", "fine-tuned", "vit" (one-modality MAE or timm) or "unknown"
+    method: str = ""  # name of our method it belongs to
+    summary: str = "weights of no model known here"
+    n_classes: int = 0
+    model: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelConfig
+    input: Mapping[str, Any] = field(default_factory=dict)  # fields of InputConfig
+    config: Mapping[str, Any] = field(default_factory=dict)  # fields of the method's settings; from our own files
+    untold: tuple[str, ...] = ()  # settings the file does not tell
+    position_tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # key -> shape
+    registers: int = 0  # register tokens per modality
+    global_tokens: bool = False
+    contrastive_heads: bool = False
+    n_tensors: int = 0
+    n_values: int = 0
+    dtypes: Mapping[str, int] = field(default_factory=dict)  # name -> tensors
+
+    def check_told(self, path: Path, given: Iterable[str]) -> None:
+        """Checks that what the file does not tell is given.
+
+        Raises:
+            InputError: A setting is neither told nor given.
+        """
+        missing = [key for key in self.untold if key not in set(given)]
+        if missing:
+            example = " ".join(f"--set {key}=N" for key in missing)
+            raise InputError(f"checkpoint {path}: its shapes do not tell {' and '.join(missing)}; give {example}.")
+
+
+def describe(
+    state: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None, *, n_mels: int | None = None
+) -> Description:
+    """Says what a state is, from its keys and shapes alone.
+
+    Args:
+        state: Keys without the ``module.`` prefix, and tensors (also on the meta device).
+        metadata: What our own files say of themselves; it tells what shapes cannot.
+        n_mels: Mel bins of the spectrogram, which the number of audio patches does not tell; the default's otherwise.
+    """
+    common: dict[str, Any] = {
+        "n_tensors": len(state),
+        "n_values": sum(tensor.numel() for tensor in state.values()),
+        "dtypes": dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in state.values())),
+        "position_tables": {key: tuple(t.shape) for key, t in state.items() if "pos_embed" in key},
+    }
+    if metadata and all(isinstance(metadata.get(key), Mapping) for key in ("config", "model", "input")):
+        name = str(metadata.get("method", ""))
+        return Description(
+            kind="pretraining",
+            method=name,
+            summary=f"{name} pretraining weights of avbench",
+            model=metadata["model"],
+            input=metadata["input"],
+            config=metadata["config"],
+            **common,
+        )
+    try:
+        if {"patch_embed_a.proj.weight", "patch_embed_v.proj.weight", "pos_embed_a", "pos_embed_v"} <= state.keys():
+            return _audio_visual(state, n_mels or InputConfig().n_mels, common)
+        if {"patch_embed.proj.weight", "pos_embed", "blocks.0.attn.qkv.weight"} <= state.keys():
+            return _vit(state, common)
+    except (ValueError, IndexError, ZeroDivisionError):  # a shape with other axes than those of a transformer
+        pass
+    return Description(kind="unknown", **common)
+
+
+def _audio_visual(state: Mapping[str, Tensor], n_mels: int, common: Mapping[str, Any]) -> Description:
+    dim, _, patch, _ = state["patch_embed_a.proj.weight"].shape
+    model: dict[str, Any] = {
+        "embed_dim": dim,
+        "patch_size": patch,
+        "modality_depth": _depth(state, "blocks_a"),
+        "joint_depth": _depth(state, "blocks_u"),
+    }
+    fc1 = state.get("blocks_u.0.mlp.fc1.weight")
+    if fc1 is not None:
+        model["mlp_ratio"] = fc1.shape[0] / dim
+    untold = _heads(model, "num_heads", dim, _ENCODER_HEAD_WIDTH, known=True)
+    if "decoder_embed.weight" in state:
+        width = state["decoder_embed.weight"].shape[0]
+        model |= {"decoder_embed_dim": width, "decoder_depth": _depth(state, "decoder_blocks")}
+        untold += _heads(model, "decoder_num_heads", width, _DECODER_HEAD_WIDTH, known=not untold)
+    length = state["pos_embed_a"].shape[1] // max(n_mels // patch, 1) * patch
+    side = round(state["pos_embed_v"].shape[1] ** 0.5) * patch
+    registers = state["register_tokens"].shape[0] // 2 if "register_tokens" in state else 0
+    # The authors' script that adapts ImageNet-MAE weights leaves unused class tokens behind, cls_token_av among them.
+    sync = registers > 0 or ("cls_token_a" in state and "cls_token_av" not in state)
+    heads = any(key.startswith("constrative_head") for key in state)
+    classes = state["mlp_head.1.weight"].shape[0] if "mlp_head.1.weight" in state else 0
+    family = "CAV-MAE Sync" if sync or heads else "CAV-MAE"
+    if classes:
+        kind, method, summary = "fine-tuned", "", f"a fine-tuned {family} classifier of {classes} classes"
+    elif "decoder_pred_a.weight" in state:
+        kind, method = "pretraining", "cavmae_sync" if sync or heads else "cavmae"
+        summary = f"{family} pretraining weights"
+    else:
+        kind, method, summary = "encoder", "", f"a {family} encoder without decoder or head"
+    return Description(
+        kind=kind,
+        method=method,
+        summary=summary,
+        n_classes=classes,
+        model=model,
+        input={"n_mels": n_mels, ("segment_length" if sync or heads else "target_length"): length, "image_size": side},
+        untold=tuple(untold),
+        registers=registers,
+        global_tokens="cls_token_a" in state,
+        contrastive_heads=heads,
+        **common,
+    )
+
+
+def _vit(state: Mapping[str, Tensor], common: Mapping[str, Any]) -> Description:
+    """A vision transformer of one modality, as MAE and timm store it."""
+    dim, channels, patch, _ = state["patch_embed.proj.weight"].shape
+    depth = _depth(state, "blocks")
+    decoder = "with decoder" if "decoder_embed.weight" in state else "without decoder"
+    head = ", with a classification head" if "head.weight" in state else ""
+    return Description(
+        kind="vit",
+        summary=f"an image transformer: width {dim}, {depth} blocks, {channels} colours, patch {patch}, {decoder}{head}",
+        n_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
+        global_tokens="cls_token" in state,
+        **common,
+    )
+
+
+def _depth(state: Mapping[str, Tensor], name: str) -> int:
+    """Returns the number of blocks under ``name``."""
+    numbers = [int(m[1]) for key in state if (m := re.match(rf"{name}\.(\d+)\.", key))]
+    return max(numbers, default=-1) + 1
+
+
+def _heads(model: dict[str, Any], key: str, dim: int, width: int, *, known: bool) -> list[str]:
+    """Adds the heads of published widths to ``model``, or returns the setting that stays untold."""
+    if known and dim % width == 0:
+        model[key] = dim // width
+        return []
+    return [f"model.{key}"]

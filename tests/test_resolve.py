@@ -1,0 +1,86 @@
+"""From a request to a configuration: the order of the layers, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from avbench import presets
+from avbench.config import FinetuneConfig
+from avbench.errors import InputError
+from avbench.resolve import Request, resolve, task_options
+from avbench.settings import build
+
+
+def test_presets_lie_under_the_file_and_the_file_under_set(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("train: {lr: 1e-3, steps: 7}\nmethod: {lambda_c: 0.5}\n")
+    config = resolve(Request(method="cavmae", data=".", presets=("base",), config=file, sets=("train.steps=9",)))
+    assert (config.model.embed_dim, config.train.lr, config.train.steps) == (768, 1e-3, 9)
+    assert config.to_dict()["method"]["lambda_c"] == 0.5
+
+
+def test_the_defaults_are_the_papers() -> None:
+    config = resolve(Request(method="cavmae", data=".", presets=("base",)))
+    assert (config.train.lr, config.train.batch_size, config.train.betas) == (5e-5, 48, (0.95, 0.999))
+    assert (config.input.target_length, config.input.audio_mean, config.input.audio_std) == (1024, -5.081, 4.4849)
+    method = config.to_dict()["method"]
+    assert (method["lambda_c"], method["temperature"], method["norm_pix_loss"]) == (0.01, 0.05, True)
+
+
+def test_a_leaf_alone_is_enough_where_it_is_unique() -> None:
+    config = resolve(Request(method="cavmae", sets=("lambda_c=0.25",)))
+    assert config.to_dict()["method"]["lambda_c"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"method": "cavmea"}, "Did you mean 'cavmae'"),
+        ({"task": "retreival"}, "Did you mean 'retrieval'"),
+        ({"presets": ("tinny",)}, "Did you mean 'tiny'"),
+        ({"sets": ("train.lrr=1",)}, "Did you mean 'lr'"),
+        ({"sets": ("trian.lr=1",)}, "Did you mean 'train'"),
+        ({"sets": ("lamda_c=1",)}, "lambda_c"),
+        ({"sets": ("train.lr",)}, "no '='"),
+        ({"sets": ("train.lr=fast",)}, "train.lr: found 'fast'"),
+        ({"sets": ("seed=3",)}, "unknown setting 'seed'"),
+        ({"config": Path("missing.yaml")}, "no such file"),
+    ],
+)
+def test_bad_requests_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(Request(**{"method": "cavmae", **changes}))  # type: ignore[arg-type]
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["train: [1]", "[]", "trian: {}", "a: b: c"])
+def test_bad_files_are_refused_and_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError):
+        resolve(Request(method="cavmae", config=file))
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_valid_and_has_a_summary(name: str) -> None:
+    preset = presets.load(name)
+    assert preset["summary"]
+    if presets.FINETUNE in preset:
+        build(FinetuneConfig, preset[presets.FINETUNE])
+    else:
+        config = resolve(Request(method="cavmae", data=".", presets=(name,)))
+        assert set(preset.get("method", {})) <= set(config.to_dict()["method"])
+
+
+def test_the_scale_plus_recipe_is_table_4s() -> None:
+    config = resolve(Request(method="cavmae", data=".", presets=("pretrain-audioset-scale+",)))
+    assert (config.train.batch_size, config.train.lr, config.train.epochs) == (108, 1e-4, 25)
+    assert (config.train.decay_start, config.train.decay_every, config.train.decay_rate) == (10, 5, 0.5)
+
+
+def test_task_options_alone() -> None:
+    assert task_options("retrieval", None, ("task.aggregation=mean",)).aggregation == "mean"  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match="cannot change features that are given"):
+        task_options("retrieval", None, ("train.lr=1",))
