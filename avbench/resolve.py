@@ -16,6 +16,7 @@ import yaml
 
 from avbench import presets, registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
+from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean, unknown
 from avbench.settings import Settings, change, to_dict
 
@@ -89,9 +90,9 @@ def resolve(request: Request) -> RunConfig:
     )
     names = request.presets
     if not names and request.checkpoint is None:
-        names = ("soundshapes" if source == "soundshapes" else "starter",)
-    elif source == "soundshapes":
-        names = ("soundshapes", *names)
+        names = (EMBEDDED if source == EMBEDDED else "starter",)
+    elif source == EMBEDDED:
+        names = (EMBEDDED, *names)
     sections: dict[str, Settings] = {
         "data": DataConfig(),
         "input": InputConfig(),
@@ -140,6 +141,28 @@ def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Setti
                 raise InputError(f"{name}: cannot change features that are given, valid: settings of section task.")
         options = change(options, layer["task"], "task")
     return options
+
+
+def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataConfig, InputConfig]:
+    """Returns the sections data and input alone, for commands that look at data without a method.
+
+    Raises:
+        InputError: An unknown key, a wrong value, or a setting of another section.
+    """
+    sections: dict[str, Settings] = {"data": DataConfig(source=source, labels=labels), "input": InputConfig()}
+    if source == EMBEDDED:
+        preset = presets.load(EMBEDDED)
+        sections = _apply(sections, {name: preset.get(name, {}) for name in sections}, "")
+    for text in sets:
+        key, value = _split_set(text)
+        section, _, field = key.partition(".")
+        if section not in sections:
+            raise InputError(f"--set {key}: valid: data.KEY=VALUE or input.KEY=VALUE.")
+        sections = _apply(sections, {section: {field: value}}, "--set ")
+    data, inputs = sections["data"], sections["input"]
+    if not isinstance(data, DataConfig) or not isinstance(inputs, InputConfig):
+        raise TypeError("sections changed their type")  # only a mistake in _apply gets here
+    return data, inputs
 
 
 def _checkpoint_sizes(path: Path, method: str, given: list[str]) -> dict[str, dict[str, Any]]:

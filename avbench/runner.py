@@ -164,7 +164,7 @@ class Runner:
         clips = self.clips(locate(config.data, config.input), config)
         plan = make_plan(config, clips, self.execution.results)
         features = stages.extract(config, plan.features, plan.evaluated, config.checkpoint, self.execution)
-        write_features(out, features, config.to_dict())
+        write_features(out, features)
         return len(features.ids)
 
     def describe(self, configs: Sequence[RunConfig], *, pretraining_only: bool = False) -> str:

@@ -57,6 +57,11 @@ class Clip:
         """Whether the sound is digital silence (at most one step of 16 bits)."""
         return bool(np.abs(self.samples.astype(np.int32)).max(initial=0) <= 1)
 
+    @property
+    def waveform(self) -> NDArray[np.float32]:
+        """The sound as float32 (n,) in [-1, 1]."""
+        return self.samples.astype(np.float32) / 32768.0
+
 
 def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> Clip:
     """Decodes one span of a file, from ``start`` for at most ``settings.length`` seconds.
@@ -70,6 +75,8 @@ def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> C
             return _decode(media, settings, start)
     except MemoryError:
         raise Rejected("needs too much memory") from None
+    except (FFmpegError, ValueError) as error:
+        raise Rejected("cannot be decoded", str(error).splitlines()[0][:200]) from None
 
 
 def decode_windows(path: Path | str, settings: PrepareSettings) -> Iterator[Clip | tuple[float, Rejected]]:
@@ -124,7 +131,8 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
     sound = assemble(_frames(audio), audio.tick, begin, settings.length, settings.sample_rate, settings.channels)
     if sound is None:
         raise _SpanRejected("audio does not decode")
-    targets = begin + settings.times(video_end)
+    # The last frame is on display to the end; a frame that comes exactly at the end is not of this span.
+    targets = np.minimum(begin + settings.times(video_end), shown[-1][0])
     times, frames = _pick(video, targets, settings)
     if not frames:
         raise _SpanRejected("no frame decodes")

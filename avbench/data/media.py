@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,10 +38,10 @@ class Track:
 
     stream: Any
     tick: float
-    packets: list[av.Packet] = field(default_factory=list)
+    packets: list[Any] = field(default_factory=list)
     beyond: bool = False
 
-    def time(self, packet: av.Packet) -> float | None:
+    def time(self, packet: Any) -> float | None:
         """Returns when a packet is shown (or, where that is unknown, decoded), seconds on the file's clock."""
         stamp = packet.dts if packet.pts is None else packet.pts
         return None if stamp is None else stamp * self.tick
@@ -68,7 +67,7 @@ class Media:
     """
 
     def __init__(self, path: Path | str, max_pixels: int) -> None:
-        self.path = os.path.abspath(path)  # noqa: PTH100 - pathlib would lose nothing, but resolve() follows links
+        self.path = str(Path(path).absolute())
         self.max_pixels = max_pixels
         with av.logging.Capture() as self._log, _errors_only():
             self._container = _open(self.path, max_pixels)
@@ -130,7 +129,8 @@ class Media:
                 start = float((stream.start_time or 0) * stream.time_base)
                 ends.append(start + float(stream.duration * stream.time_base) - self.origin)
         if not ends and self._container.duration:
-            ends.append(self._container.duration / av.time_base)
+            # Some writers mean the length, some the last timestamp; the smaller cannot wrong a whole file.
+            ends.append(self._container.duration / av.time_base - max(self.origin, 0.0))
         claim = max(ends, default=0.0)
         return claim if claim * _LEAST_RATE <= Path(self.path).stat().st_size else 0.0
 

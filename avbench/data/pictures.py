@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ def to_picture(frame: av.VideoFrame, settings: PrepareSettings) -> Image.Image:
     PIL image, bilinear with antialiasing (facts/cavmae.md 2.2). The frame's own colour matrix, range and display
     matrix are honoured; HDR transfer curves are kept, not tone-mapped.
     """
-    picture = frame.reformat(format="rgb24", src_colorspace=_MATRICES.get(int(frame.colorspace))).to_ndarray()
+    picture: Any = frame.reformat(format="rgb24", src_colorspace=_MATRICES.get(int(frame.colorspace))).to_ndarray()
     image = _upright(_resized(picture, settings.size), frame)
     if settings.crop == "none":
         return image
@@ -52,7 +52,7 @@ def _resized(picture: NDArray[np.uint8], size: int) -> Image.Image:
 
 
 def _upright(image: Image.Image, frame: av.VideoFrame) -> Image.Image:
-    data = frame.side_data.get("DISPLAYMATRIX")
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return image
     # Nine 32-bit numbers; a point (x, y) is shown at (a x + c y, b x + d y). Only the quarter turns and mirrors

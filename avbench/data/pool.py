@@ -139,7 +139,8 @@ class Pool:
         # One core each: the library of linear algebra under NumPy would otherwise reserve threads and memory.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
         environment |= {"OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "avbench.data.worker", str(theirs.fileno())]
+        # -P: a file of the current folder must not stand in for a module.
+        command = [sys.executable, "-P", "-m", "avbench.data.worker", str(theirs.fileno())]
         process = subprocess.Popen(
             [*command, json.dumps(to_dict(self._settings))],
             pass_fds=[theirs.fileno()],

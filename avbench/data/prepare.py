@@ -96,6 +96,9 @@ def prepare(
         return report
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
+        report = _state(out, plan)  # another run may have finished between the look and the lock
+        if report:
+            return report
         (out / "shards").mkdir(exist_ok=True)
         for folder in (out, out / "shards", out / "parts"):
             for leftover in folder.glob(".*.tmp"):
@@ -197,8 +200,7 @@ class _InOrder:
     def __init__(self, pool: Pool, bar: Progress) -> None:
         self._pool, self._bar = pool, bar
         self._waiting: defaultdict[int, deque[Message]] = defaultdict(deque)
-        self._held = 0
-        self._rejected = 0
+        self._held = self._clips = self._rejected = 0
 
     def of(self, index: int) -> Iterator[Message]:
         """Yields the clips and refusals of one file, waiting for them."""
@@ -217,10 +219,10 @@ class _InOrder:
     def _count(self, message: Message) -> None:
         if isinstance(message, Payload):
             self._held += message.size
-        elif isinstance(message, Done):
-            self._bar.step(f"{self._rejected} rejected")
-        else:
+            self._clips += 1
+        elif not isinstance(message, Done):
             self._rejected += 1
+        self._bar.step(f"{self._clips} clips, {self._rejected} rejected", count=int(isinstance(message, Done)))
 
 
 def _write_part(

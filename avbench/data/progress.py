@@ -37,17 +37,18 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def step(self, note: str = "") -> None:
-        """One more item is finished; ``note`` is shown beside the count."""
-        self._done += 1
+    def step(self, note: str = "", *, count: int = 1) -> None:
+        """Says that ``count`` more items are finished; ``note`` is shown beside them. 0: only the note is new."""
+        self._done += count
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
-            self._bar.update()
+            self._bar.update(count)
         now = time.monotonic()
         if self._enabled and self._bar is None and now - self._said >= _EVERY_S:
             self._said = now
             rate = (self._done - self._first) / (now - self._begin)
-            left = tqdm.format_interval((self._total - self._done) / rate)
-            line = f"{self._what}: {self._done}/{self._total} {self._unit}s, {rate:.1f}/s, {left} left"
+            line = f"{self._what}: {self._done}/{self._total} {self._unit}s"
+            if rate > 0:
+                line += f", {rate:.2g}/s, {tqdm.format_interval((self._total - self._done) / rate)} left"
             sys.stderr.write(f"{line}, {note}\n" if note else f"{line}\n")
             sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""From decoded audio frames to one mono waveform on the clip's clock; FLAC in and out."""
+"""From decoded audio frames to one mono waveform on the clip's clock, stored as FLAC."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class _Piece:
             frames = self._resampler.resample(_mixed(frame))
         self._keep(frames)
 
-    def _keep(self, frames: Iterable[av.AudioFrame]) -> None:
-        # Mono, packed or planar: row 0 is the first (or only) channel.
-        self._parts += [frame.to_ndarray()[0] for frame in frames]
+    def _keep(self, frames: Iterable[Any]) -> None:
+        # Mono, packed or planar: row 0 is the first (or only) channel. A resampler with nothing to do echoes None.
+        self._parts += [frame.to_ndarray()[0] for frame in frames if frame is not None]
 
     def samples(self) -> NDArray[np.int16]:
-        self._keep(self._resampler.resample(None) if not self._resampler.is_passthrough else [])
+        self._keep(self._resampler.resample(None))
         return np.concatenate(self._parts) if self._parts else np.zeros(0, np.int16)
 
 
@@ -79,7 +79,7 @@ def _format(frame: av.AudioFrame) -> tuple[str, str, int]:
 
 
 def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
-    values = frame.to_ndarray()
+    values: NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
     scale = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
@@ -154,18 +154,3 @@ def encode_flac(samples: NDArray[np.int16], rate: int) -> bytes:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return buffer.getvalue()
-
-
-def decode_flac(data: bytes) -> tuple[NDArray[np.float32], int]:
-    """Returns FLAC bytes as a float32 waveform (n,) in [-1, 1] and its sample rate.
-
-    Raises:
-        av.error.FFmpegError: The bytes are no whole FLAC file.
-    """
-    with av.open(io.BytesIO(data), "r", format="flac") as container:
-        stream = container.streams.audio[0]
-        stream.codec_context.thread_count = 1
-        parts = [frame.to_ndarray()[0] for frame in container.decode(stream)]
-        rate = stream.rate or 0
-    samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
-    return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min), rate

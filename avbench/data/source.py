@@ -161,9 +161,7 @@ def _list_csv(source: Path) -> dict[str, _Entry]:
         raise InputError(f"{source}: found a header and no rows, valid: one row a media file.")
     if not any(Path(entry.path).exists() for entry in entries.values()):
         first = next(iter(entries.values())).path
-        raise InputError(
-            f"{source}: none of its {len(entries)} files is there (first: {first}); paths are relative to it."
-        )
+        raise InputError(f"{source}: none of its {len(entries)} files exists (first: {first}); paths start at the CSV.")
     return entries
 
 

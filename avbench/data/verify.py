@@ -52,8 +52,10 @@ def verify(folder: Path, *, workers: int = -1) -> list[str]:
 
 
 def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
+    from av.error import FFmpegError
+
     from avbench.data.pictures import decode_jpeg
-    from avbench.data.sound import decode_flac
+    from avbench.data.waveform import decode_flac
 
     name = row["id"]
     try:
@@ -76,7 +78,7 @@ def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
             problems.append(f"{name}: frame {number} does not decode ({error})")
     try:
         samples, rate = decode_flac(audio)
-    except (OSError, ValueError, IndexError) as error:  # av.error.FFmpegError is one of these
+    except (FFmpegError, OSError, ValueError, IndexError) as error:
         return [*problems, f"{name}: its sound does not decode ({error})"]
     if (len(samples), rate) != (row["n_samples"], row["sample_rate"]):
         problems.append(f"{name}: {len(samples)} samples at {rate} Hz stored, {row['n_samples']} listed")

@@ -6,6 +6,7 @@ In memory keys have no ``module.`` prefix; files may. Loading is strict: every k
 from __future__ import annotations
 
 import json
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     with path.open("rb") as handle:
         head = handle.read(9)
     if head[:2] == b"PK" or head[:1] == b"\x80":
-        loaded: Any = _read_torch(path)
+        loaded: Any = _read_torch(path, zipped=head[:2] == b"PK")
         metadata: dict[str, Any] = {}
     elif head[8:] == b"{":
         loaded, metadata = _read_safetensors(path)
@@ -80,11 +81,15 @@ def _no_checkpoint(path: Path, found: str) -> InputError:
     return InputError(f"checkpoint {path}: found {found}, valid: a .pth or .safetensors file of weights.")
 
 
-def _read_torch(path: Path) -> Any:
+def _read_torch(path: Path, *, zipped: bool) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle versions; a file that fails is reported below
+            # Mapped, so that looking at the keys of a large file does not read it; only zip archives can be.
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except UnpicklingError:
-        raise _no_checkpoint(path, "a pickle with more than tensors and plain values, which is not opened") from None
+        found = "a pickle that is damaged or holds more than tensors and plain values, and is not opened"
+        raise _no_checkpoint(path, found) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError):
         raise _no_checkpoint(path, "a damaged or truncated PyTorch file") from None
 

@@ -138,11 +138,11 @@ def _vit(state: Mapping[str, Tensor], common: Mapping[str, Any]) -> Description:
     """A vision transformer of one modality, as MAE and timm store it."""
     dim, channels, patch, _ = state["patch_embed.proj.weight"].shape
     depth = _depth(state, "blocks")
-    decoder = "with decoder" if "decoder_embed.weight" in state else "without decoder"
-    head = ", with a classification head" if "head.weight" in state else ""
+    parts = "with decoder" if "decoder_embed.weight" in state else "without decoder"
+    parts += ", with a classification head" if "head.weight" in state else ""
     return Description(
         kind="vit",
-        summary=f"an image transformer: width {dim}, {depth} blocks, {channels} colours, patch {patch}, {decoder}{head}",
+        summary=f"an image transformer: width {dim}, {depth} blocks, {channels} colours, patch {patch}, {parts}",
         n_classes=state["head.weight"].shape[0] if "head.weight" in state else 0,
         global_tokens="cls_token" in state,
         **common,

@@ -1,0 +1,83 @@
+"""From a frame to the model's image: the reference's transform (facts/cavmae.md 2.3).
+
+Resize (short side, bicubic, antialiased) and CenterCrop as torchvision does them on a PIL image, then ToTensor and
+Normalize. A stored frame of the right size passes straight to the last two.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from avbench.config import InputConfig
+
+
+def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """Returns a picture in memory as RGB (H, W, 3); greyscale, palette and CMYK are converted.
+
+    Raises:
+        OSError: The bytes are not a whole picture.
+    """
+    with Image.open(io.BytesIO(data)) as image:
+        # A conversion from RGB to RGB would copy the picture once more.
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def resize_and_crop(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Returns the centre of a frame at the model's size.
+
+    Args:
+        frame: RGB (H, W, 3).
+        size: Side of the result, pixels.
+
+    Returns:
+        RGB (size, size, 3); ``frame`` itself where it has that size already.
+    """
+    height, width = frame.shape[:2]
+    if (height, width) == (size, size):
+        return frame
+    # The long side is cut to a whole number, the offset of the crop rounded half to even, as torchvision does.
+    short, long = min(height, width), max(height, width)
+    longer = size * long // short
+    new_width, new_height = (size, longer) if width <= height else (longer, size)
+    image = Image.fromarray(frame)
+    if (new_width, new_height) != (width, height):
+        image = image.resize((new_width, new_height), Image.Resampling.BICUBIC)
+    left, top = round((new_width - size) / 2), round((new_height - size) / 2)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+@functools.lru_cache(maxsize=8)
+def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...]) -> list[tuple[np.float32, np.float32]]:
+    return [(np.float32(1 / (255 * d)), np.float32(-m / d)) for m, d in zip(mean, std, strict=True)]
+
+
+def normalise(frames: NDArray[np.uint8], config: InputConfig) -> Tensor:
+    """Returns frames as the model takes them.
+
+    Args:
+        frames: RGB (N, H, W, 3).
+        config: Means and standard deviations, for values in [0, 1].
+
+    Returns:
+        float32 (N, 3, H, W).
+    """
+    channels = _scale_and_shift(config.image_mean, config.image_std)
+    out = np.empty((len(frames), len(channels), *frames.shape[1:3]), np.float32)
+    # One channel of one frame at a time stays in the cache through both passes.
+    for picture, target in zip(frames, out, strict=True):
+        for c, (scale, shift) in enumerate(channels):
+            np.multiply(picture[..., c], scale, out=target[c], dtype=np.float32)
+            target[c] += shift
+    return torch.from_numpy(out)
+
+
+def to_tensor(frame: NDArray[np.uint8], config: InputConfig) -> Tensor:
+    """Returns one frame, RGB (H, W, 3) of any size, as float32 (3, image_size, image_size)."""
+    return normalise(resize_and_crop(frame, config.image_size)[None], config)[0]

@@ -1,0 +1,174 @@
+"""Clips of a prepared folder: Parquet manifest, JPEG frames and FLAC sound in tar shards, read by offset."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from avbench.data.clips import MANIFEST, hash_ids
+from avbench.data.columns import TextColumn
+from avbench.data.images import decode_jpeg
+from avbench.data.manifest_file import content_hash, content_line, schema
+from avbench.data.shards import ShardReader
+from avbench.data.waveform import decode_flac
+from avbench.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from avbench.data.clips import Clips
+
+# What reading clips needs; times, notes and sources stay on disk.
+_COLUMNS = (
+    "id",
+    "labels",
+    "split",
+    "duration",
+    "n_frames",
+    "shard",
+    "frame_offsets",
+    "frame_sizes",
+    "audio_offset",
+    "audio_size",
+    "sha256",
+    "silent",
+)
+_HASHED = ("id", "split", "labels", "sha256")
+_CHUNK = 65536
+
+
+class PreparedClips:
+    """Clips of a folder that ``avbench data prepare`` wrote; see :class:`avbench.data.clips.Clips`.
+
+    Args:
+        root: The folder.
+        table: The manifest's columns, one row a clip.
+        class_names: All classes, sorted.
+        reader: Reads the shards.
+    """
+
+    def __init__(self, root: Path, table: Any, class_names: tuple[str, ...], reader: ShardReader) -> None:
+        self.root = root
+        self.class_names = class_names
+        self._table = table
+        self._reader = reader
+        self._scalars = {
+            name: table[name].to_numpy() for name in ("duration", "n_frames", "audio_offset", "audio_size")
+        }
+        # One array per column: indexing a chunked one searches the chunks.
+        self._lists = {
+            name: table[name].combine_chunks() for name in ("labels", "shard", "frame_offsets", "frame_sizes")
+        }
+        self.ids: Sequence[str] = TextColumn(table["id"])
+        self.splits: Sequence[str] = TextColumn(table["split"])
+
+    @classmethod
+    def open(cls, root: Path) -> PreparedClips:
+        """Opens a prepared folder.
+
+        Raises:
+            InputError: It has no readable manifest, or one without the columns needed.
+        """
+        path = root / MANIFEST
+        if not path.is_file():
+            raise InputError(
+                f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out {root}'."
+            )
+        try:
+            found = pq.read_schema(path).names
+            missing = [name for name in _COLUMNS if name not in found]
+            if missing:
+                raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
+            wanted = pa.schema([schema().field(name) for name in _COLUMNS])
+            table = pq.read_table(path, columns=list(_COLUMNS)).cast(wanted).combine_chunks()
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{path}: not a manifest of prepared clips ({reason}); prepare the folder again."
+            ) from None
+        names = pc.unique(pc.list_flatten(table["labels"])).to_pylist()
+        return cls(root, table, tuple(sorted(names)), ShardReader(root))
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Identity of the content: ids, splits, labels and bytes of these clips, in any order."""
+        hashed = self._table.select(list(_HASHED))
+        return content_hash(content_line(row) for batch in hashed.to_batches(_CHUNK) for row in batch.to_pylist())
+
+    @functools.cached_property
+    def silent(self) -> NDArray[np.bool_]:
+        """Which clips have no sound above zero, bool (n,)."""
+        values: NDArray[np.bool_] = self._table["silent"].to_numpy()
+        return values
+
+    def labels(self, i: int) -> tuple[str, ...]:
+        """Returns the class names of clip ``i``."""
+        return tuple(self._lists["labels"][int(i)].as_py())
+
+    def duration(self, i: int) -> float:
+        """Returns the length of clip ``i`` in seconds."""
+        return float(self._scalars["duration"][i])
+
+    def n_frames(self, i: int) -> int:
+        """Returns how many frames clip ``i`` has."""
+        return int(self._scalars["n_frames"][i])
+
+    def _shard(self, i: int) -> str:
+        return str(self._lists["shard"][int(i)].as_py())
+
+    def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the mono waveform (samples,) in [-1, 1] and its sample rate.
+
+        Raises:
+            RunError: The shard is missing or damaged.
+        """
+        shard = self._shard(i)
+        data = self._reader.read(shard, int(self._scalars["audio_offset"][i]), int(self._scalars["audio_size"][i]))
+        try:
+            return decode_flac(data)
+        except (FFmpegError, ValueError) as error:
+            raise self._damaged(i, "sound", error) from None
+
+    def frame(self, i: int, k: int) -> NDArray[np.uint8]:
+        """Returns frame ``k`` as RGB (H, W, 3); beyond the last stored frame, the last one there is.
+
+        Raises:
+            RunError: The shard is missing or damaged, or the clip has no frame.
+        """
+        last = self.n_frames(i) - 1
+        if last < 0:
+            raise self._damaged(i, "frame 0", "the manifest names no frame")
+        k = min(k, last)
+        offset = self._lists["frame_offsets"][int(i)][k].as_py()
+        size = self._lists["frame_sizes"][int(i)][k].as_py()
+        data = self._reader.read(self._shard(i), offset, size)
+        try:
+            return decode_jpeg(data)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise self._damaged(i, f"frame {k}", error) from None
+
+    def _damaged(self, i: int, what: str, error: object) -> RunError:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return RunError(
+            f"clip '{self.ids[i]}': {what} in {self.root / self._shard(i)} cannot be read ({reason});"
+            f" 'avbench data verify {self.root}' lists all such clips."
+        )
+
+    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> Clips:
+        """Returns the clips at ``indices``, in that order; shards stay open once for all selections."""
+        chosen = pa.array(np.asarray(indices, dtype=np.int64))
+        return PreparedClips(self.root, self._table.take(chosen), self.class_names, self._reader)
+
+    def ids_sha256(self) -> str:
+        """Returns the hash of the sorted ids."""
+        return hash_ids(self.ids)

@@ -1,0 +1,61 @@
+"""Percentile bootstrap intervals of metrics over samples (Efron and Tibshirani 1993, chapter 13).
+
+Resample r draws its samples from the named stream ("bootstrap", r), so all metrics, methods and tasks of n samples
+share the same resamples, and neither the number of resamples asked for nor the memory used changes one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.errors import InputError
+from avbench.rng import numpy_stream
+
+Statistic = Callable[[npt.NDArray[Any]], npt.NDArray[np.float64]]  # (r, n) -> (r,)
+CHUNK_VALUES = 2**20  # draws held at a time: 8 MB of indices and as much of values
+
+
+def resample_indices(n: int, resample: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Returns which of ``n`` samples make up one resample: (n,), drawn with replacement."""
+    return numpy_stream(seed, "bootstrap", resample).integers(n, size=n)
+
+
+def intervals(
+    values: npt.NDArray[Any],
+    statistics: Mapping[str, Statistic],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Returns the bootstrap interval of each statistic of one per-sample output.
+
+    Args:
+        values: (n,) one number a sample.
+        statistics: Name to a function from (r, n) to (r,), along the last axis.
+        resamples: How many; none gives no intervals.
+        seed: Seed of the draws.
+        level: Share of the bootstrap distribution inside.
+
+    Raises:
+        InputError: No samples, or another shape.
+    """
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"bootstrap: found values of shape {values.shape}, valid: (n,) with n of 1 or more.")
+    if resamples == 0:
+        return {}
+    n = len(values)
+    chunk = max(1, CHUNK_VALUES // n)
+    found = {name: np.empty(resamples) for name in statistics}
+    for start in range(0, resamples, chunk):
+        stop = min(start + chunk, resamples)
+        drawn = values[np.stack([resample_indices(n, r, seed) for r in range(start, stop)])]  # (r, n)
+        for name, statistic in statistics.items():
+            found[name][start:stop] = statistic(drawn)
+    tail = (1 - level) / 2
+    ends = {name: np.quantile(estimates, (tail, 1 - tail)) for name, estimates in found.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

@@ -1,0 +1,90 @@
+"""What every task is: from features (or, later, heatmaps) to metrics with intervals, chance and per-sample outputs.
+
+A task file assigns ``CARD`` (literal arguments only: it is read without importing the file), ``CONFIG`` (its settings
+class) and ``TASK`` (one object of its class). It imports no torch.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy.typing as npt
+
+from avbench.errors import InputError
+from avbench.features import Features, read_features
+from avbench.settings import Settings, to_dict
+
+C = TypeVar("C", bound=Settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCard:
+    """What ``avbench list tasks`` says of a task."""
+
+    summary: str
+    needs: tuple[str, ...]  # what is evaluated: features
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskResult:
+    """What a task found. Metrics are fractions or ranks, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
+
+    n: int  # samples evaluated
+    ids_sha256: str  # hash of their sorted ids
+    metrics: dict[str, float]
+    chance: dict[str, float]
+    ci95: dict[str, tuple[float, float]]  # low and high end
+    per_sample: dict[str, npt.NDArray[Any]]  # ``id`` and one array an output, (n,) each, in the order of the features
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns all but the per-sample outputs as JSON values."""
+        return {
+            "n": self.n,
+            "ids_sha256": self.ids_sha256,
+            "metrics": dict(self.metrics),
+            "chance": dict(self.chance),
+            "ci95": {name: list(interval) for name, interval in self.ci95.items()},
+        }
+
+
+class Task(abc.ABC, Generic[C]):
+    """Base of all tasks. ``version`` is raised whenever the same input would give other numbers."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    config_type: type[C]
+
+    @abc.abstractmethod
+    def evaluate(self, features: Features, config: C) -> TaskResult:
+        """Evaluates the embeddings of a set of clips.
+
+        Raises:
+            InputError: The features or the options cannot be used.
+        """
+
+
+def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:
+    """Evaluates a features file, whoever made it.
+
+    Args:
+        path: The .npz; see :mod:`avbench.features`.
+        task: The task.
+        config: Its options.
+
+    Returns:
+        JSON values: task, n, ids_sha256, metrics, chance, ci95 and config; the config is what the file says of itself
+        with the options used under ``task``.
+
+    Raises:
+        InputError: The file or the options cannot be used.
+    """
+    features = read_features(path)
+    try:
+        result = task.evaluate(features, config)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    options = {"name": task.name, "version": task.version, **to_dict(config)}
+    return {"task": task.name, **result.to_dict(), "config": {**features.config, "task": options}}

@@ -1,0 +1,76 @@
+"""Retrieval: each clip's sound looks for its picture among all pictures, and the reverse (paper Table 3; facts/cavmae.md 4)."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from avbench.data.clips import hash_ids
+from avbench.errors import InputError
+from avbench.features import Features
+from avbench.metrics import retrieval as metric
+from avbench.metrics.bootstrap import intervals
+from avbench.settings import Settings, setting
+from avbench.tasks.base import Task, TaskCard, TaskResult
+
+CARD = TaskCard(
+    summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
+    needs=("features",),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig(Settings):
+    """Options of retrieval. With one frame a clip (CAV-MAE) every aggregation is the cosine."""
+
+    aggregation: metric.Aggregation = setting(
+        "diagonal_mean", "cosines of frames to one number: same-index frames (diagonal) or all pairs (Sync)"
+    )
+    frame: int = setting(-1, "the one frame to compare, from 0; -1: all of them, aggregated", ge=-1)
+    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
+
+
+class Retrieval(Task[RetrievalConfig]):
+    """Ranks by cosine similarity, ties counted half; metrics, intervals over queries, chance."""
+
+    name = "retrieval"
+    version = 1
+    config_type = RetrievalConfig
+
+    def evaluate(self, features: Features, config: RetrievalConfig) -> TaskResult:
+        """Evaluates both directions over all clips; see :class:`~avbench.tasks.base.Task`."""
+        audio, visual = features.audio, features.visual
+        if config.frame >= 0:
+            frames = min(audio.shape[1], visual.shape[1])
+            if config.frame >= frames:
+                raise InputError(f"task.frame: found {config.frame}, valid: -1 to {frames - 1}, the frames there are.")
+            chosen = slice(config.frame, config.frame + 1)
+            audio, visual = audio[:, chosen], visual[:, chosen]
+        found = metric.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+        statistics = {name: functools.partial(metric.statistic, name) for name in metric.METRICS}
+        ci95 = {
+            f"{direction}/{name}": interval
+            for direction, values in zip(metric.DIRECTIONS, found, strict=True)
+            for name, interval in intervals(
+                values, statistics, resamples=config.resamples, seed=config.bootstrap_seed
+            ).items()
+        }
+        return TaskResult(
+            n=len(features.ids),
+            ids_sha256=hash_ids(features.ids),
+            metrics=metric.summarise(found),
+            chance=metric.chance(len(features.ids)),
+            ci95=ci95,
+            per_sample={
+                "id": np.array(features.ids, dtype=np.str_),
+                "a2v_rank": found.a2v,
+                "v2a_rank": found.v2a,
+            },
+        )
+
+
+CONFIG = RetrievalConfig
+TASK = Retrieval()

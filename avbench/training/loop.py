@@ -1,0 +1,185 @@
+"""Pretraining: the plain loop, top to bottom.
+
+The state of a run is weights, optimiser averages and the number of steps done; everything random is a function of
+the seed and that number. A run that is killed at any moment and started again therefore ends with the same weights as
+one that was not: bit for bit on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from avbench.config import Precision, TrainConfig
+from avbench.data.progress import Progress
+from avbench.errors import InputError, RunError
+from avbench.methods.base import Method
+from avbench.training.device import torch_threads
+from avbench.training.interrupt import Interrupted, stop_on_signals
+from avbench.training.metrics_log import MetricsLog
+from avbench.training.optimizer import build_optimizer
+from avbench.training.precision import gradient_scaler
+from avbench.training.session import WEIGHTS, Batch, Session
+from avbench.training.state import Checkpoints, TrainState, exclusive
+
+__all__ = ["WEIGHTS", "TrainResult", "pretrain"]
+
+_MOST_VALIDATIONS = 25  # the authors validate after each of 25 epochs; very short epochs are not worth one each
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What became of a run that reached its last step."""
+
+    weights: Path  # those selected: of the last step, or with the lowest tuning loss
+    steps: int
+    row: dict[str, float]  # last row of metrics.csv: loss and parts, means over the steps since the row before
+    tuning_loss: float | None  # the lowest
+    best_step: int | None  # where it was reached
+    wall_s: float  # all sessions together
+    data_wait_share: float  # share of the step time spent waiting for clips
+    resumed_from: int  # steps done when this session began
+
+
+def pretrain(
+    method: Method,
+    batches: Callable[[int, int], Iterable[Batch]],
+    config: TrainConfig,
+    *,
+    steps_per_epoch: int,
+    stage: str,
+    seed: int,
+    precision: Precision,
+    device: str,
+    directory: Path,
+    clip_id: Callable[[int], str],
+    validate: Callable[[], Iterable[Batch]] | None = None,
+    stop: Callable[[], bool] | None = None,
+    workers: int = 0,
+    progress: bool = True,
+    tensorboard: bool = False,
+) -> TrainResult:
+    """Trains a method, or goes on with training it where ``directory`` holds checkpoints.
+
+    Args:
+        method: The model with its first weights; moved to ``device`` and trained in place.
+        batches: Called with an epoch, from 0, and the number of its batches to skip; gives the others, ``batch_size``
+            clips each, on the CPU. Must be a function of its arguments alone.
+        config: Optimiser, schedule, length, checkpoints.
+        steps_per_epoch: Full batches of an epoch.
+        stage: Id of this pretraining; checkpoints with another are refused.
+        seed: Seed of the masks.
+        precision: Arithmetic of the forward pass.
+        device: ``cpu`` or ``cuda``.
+        directory: Where checkpoints, metrics.csv and the weights go.
+        clip_id: The id of a clip by its position in the data, to name the clips of a batch that fails.
+        validate: Gives the batches of the tuning split. Asked after each epoch, but at most 25 times a run.
+        stop: Asked before each step; True stops as a signal does.
+        workers: Processes that read clips meanwhile; torch takes the cores they leave.
+        progress: Show how far it is, on standard error.
+        tensorboard: Write TensorBoard events, too.
+
+    Returns:
+        Where the weights are, and the figures.
+
+    Raises:
+        InputError: A setting that does not fit, or checkpoints of another pretraining in ``directory``.
+        RunError: The loss is not finite, the disk is full, or the data ended early.
+        Interrupted: SIGINT, SIGTERM or ``stop``; the same call goes on from there.
+    """
+    _check(config, steps_per_epoch, validating=validate is not None)
+    steps = config.steps or config.epochs * steps_per_epoch
+    validate_every = max(steps_per_epoch, steps // _MOST_VALIDATIONS)
+
+    with exclusive(directory), torch_threads(workers), stop_on_signals(stop) as request:
+        method.to(device).train()
+        optimizer = build_optimizer(method, config, device)
+        checkpoints = Checkpoints(directory, stage, config.keep_checkpoints)
+        state = checkpoints.resume(method, optimizer) or TrainState(stage)
+        resumed_from = state.step
+        session = Session(
+            method=method,
+            config=config,
+            optimizer=optimizer,
+            scaler=gradient_scaler(precision, device),
+            precision=precision,
+            device=device,
+            seed=seed,
+            steps=steps,
+            steps_per_epoch=steps_per_epoch,
+            directory=directory,
+            clip_id=clip_id,
+            checkpoints=checkpoints,
+            state=state,
+            metrics=MetricsLog(directory, step=state.step, tensorboard=tensorboard),
+        )
+        stream = _stream(batches, state.step, steps, steps_per_epoch)
+        with Progress("pretrain", steps, done=state.step, unit="step", enabled=progress) as bar:
+            while not session.done and not request.reason:
+                asked = time.monotonic()
+                try:
+                    batch = next(stream)
+                except Exception:
+                    if request.reason:  # a signal to the whole group also ends the processes that read clips
+                        break
+                    raise
+                waited = time.monotonic() - asked
+                if request.reason:
+                    break
+                session.step(batch, waited)
+                bar.step(session.note())
+                if validate is not None and (session.done or state.step % validate_every == 0):
+                    session.write_row(tuning_loss=session.validate(validate()))
+                elif session.row_due:
+                    session.write_row(**({"tuning_loss": None} if validate is not None else {}))
+                if session.save_due:
+                    session.save()
+        stream.close()
+        session.metrics.close()
+        saved = session.save()
+        if request.reason:
+            raise Interrupted(
+                f"training stopped by {request.reason} after step {state.step} of {steps}; its state is in {saved}."
+                " The same command again goes on from there.",
+                request.signal_number,
+            )
+        return TrainResult(
+            weights=session.hand_over(),
+            steps=steps,
+            row=state.row,
+            tuning_loss=state.best_loss,
+            best_step=state.best_step,
+            wall_s=session.elapsed,
+            data_wait_share=state.waited_s / state.step_s if state.step_s else 0.0,
+            resumed_from=resumed_from,
+        )
+
+
+def _check(config: TrainConfig, steps_per_epoch: int, *, validating: bool) -> None:
+    if config.batch_size % config.accumulate:
+        raise InputError(
+            f"train.accumulate: found {config.accumulate}, valid: a divisor of train.batch_size={config.batch_size}."
+        )
+    if config.select == "best" and not validating:
+        raise InputError("train.select: found best, valid: last, as there are no clips to tune on.")
+    if steps_per_epoch < 1:
+        raise InputError(f"train.batch_size: found {config.batch_size}, valid: at most the number of training clips.")
+
+
+def _stream(
+    batches: Callable[[int, int], Iterable[Batch]], step: int, steps: int, steps_per_epoch: int
+) -> Generator[Batch]:
+    """Yields the batches of steps ``step`` to ``steps``, epoch after epoch."""
+    while step < steps:
+        epoch, start = divmod(step, steps_per_epoch)
+        for batch in batches(epoch, start):
+            step += 1
+            yield batch
+            if step == steps or step % steps_per_epoch == 0:
+                break
+        else:
+            raise RunError(
+                f"epoch {epoch + 1} gave {step - epoch * steps_per_epoch} batches instead of {steps_per_epoch}."
+            )

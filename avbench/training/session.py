@@ -1,0 +1,255 @@
+"""One session of training: the model, its optimiser and how far they are, and what is done with them at each step."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from avbench.config import Precision, TrainConfig
+from avbench.errors import RunError
+from avbench.files import atomic_path, write_json
+from avbench.methods.base import MaskNoise, Method
+from avbench.rng import torch_stream
+from avbench.training.checkpoints import save_weights
+from avbench.training.metrics_log import Meter, MetricsLog, NonFinite
+from avbench.training.precision import autocast
+from avbench.training.schedule import learning_rate
+from avbench.training.state import Checkpoints, TrainState, writing
+
+WEIGHTS = "weights.safetensors"  # what a finished run leaves in its folder
+BEST = "best/model.safetensors"
+_CHECKPOINT_SHARE = 0.05  # of the time: where a checkpoint takes long, they come more rarely than asked for
+_CLIPS_NAMED = 3  # of a batch that fails, in the message; the file beside it names all
+
+
+class Batch(Protocol):
+    """What training reads of a batch; see :mod:`avbench.data.dataset`."""
+
+    @property
+    def index(self) -> Any:
+        """(B,) positions of the clips in the data."""
+
+    @property
+    def audio(self) -> Tensor:
+        """(B, T, M) normalised spectrograms."""
+
+    @property
+    def visual(self) -> Tensor:
+        """(B, 3, H, W) normalised frames."""
+
+
+@dataclass
+class Session:
+    """Everything that moves with a step."""
+
+    method: Method
+    config: TrainConfig
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    precision: Precision
+    device: str
+    seed: int
+    steps: int  # in all
+    steps_per_epoch: int
+    directory: Path
+    clip_id: Callable[[int], str]
+    checkpoints: Checkpoints
+    state: TrainState
+    metrics: MetricsLog
+    meter: Meter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(self.state.meter)
+        if self.state.scaler:
+            self.scaler.load_state_dict(self.state.scaler)
+        self._begin = time.monotonic() - self.state.elapsed_s
+        self._saved_step = self.state.step if self.checkpoints.last_good else -1
+        self._next_save = time.monotonic() + self.config.checkpoint_seconds
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step was made."""
+        return self.state.step >= self.steps
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the training began, without the times it was not running."""
+        return time.monotonic() - self._begin
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return learning_rate(self.config, self.state.step, steps=self.steps, steps_per_epoch=self.steps_per_epoch)
+
+    @property
+    def row_due(self) -> bool:
+        """Whether this step ends a row of metrics.csv."""
+        return self.done or self.state.step % self.config.log_every == 0
+
+    @property
+    def save_due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self.done or time.monotonic() >= self._next_save
+
+    def step(self, batch: Batch, waited: float) -> None:
+        """Makes one optimiser step.
+
+        Args:
+            batch: On the CPU.
+            waited: Seconds it was waited for.
+
+        Raises:
+            RunError: The loss is not finite.
+        """
+        begin = time.monotonic()
+        n = len(batch.audio)
+        noise = self.method.draw_noise(n, torch_stream(self.seed, "mask", self.state.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate
+
+        self.optimizer.zero_grad(set_to_none=True)
+        size = n // self.config.accumulate
+        values: dict[str, Tensor] = {}
+        for start in range(0, size * self.config.accumulate, size):
+            part = slice(start, start + size)
+            for name, value in self._forward(batch, noise, part, backward=True).items():
+                values[name] = values.get(name, 0.0) + value / self.config.accumulate
+        if self.config.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+        self.state.step += 1
+        self.meter.add(self.state.step, [int(i) for i in batch.index], values)
+        if self.device == "cpu" or self.row_due:  # reading a value waits for the GPU
+            self._collect()
+        seconds = time.monotonic() - begin + waited
+        self.meter.add_time(seconds, waited, n)
+        self.state.step_s += seconds
+        self.state.waited_s += waited
+
+    def _forward(self, batch: Batch, noise: MaskNoise, part: slice, *, backward: bool = False) -> dict[str, Tensor]:
+        """Runs the model on a part of a batch; returns its loss and parts, detached."""
+        audio = batch.audio[part].to(self.device, non_blocking=True)
+        visual = batch.visual[part].to(self.device, non_blocking=True)
+        with autocast(self.precision, self.device):
+            output = self.method(audio, visual, noise.part(part).to(self.device))
+        if backward:
+            self.scaler.scale(output.loss / self.config.accumulate).backward()
+        return {"loss": output.loss.detach(), **output.parts}
+
+    def _collect(self) -> None:
+        try:
+            self.meter.collect()
+        except NonFinite as fault:
+            clips = [self.clip_id(i) for i in fault.clips]
+            report = self.directory / "nan_batch.json"
+            values = {name: str(value) for name, value in fault.values.items()}
+            epoch = (fault.step - 1) // self.steps_per_epoch + 1
+            with writing(report, self.checkpoints.last_good):
+                write_json(report, {"step": fault.step, "epoch": epoch, "values": values, "clips": clips})
+            named = ", ".join(clips[:_CLIPS_NAMED]) + (" ..." if len(clips) > _CLIPS_NAMED else "")
+            raise RunError(
+                f"the loss is {fault.values['loss']} at step {fault.step} of {self.steps}, on clips {named} (all"
+                f" {len(clips)} in {report}); the last good checkpoint is {self.checkpoints.last_good or 'none'}. Try a"
+                " lower train.lr, train.clip_norm=1, or --precision fp32."
+            ) from None
+
+    @torch.no_grad()
+    def validate(self, batches: Iterable[Batch]) -> float:
+        """Returns the mean loss over the tuning clips, masked alike every time, and keeps the best weights.
+
+        Raises:
+            RunError: There are no clips, or the weights cannot be written.
+        """
+        self.method.eval()
+        total, clips = torch.zeros((), dtype=torch.float64), 0
+        for number, batch in enumerate(batches):
+            n = len(batch.audio)
+            noise = self.method.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
+            total += self._forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
+            clips += n
+        self.method.train()
+        if clips == 0:
+            raise RunError("the tuning split gave no batch; valid: at least one clip, or train.select=last.")
+        loss = float(total) / clips
+        if self.state.best_loss is None or loss < self.state.best_loss:
+            self.state.best_step, self.state.best_loss = self.state.step, loss
+            path = self.directory / BEST
+            with writing(path, self.checkpoints.last_good):
+                extra = {"step": self.state.step, "stage": self.state.stage, "tuning_loss": loss}
+                save_weights(path, self.method, extra=extra)
+        return loss
+
+    def write_row(self, **more: float | None) -> None:
+        """Appends a row to metrics.csv, with ``more`` columns after the loss parts."""
+        rates = self.meter.rates()
+        row: dict[str, float | int | None] = {
+            "step": self.state.step,
+            "epoch": self.state.step / self.steps_per_epoch,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **self.meter.means(),
+            **more,
+            "clips_per_s": rates["clips_per_s"],
+            "wall_s": self.elapsed,
+            "data_wait_share": rates["data_wait_share"],
+        }
+        with writing(self.metrics.path, self.checkpoints.last_good):
+            self.metrics.write(row)
+        self.state.row = {name: value for name, value in row.items() if value is not None}
+        self.meter.reset()
+
+    def save(self) -> Path:
+        """Writes a checkpoint of this very step, unless there is one.
+
+        Raises:
+            RunError: The loss or a weight is not finite, or it cannot be written; the one before is untouched.
+        """
+        path = self.checkpoints.path(self.state.step)
+        if self._saved_step == self.state.step:
+            return path
+        self._collect()
+        for name, parameter in self.method.named_parameters():
+            # A gradient can overflow where the loss did not; such weights must not become the last good ones.
+            if not torch.isfinite(parameter).all():
+                raise RunError(
+                    f"weight {name} is not finite after step {self.state.step} of {self.steps}; the last good"
+                    f" checkpoint is {self.checkpoints.last_good or 'none'}. Try a lower train.lr or train.clip_norm=1."
+                )
+        begin = time.monotonic()
+        self.state.elapsed_s = self.elapsed
+        self.state.meter = self.meter.sums
+        self.state.scaler = self.scaler.state_dict()
+        self.checkpoints.save(self.state, self.method, self.optimizer)
+        self._saved_step = self.state.step
+        end = time.monotonic()
+        self._next_save = end + max(self.config.checkpoint_seconds, (end - begin) / _CHECKPOINT_SHARE)
+        return path
+
+    def hand_over(self) -> Path:
+        """Writes the selected weights, of the last or the best step, as the run's output."""
+        path = self.directory / WEIGHTS
+        with writing(path, self.checkpoints.last_good):
+            if self.config.select == "best" and self.state.best_step is not None:
+                with atomic_path(path) as temporary:
+                    shutil.copyfile(self.directory / BEST, temporary)
+            else:
+                save_weights(path, self.method, extra={"step": self.state.step, "stage": self.state.stage})
+        return path
+
+    def note(self) -> str:
+        """Returns the mean loss and parts since the last row, and the speed, as a short text."""
+        means, rates = self.meter.means() or self.state.row, self.meter.rates()
+        skip = {"step", "epoch", "lr", "wall_s", "clips_per_s", "data_wait_share"}
+        parts = [f"{name} {value:.4g}" for name, value in means.items() if name not in skip]
+        if rates["clips_per_s"]:
+            parts.append(f"{rates['clips_per_s']:.4g} clips/s")
+        return ", ".join(parts)

@@ -1,0 +1,117 @@
+"""The command line as a user meets it: help without torch, one clear line and exit status 2 for bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avbench.cli import COMMANDS, main
+
+RUN = ["run", "--method", "cavmae", "--task", "retrieval"]
+
+
+def videos(folder: Path) -> Path:
+    """A folder that looks like videos until somebody decodes one."""
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"no video")
+    return folder
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "methods"], ["list", "tasks"], ["--version"]])
+def test_help_and_lists_do_not_import_torch_or_pandas(words: list[str]) -> None:
+    code = f"import sys; from avbench.cli import main; main({words!r}); print(sorted(sys.modules))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = answer.stdout.splitlines()[-1]
+    assert "'torch'" not in modules
+    assert "'pandas'" not in modules
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert all(name in text for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "avbench", command, "--help"], capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0
+    assert f"usage: avbench {command}" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["rnu"], "Did you mean 'run'"),
+        (["run", "--method", "cavmea"], "Did you mean 'cavmae'"),
+        (["run", "--method", "cavmae", "--task", "retreival"], "Did you mean 'retrieval'"),
+        ([*RUN, "--seed", "0"], "--seeds"),
+        ([*RUN, "--device", "gpu"], "cpu"),
+        ([*RUN, "--seeds", "x"], "seeds"),
+        ([*RUN, "--seeds", "-1"], "at least 0"),
+        ([*RUN, "--set", "train.lr=-1"], "train.lr: found -1.0, valid: above 0"),
+        ([*RUN, "--set", "train.steps=many"], "train.steps: found 'many'"),
+        ([*RUN, "--set", "masking_ratoi=0.5"], "Did you mean"),
+        ([*RUN, "--preset", "bsae"], "Did you mean 'base'"),
+        ([*RUN, "--config", "missing.yaml"], "missing.yaml: no such file"),
+        ([*RUN, "--data", "soundshape"], "Did you mean 'soundshapes'"),
+        ([*RUN, "--data", "missing/manifest.json"], "no such name, file or folder"),
+        ([*RUN, "--data", "empty"], "found no media file"),
+        ([*RUN, "--data", "bad.json"], "bad.json"),
+        ([*RUN, "--data", "hollow.json"], "hollow.json"),
+        ([*RUN, "--data", "videos", "--checkpoint", "missing.pth"], "missing.pth"),
+        ([*RUN, "--data", "videos", "--checkpoint", "bad.json"], "bad.json"),
+        (["evaluate", "--features", "missing.npz"], "missing.npz"),
+        (["evaluate", "--features", "half.npz"], "visual"),
+        (["evaluate"], "--checkpoint"),
+        (["features", "--method", "cavmae", "--data", "videos", "--out", "x.npz"], "--checkpoint"),
+        (["data", "prepare", "missing", "--out", "out"], "missing"),
+        (["data", "prepair"], "Did you mean 'prepare'"),
+        (["data", "verify", "empty"], "prepare.json"),
+        (["checkpoint", "inspect", "bad.json"], "bad.json"),
+        (["list", "method"], "methods"),
+    ],
+)
+def test_bad_input_is_one_clear_line_with_status_2(
+    words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "hollow.json").write_text('{"data": []}')
+    np.savez(tmp_path / "half.npz", id=np.array(["a"]), audio=np.ones((1, 2), np.float32))
+    videos(tmp_path / "videos")
+    before = sorted(tmp_path.rglob("*"))
+
+    assert main(words) == 2
+
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert captured.err.startswith("avbench: error: ")
+    assert expected in captured.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_no_gpu_is_said_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert main([*RUN, "--device", "cuda", "--results", str(tmp_path / "results")]) == 2
+    assert "no CUDA" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_debug_shows_the_traceback() -> None:
+    from avbench.errors import InputError
+
+    with pytest.raises(InputError):
+        main(["rnu", "--debug"])

@@ -1,0 +1,131 @@
+"""A run that was interrupted ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import tiny_method as tiny
+import torch
+from safetensors.torch import load_file
+
+from avbench.errors import InputError, RunError
+from avbench.training.interrupt import Interrupted
+from avbench.training.state import exclusive
+
+
+def equal_weights(one: Path, other: Path) -> bool:
+    a, b = load_file(one), load_file(other)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def columns(directory: Path) -> list[list[str]]:
+    """The rows of metrics.csv without the times."""
+    lines = [line.split(",") for line in (directory / "metrics.csv").read_text().splitlines()]
+    keep = [i for i, name in enumerate(lines[0]) if name not in {"clips_per_s", "wall_s", "data_wait_share"}]
+    return [[line[i] for i in keep] for line in lines]
+
+
+def start(directory: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, tiny.__file__, str(directory)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not list(path.glob("checkpoints/step-*")):
+        assert time.monotonic() < end, "no checkpoint appeared"
+        time.sleep(0.005)
+
+
+def test_killed_at_random_steps(tmp_path: Path) -> None:
+    whole = start(tmp_path / "whole")
+    assert whole.wait(120) == 0
+    draw = random.Random(0)
+    killed = tmp_path / "killed"
+    for _ in range(3):
+        process = start(killed)
+        wait_for(killed)
+        time.sleep(0.3 + draw.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    assert start(killed).wait(120) == 0
+    assert equal_weights(tmp_path / "whole/weights.safetensors", killed / "weights.safetensors")
+    assert equal_weights(tmp_path / "whole/best/model.safetensors", killed / "best/model.safetensors")
+    assert columns(killed) == columns(tmp_path / "whole")
+    assert not list((killed / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_finish_the_step_and_leave_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    timer = threading.Timer(0.03, os.kill, (os.getpid(), number))
+    before = signal.getsignal(number)
+    timer.start()
+    with pytest.raises(Interrupted, match=rf"{number.name} after step \d+ of 23.*step-.*goes on") as caught:
+        tiny.train(tmp_path / "stopped", feed=tiny.slow)
+    assert caught.value.signal_number == number
+    assert signal.getsignal(number) is before
+    tiny.train(tmp_path / "stopped")
+    tiny.train(tmp_path / "whole")
+    assert equal_weights(tmp_path / "whole/weights.safetensors", tmp_path / "stopped/weights.safetensors")
+
+
+@pytest.mark.parametrize(("after", "settings"), [(1, {}), (9, {"optimizer": "adamw", "clip_norm": 0.1}), (22, {})])
+def test_stopped_between_steps(tmp_path: Path, after: int, settings: dict[str, object]) -> None:
+    config = tiny.config(schedule="cosine", warmup=0.2, **settings)
+    with pytest.raises(Interrupted):
+        tiny.train(tmp_path / "stopped", config, stop=tiny.Stop(after))
+    resumed = tiny.train(tmp_path / "stopped", config)
+    whole = tiny.train(tmp_path / "whole", config)
+    assert resumed.resumed_from > 0 or after == 1
+    assert equal_weights(whole.weights, resumed.weights)
+    assert columns(tmp_path / "stopped") == columns(tmp_path / "whole")
+
+
+def test_an_error_in_the_data_costs_no_more_than_the_last_checkpoint(tmp_path: Path) -> None:
+    def failing(epoch: int, skip: int):  # type: ignore[no-untyped-def]
+        for number, batch in enumerate(tiny.batches(epoch, skip)):
+            if epoch == 3 and number == 2:
+                raise OSError("the disk with the clips went away")
+            yield batch
+
+    config = tiny.config(checkpoint_seconds=1e-6)
+    with pytest.raises(OSError, match="went away"):
+        tiny.train(tmp_path / "a", config, feed=failing)
+    resumed = tiny.train(tmp_path / "a", config)
+    assert resumed.resumed_from > 0
+    assert equal_weights(resumed.weights, tiny.train(tmp_path / "b", config).weights)
+
+
+def test_fp16_scale_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A GPU's arithmetic on the CPU: small growth interval, so that the scale moves during the run.
+    monkeypatch.setattr(
+        "avbench.training.loop.gradient_scaler",
+        lambda precision, device: torch.amp.GradScaler(device, init_scale=8.0, growth_interval=4),
+    )
+    with pytest.raises(Interrupted):
+        tiny.train(tmp_path / "stopped", precision="fp16", stop=tiny.Stop(20))
+    stopped = tiny.train(tmp_path / "stopped", precision="fp16")
+    whole = tiny.train(tmp_path / "whole", precision="fp16")
+    assert equal_weights(whole.weights, stopped.weights)
+    states = [next((tmp_path / n / "checkpoints").glob("*/state.json")).read_text() for n in ("stopped", "whole")]
+    assert all('"scale": 256.0' in text for text in states)
+
+
+def test_checkpoints_of_another_pretraining_are_refused(tmp_path: Path) -> None:
+    tiny.train(tmp_path)
+    with pytest.raises(InputError, match=f"'{tiny.STAGE}', valid here: 'other'"):
+        tiny.train(tmp_path, stage="other")
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
+    with exclusive(tmp_path), pytest.raises(RunError, match="another process trains there"):
+        tiny.train(tmp_path)
+    tiny.train(tmp_path)

@@ -1,0 +1,150 @@
+"""Checkpoints on disk: kept, broken, and a disk that is full."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_method as tiny
+import torch
+from safetensors.torch import load_file
+
+from avbench.errors import RunError
+from avbench.methods.base import Method
+from avbench.training.interrupt import Interrupted
+from avbench.training.metrics_log import MetricsLog
+from avbench.training.optimizer import build_optimizer
+from avbench.training.state import Checkpoints, TrainState
+
+
+def saved(folder: Path) -> list[int]:
+    return sorted(int(path.name[5:]) for path in (folder / "checkpoints").glob("step-*"))
+
+
+def make(tmp_path: Path, keep: int = 2) -> tuple[Checkpoints, Method, torch.optim.Optimizer]:
+    method = tiny.TinyMethod()
+    return Checkpoints(tmp_path, tiny.STAGE, keep), method, build_optimizer(method, tiny.config(), "cpu")
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_the_newest_are_kept(tmp_path: Path, keep: int) -> None:
+    checkpoints, method, optimizer = make(tmp_path, keep)
+    for step in (4, 9, 99, 100, 1000):
+        checkpoints.save(TrainState(tiny.STAGE, step), method, optimizer)
+    assert saved(tmp_path) == [4, 9, 99, 100, 1000][-keep:]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json"])
+@pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
+def test_a_broken_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tiny.config(checkpoint_seconds=1e-6, keep_checkpoints=30, steps=6)
+    whole = load_file(tiny.train(tmp_path, config).weights)
+    path = tmp_path / "checkpoints/step-00000006" / name
+    content = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "changed":
+        path.write_bytes(content[:-3] + bytes(255 - byte for byte in content[-3:]))
+    else:
+        path.unlink()
+    with caplog.at_level(logging.WARNING, "avbench"):
+        result = tiny.train(tmp_path, config)
+    assert result.resumed_from < 6
+    assert "step-00000006 is broken" in caplog.text
+    again = load_file(result.weights)
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+    assert saved(tmp_path)[-1] == 6
+    assert tiny.train(tmp_path, config).resumed_from == 6
+
+
+def test_nothing_usable_means_from_the_start(tmp_path: Path) -> None:
+    tiny.train(tmp_path / "a")
+    for path in (tmp_path / "a/checkpoints").glob("*/state.json"):
+        path.write_text("{}")
+    again = tiny.train(tmp_path / "a")
+    assert again.resumed_from == 0
+    whole, other = load_file(tiny.train(tmp_path / "b").weights), load_file(again.weights)
+    assert all(torch.equal(whole[key], other[key]) for key in whole)
+
+
+def test_weights_of_a_checkpoint_are_a_checkpoint_for_everyone(tmp_path: Path) -> None:
+    from avbench.training.checkpoints import load_weights
+
+    result = tiny.train(tmp_path)
+    method = tiny.TinyMethod(seed=9)
+    load_weights(method, tmp_path / "checkpoints/step-00000023/model.safetensors")
+    assert torch.equal(method.audio.weight, load_file(result.weights)["audio.weight"])
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Interrupted):
+        tiny.train(tmp_path, stop=tiny.Stop(20))
+    before = saved(tmp_path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RunError, match=r"cannot be written \(No space left on device\); the last good.*step-") as e:
+            tiny.train(tmp_path)
+    assert "\n" not in str(e.value)
+    assert saved(tmp_path) == before
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+    assert tiny.train(tmp_path).resumed_from == before[-1]
+
+
+_LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+import tiny_method as tiny
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    tiny.train(Path(sys.argv[1]))
+except tiny.RunError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes here")
+def test_writes_that_really_fail(tmp_path: Path) -> None:
+    folder = Path(tiny.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(tmp_path), "900"], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert "cannot be written" in done.stdout, done.stderr
+    assert "there is no checkpoint yet" in done.stdout
+    assert saved(tmp_path) == []
+    assert tiny.train(tmp_path).resumed_from == 0
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, step=0)
+    for step in (5, 10, 15):
+        log.write({"step": step, "loss": 1 / step, "tuning_loss": None})
+    with (tmp_path / "metrics.csv").open("a") as handle:
+        handle.write("20,0.0")  # cut by a kill
+    log = MetricsLog(tmp_path, step=10)
+    log.write({"step": 15, "loss": 2.0, "tuning_loss": 0.5})
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == [
+        "step,loss,tuning_loss", "5,0.2,", "10,0.1,", "15,2,0.5",
+    ]  # fmt: skip
+    MetricsLog(tmp_path, step=0)
+    assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_tensorboard_where_asked(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    tiny.train(tmp_path, tensorboard=True)
+    assert list((tmp_path / "tensorboard").glob("events.*"))
