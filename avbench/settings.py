@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from avbench.errors import InputError, did_you_mean
 
 S = TypeVar("S", bound="Settings")
+_BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
+    "ge": ("at least", operator.ge),
+    "gt": ("above", operator.gt),
+    "le": ("at most", operator.le),
+    "lt": ("below", operator.lt),
+}
 
 
 def setting(
@@ -126,16 +133,10 @@ def _number(value: Any) -> float | None:
 
 
 def _check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
-    tests = {
-        "ge": ("at least", lambda v, b: v >= b),
-        "gt": ("above", lambda v, b: v > b),
-        "le": ("at most", lambda v, b: v <= b),
-        "lt": ("below", lambda v, b: v < b),
-    }
     for number in value if isinstance(value, tuple) else (value,):
         if not isinstance(number, (int, float)):
             continue
-        for name, (words, holds) in tests.items():
+        for name, (words, holds) in _BOUNDS.items():
             if name in metadata and not holds(number, metadata[name]):
                 raise InputError(f"{key}: found {number}, valid: {words} {metadata[name]}.")
 

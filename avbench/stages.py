@@ -53,14 +53,10 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         InputError: ``train.init`` does not fit the model.
         RunError: Training failed; what it kept is in the stage's folder.
     """
-    from avbench.data import memory
-    from avbench.data.dataset import AudioVisualDataset
-    from avbench.data.loader import worker_count
-    from avbench.data.loader import batches as load
-    from avbench.data.pool import core_count
+    from avbench.data.loader import Feed
     from avbench.training.checkpoints import load_weights
-    from avbench.training.session import WEIGHTS
     from avbench.training.loop import pretrain as train_method
+    from avbench.training.session import WEIGHTS
 
     weights = stage.folder / WEIGHTS
     if stage.done and not execution.force:
@@ -70,20 +66,16 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
     method = build(config)
     if config.train.init:
         load_weights(method, Path(config.train.init))
-    dataset = AudioVisualDataset(train, config.input, mode="train", noise=config.train.noise, seed=config.seed)
-    workers = worker_count(config.train.workers)
-    # A set held in memory is served by a thread that hardly works: torch may use every core.
-    held = memory.hold(dataset, workers=core_count())
+    workers = config.train.workers
+    feed = Feed(train, config.input, mode="train", noise=config.train.noise, seed=config.seed, workers=workers)
     batch = config.train.batch_size
 
     def batches(epoch: int, skip: int) -> Iterator[Batch]:
-        dataset.set_epoch(epoch)
         order = numpy_stream(config.seed, "order", epoch).permutation(len(train))
-        return load(dataset, order, batch, workers=workers, start=skip, drop_last=True)
+        return feed.batches(order, batch, epoch=epoch, skip=skip, drop_last=True)
 
-    def tuning() -> Iterator[Batch]:
-        clips = AudioVisualDataset(tune if tune is not None else train, config.input, mode="eval", seed=config.seed)
-        return load(clips, np.arange(len(clips)), batch)
+    def validate(clips: Clips) -> Iterator[Batch]:
+        return Feed(clips, config.input, mode="eval", workers=workers).batches(np.arange(len(clips)), batch)
 
     result = train_method(
         method,
@@ -96,8 +88,8 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         device=execution.device,
         directory=stage.folder,
         clip_id=lambda index: str(train.ids[index]),
-        validate=tuning if tune is not None else None,
-        workers=0 if held else workers,
+        validate=None if tune is None else lambda: validate(tune),
+        workers=feed.workers,
         progress=execution.progress,
     )
     _finish(
@@ -121,8 +113,7 @@ def extract(config: RunConfig, stage: Stage, clips: Clips, weights: Path | None,
     """
     import torch
 
-    from avbench.data.dataset import AudioVisualDataset
-    from avbench.data.loader import batches, worker_count
+    from avbench.data.loader import Feed
     from avbench.data.progress import Progress
     from avbench.training.checkpoints import load_weights
     from avbench.training.device import torch_threads
@@ -138,15 +129,14 @@ def extract(config: RunConfig, stage: Stage, clips: Clips, weights: Path | None,
     method.to(execution.device).eval()
     # Methods that look at windows around frames embed all of them; the others one frame a clip.
     mode: Mode = "all_frames" if config.input.segment_length else "eval"
-    dataset = AudioVisualDataset(clips, config.input, mode=mode, seed=config.seed)
-    workers = worker_count(config.train.workers)
+    feed = Feed(clips, config.input, mode=mode, workers=config.train.workers)
     sounds, pictures = [], []
     with (
         torch.inference_mode(),
-        torch_threads(workers),
+        torch_threads(feed.workers),
         Progress("features", len(clips), unit="clip", enabled=execution.progress) as bar,
     ):
-        for batch in batches(dataset, np.arange(len(clips)), FEATURE_BATCH, workers=workers):
+        for batch in feed.batches(np.arange(len(clips)), FEATURE_BATCH):
             with autocast(config.precision, execution.device):
                 audio, visual = method.embed(batch.audio.to(execution.device), batch.visual.to(execution.device))
             sounds.append(_frames(audio.float().cpu().numpy()))

@@ -37,7 +37,8 @@ def _sound(rng: np.random.Generator, rate: int) -> NDArray[np.int16]:
     time = np.arange(round(_SECONDS * rate)) / rate
     noise = np.convolve(rng.standard_normal(len(time)), np.exp(-np.arange(64) / 8), "same")
     tones = sum(np.sin(2 * np.pi * pitch * time) for pitch in rng.uniform(100, 2000, 3))
-    return np.round(1500 * tones + 400 * noise).clip(-32768, 32767).astype(np.int16)
+    samples: NDArray[np.int16] = np.round(1500 * tones + 400 * noise).clip(-32768, 32767).astype(np.int16)
+    return samples
 
 
 def _picture(rng: np.random.Generator, size: int) -> bytes:

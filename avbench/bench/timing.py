@@ -34,9 +34,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compare(
-    name: str, ours: Callable[[], Any], plain: Callable[[], Any], *, target: float, repeats: int = 30
-) -> Row:
+def compare(name: str, ours: Callable[[], Any], plain: Callable[[], Any], *, target: float, repeats: int = 30) -> Row:
     """Times two functions alternately, after one call of each that is not counted.
 
     Args:

@@ -118,16 +118,16 @@ class Stats:
     def execute(self) -> int:
         """Prints the figures as JSON."""
         from avbench.data.locate import locate, open_source
-        from avbench.data.stats import describe, plot
+        from avbench.data.stats import data_stats, plot_stats
         from avbench.resolve import data_options
 
         if self.plot is not None and self.plot.suffix != ".png":
             raise InputError(f"--plot {self.plot}: valid: a name that ends in .png.")
         data, inputs = data_options(self.source, self.labels, self.set)
         clips = open_source(locate(data, inputs))
-        figures = describe(clips, inputs)
+        figures = data_stats(clips, inputs)
         if self.plot is not None:
-            plot(figures, self.plot)
+            plot_stats(figures, self.plot)
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
         return 0
 

@@ -23,13 +23,8 @@ class Command:
 
     def execute(self) -> int:
         """Prints the list, one line each."""
-        rows = {
-            "methods": _methods,
-            "tasks": _tasks,
-            "data": _data,
-            "presets": _presets,
-            "runs": lambda: _runs(self.results),
-        }[self.what]()
+        listing = {"methods": _methods, "tasks": _tasks, "data": _data, "presets": _presets}
+        rows = _runs(self.results) if self.what == "runs" else listing[self.what]()
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
             sys.stdout.write(f"{name:<{width}}  {text}\n")

@@ -44,7 +44,7 @@ def data_stats(
     n = len(clips)
     listened = np.arange(n) if not max_clips or max_clips >= n else np.linspace(0, n - 1, max_clips).astype(np.int64)
     counts = Counter(label for i in range(n) for label in set(clips.labels(i)))
-    counts.update({name: 0 for name in clips.class_names})
+    counts.update(dict.fromkeys(clips.class_names, 0))
     return {
         "clips": n,
         "frames": _quantiles(clips.n_frames(i) for i in range(n)),
@@ -77,9 +77,10 @@ def _listen(clips: Clips, config: InputConfig, chosen: list[int], workers: int, 
         return len(mel), mel.sum(dim=0), float(mel.square().sum()), counts
 
     # Threads suffice: decoding and the filter bank release the interpreter.
-    with ThreadPoolExecutor(max(1, workers)) as pool, Progress(
-        "stats", len(chosen), unit="clip", enabled=progress
-    ) as bar:
+    with (
+        ThreadPoolExecutor(max(1, workers)) as pool,
+        Progress("stats", len(chosen), unit="clip", enabled=progress) as bar,
+    ):
         for found in pool.map(measure, chosen):
             bar.step()
             if isinstance(found, str):

@@ -54,9 +54,8 @@ class _Side:
         self.features = features if features.ndim == 3 else features[:, None]  # (n, F, d)
         self.aggregation = aggregation
         norms = self._norms()  # (n, F)
-        finite, zero = np.isfinite(norms).all(axis=1), (norms == 0).any(axis=1)
-        _refuse(name, "values that are not finite", ~finite, ids, "finite numbers")
-        _refuse(name, "a vector of zeros", zero, ids, "vectors with a direction")
+        _refuse(name, "values that are not finite", ~np.isfinite(norms), ids, "finite numbers")
+        _refuse(name, "a vector of zeros", norms == 0, ids, "vectors with a direction")
         # The mean of F dot products is one dot product of the frames laid end to end, each shortened to F ** -0.5.
         self.divisors = norms * np.sqrt(self.frames) if aggregation == "diagonal_mean" else norms
 
@@ -84,16 +83,17 @@ class _Side:
         """Returns what is multiplied for some clips: (F, B, d), (1, B, F d) for diagonal_mean, (1, B, d) for mean."""
         unit: Float64 = np.divide(self.features[rows], self.divisors[rows, :, None], dtype=np.float64)  # (B, F, d)
         if self.aggregation == "mean":
-            return unit.mean(axis=1)[None]
+            return np.asarray(unit.mean(axis=1))[None]
         if self.aggregation == "diagonal_mean":
             return unit.reshape(1, len(unit), -1)
         return np.ascontiguousarray(unit.transpose(1, 0, 2))
 
 
 def _refuse(name: str, what: str, bad: npt.NDArray[np.bool_], ids: Sequence[str] | None, valid: str) -> None:
-    if not bad.any():
+    """Raises InputError where ``bad`` (n, F) marks any clip."""
+    rows = np.flatnonzero(bad.any(axis=1))
+    if len(rows) == 0:
         return
-    rows = np.flatnonzero(bad)
     named = ", ".join(f"row {row}" if ids is None else str(ids[row]) for row in rows[:NAMED].tolist())
     more = ", ..." if len(rows) > NAMED else ""
     raise InputError(

@@ -6,46 +6,54 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-RETRIEVAL_COLUMNS = ("R@1", "R@5", "R@10", "median_rank")
+COLUMNS = ("R@1", "R@5", "R@10", "median_rank")
 DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
-NAMES = {"median_rank": "MedR", "mean_rank": "MeanR"}
+NAMES = {"median_rank": "median rank"}
 
 
 def render(records: Sequence[dict[str, Any]]) -> str:
     """Returns records of one task and one set of clips as text.
 
-    Fractions are printed in percent. One record: value and 95 % bootstrap interval. Several that differ in the seed
-    only: mean and standard deviation over seeds.
+    Fractions are printed in percent. One record a row: value and 95 % bootstrap interval. Several that differ in the
+    seed only: mean and standard deviation over seeds.
     """
-    from tabulate import tabulate
-
     first = records[0]
-    metrics = _columns(first["metrics"])
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        groups.setdefault((record["method"], record["weights"]), []).append(record)
-    rows = [["chance", *(_chance(first, metric) for metric in metrics)]]
-    for (method, weights), group in sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] != "untrained")):
-        label = method if weights == "pretrained" else f"{method} ({weights})"
-        rows.append([label, *(_cell(group, metric) for metric in metrics)])
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for record in sorted(records, key=lambda record: (record["method"], record["weights"] != "untrained")):
+        weights = record["weights"]
+        label = record["method"] if weights == "pretrained" else f"{record['method']} ({weights})"
+        groups.setdefault(label, []).append(record)
     seeds = sorted({record["seed"] for record in records})
     spread = "± standard deviation over seeds" if len(seeds) > 1 else "[95 % bootstrap interval over queries]"
     title = (
         f"{first['task']} on {first['data']}, split {first['split']}, n = {first['n']} clips,"
         f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; R@k in %, {spread}"
     )
-    headers = ["", *(_header(metric) for metric in metrics)]
-    return f"{title}\n\n{tabulate(rows, headers=headers, stralign='right', disable_numparse=True)}"
+    return f"{title}\n\n{_table(groups, first)}"
 
 
-def _columns(metrics: dict[str, float]) -> list[str]:
-    wanted = [f"{direction}/{name}" for direction in DIRECTIONS for name in RETRIEVAL_COLUMNS]
-    return [name for name in wanted if name in metrics] or sorted(metrics)
+def render_evaluation(result: dict[str, Any]) -> str:
+    """Returns what ``evaluate --features`` found, in the JSON form, as text."""
+    title = f"{result['task']}, n = {result['n']} clips; R@k in %, [95 % bootstrap interval over queries]"
+    return f"{title}\n\n{_table({'features': [result]}, result)}"
 
 
-def _header(metric: str) -> str:
-    direction, _, name = metric.partition("/")
-    return f"{DIRECTIONS[direction]}\n{NAMES.get(name, name)}" if direction in DIRECTIONS else metric
+def _table(groups: dict[str, list[dict[str, Any]]], first: dict[str, Any]) -> str:
+    """Returns one row for each group and direction (or one a group, where metrics have no direction)."""
+    from tabulate import tabulate
+
+    directions = [name for name in DIRECTIONS if any(metric.startswith(f"{name}/") for metric in first["metrics"])]
+    prefixes = [f"{name}/" for name in directions] or [""]
+    names = [name for name in COLUMNS if prefixes[0] + name in first["metrics"]] or sorted(first["metrics"])
+    rows = [["chance", "", *(_chance(first, prefixes[0] + name) for name in names)]]
+    for label, group in groups.items():
+        for prefix in prefixes:
+            direction = DIRECTIONS.get(prefix.rstrip("/"), "")
+            rows.append([label, direction, *(_cell(group, prefix + name) for name in names)])
+            label = ""  # named once
+    headers = ["", "", *(NAMES.get(name, name) for name in names)]
+    align = ["left", "left", *("right" for _ in names)]
+    return tabulate(rows, headers=headers, colalign=align, disable_numparse=True)
 
 
 def _scale(metric: str) -> tuple[float, int]:

@@ -75,10 +75,10 @@ class Meter:
                 self.sums[f"sum.{name}"] = self.sums.get(f"sum.{name}", 0.0) + value
 
     def means(self) -> dict[str, float]:
-        """Returns the mean loss and parts since the last row."""
+        """Returns the mean loss and parts since the last row: the loss first, then by name."""
         steps = self.sums.get("steps", 0)
-        sums = {key.removeprefix("sum."): value for key, value in self.sums.items() if key.startswith("sum.")}
-        return {name: value / steps for name, value in sums.items()} if steps else {}
+        names = [key.removeprefix("sum.") for key in self.sums if key.startswith("sum.")]
+        return {name: self.sums[f"sum.{name}"] / steps for name in sorted(names, key=lambda n: (n != "loss", n))}
 
     def rates(self) -> dict[str, float]:
         """Returns ``clips_per_s`` and ``data_wait_share`` since the last row."""

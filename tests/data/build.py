@@ -62,9 +62,7 @@ def write_wav(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
         writer.writeframes(samples.tobytes())
 
 
-def prepared(
-    root: Path, n: int = 6, n_frames: int = 3, size: tuple[int, int] = (64, 64), seconds: float = 1.0
-) -> Path:
+def prepared(root: Path, n: int = 6, n_frames: int = 3, size: tuple[int, int] = (64, 64), seconds: float = 1.0) -> Path:
     """Writes a prepared folder of ``n`` clips; clip 1 has one frame less than the others."""
     (root / "shards").mkdir(parents=True)
     rows = []
@@ -73,13 +71,17 @@ def prepared(
         for i in range(n):
             count = n_frames - (i == 1 and n_frames > 1)
             frames = [jpeg(picture(10 * i + k, size)) for k in range(count)]
-            members = [*((f"clip{i}.{k}.jpg", data) for k, data in enumerate(frames)), (f"clip{i}.flac", flac(sound(i, seconds)))]
+            members = [
+                *((f"clip{i}.{k}.jpg", data) for k, data in enumerate(frames)),
+                (f"clip{i}.flac", flac(sound(i, seconds))),
+            ]
             for name, data in members:
                 info = tarfile.TarInfo(name)
                 info.size = len(data)
                 tar.addfile(info, io.BytesIO(data))
             rows.append(_row(i, count, members, shard, seconds))
-    places = {member.name: member for member in tarfile.open(root / shard).getmembers()}
+    with tarfile.open(root / shard) as tar:
+        places = {member.name: member for member in tar.getmembers()}
     for i, row in enumerate(rows):
         frames_of = [places[f"clip{i}.{k}.jpg"] for k in range(row["n_frames"])]
         row["frame_offsets"] = [member.offset_data for member in frames_of]

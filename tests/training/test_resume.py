@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -33,30 +31,28 @@ def columns(directory: Path) -> list[list[str]]:
     return [[line[i] for i in keep] for line in lines]
 
 
-def start(directory: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, tiny.__file__, str(directory)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE)
-
-
-def wait_for(path: Path, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not list(path.glob("checkpoints/step-*")):
-        assert time.monotonic() < end, "no checkpoint appeared"
-        time.sleep(0.005)
+def newest(directory: Path) -> int:
+    return max((int(path.name[5:]) for path in directory.glob("checkpoints/step-*")), default=0)
 
 
 def test_killed_at_random_steps(tmp_path: Path) -> None:
-    whole = start(tmp_path / "whole")
-    assert whole.wait(120) == 0
-    draw = random.Random(0)
-    killed = tmp_path / "killed"
-    for _ in range(3):
-        process = start(killed)
-        wait_for(killed)
-        time.sleep(0.3 + draw.uniform(0, 0.5))
+    whole = tiny.process(tiny.train_slowly, tmp_path / "whole")
+    draw, killed, steps = random.Random(0), tmp_path / "killed", [0]
+    for _ in range(4):
+        process = tiny.process(tiny.train_slowly, killed)
+        while newest(killed) == steps[-1]:
+            assert process.is_alive()
+            time.sleep(0.005)
+        time.sleep(draw.uniform(0, 0.15))
         process.kill()
-        process.wait()
-    assert start(killed).wait(120) == 0
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        steps.append(newest(killed))
+    assert steps == sorted(set(steps)), "each start went on from where the one before was killed"
+    last = tiny.process(tiny.train_slowly, killed)
+    for process in (last, whole):
+        process.join(60)
+        assert process.exitcode == 0
     assert equal_weights(tmp_path / "whole/weights.safetensors", killed / "weights.safetensors")
     assert equal_weights(tmp_path / "whole/best/model.safetensors", killed / "best/model.safetensors")
     assert columns(killed) == columns(tmp_path / "whole")
@@ -115,7 +111,7 @@ def test_fp16_scale_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     stopped = tiny.train(tmp_path / "stopped", precision="fp16")
     whole = tiny.train(tmp_path / "whole", precision="fp16")
     assert equal_weights(whole.weights, stopped.weights)
-    states = [next((tmp_path / n / "checkpoints").glob("*/state.json")).read_text() for n in ("stopped", "whole")]
+    states = [(tmp_path / n / "checkpoints/step-00000023/state.json").read_text() for n in ("stopped", "whole")]
     assert all('"scale": 256.0' in text for text in states)
 
 

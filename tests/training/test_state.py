@@ -7,8 +7,6 @@ import logging
 import os
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -103,30 +101,27 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     assert tiny.train(tmp_path).resumed_from == before[-1]
 
 
-_LIMITED = """
-import resource, signal, sys
-from pathlib import Path
-import tiny_method as tiny
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
-try:
-    tiny.train(Path(sys.argv[1]))
-except tiny.RunError as error:
-    print(error)
-"""
+def train_limited(directory: Path, limit: int, answer: Path) -> None:
+    """Trains where no file may grow beyond ``limit`` bytes, and writes down the error."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        tiny.train(directory)
+    except RunError as error:
+        answer.write_text(str(error))
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes here")
-def test_writes_that_really_fail(tmp_path: Path) -> None:
-    folder = Path(tiny.__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", _LIMITED, str(tmp_path), "900"], cwd=folder, capture_output=True, text=True, timeout=60
-    )
-    assert "cannot be written" in done.stdout, done.stderr
-    assert "there is no checkpoint yet" in done.stdout
-    assert saved(tmp_path) == []
-    assert tiny.train(tmp_path).resumed_from == 0
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+@pytest.mark.parametrize("limit", [10, 900])
+def test_writes_that_really_fail(tmp_path: Path, limit: int) -> None:
+    process = tiny.process(train_limited, tmp_path / "run", limit, tmp_path / "answer")
+    process.join(60)
+    text = (tmp_path / "answer").read_text() if limit > 10 else ""
+    assert process.exitcode == (0 if limit > 10 else 1)  # with 10 bytes the answer cannot be written either
+    if limit > 10:
+        assert "cannot be written" in text
+        assert "there is no checkpoint yet" in text
+    assert saved(tmp_path / "run") == []
+    assert tiny.train(tmp_path / "run").resumed_from == 0
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
-"""A small two-tower method and made-up clips; ``python tiny_method.py DIRECTORY`` trains it, for tests that kill it."""
+"""A small two-tower method and made-up clips, and processes that train it."""
 
 from __future__ import annotations
 
-import sys
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -139,6 +139,16 @@ def slow(epoch: int, skip: int) -> Iterator[TinyBatch]:
         yield batch
 
 
-if __name__ == "__main__":
+def train_slowly(directory: Path) -> None:
+    """One run of 200 steps with many checkpoints, to be killed."""
     torch.set_num_threads(1)
-    train(Path(sys.argv[1]), config(steps=200, checkpoint_seconds=0.02), feed=slow, validate=tuning)
+    train(directory, config(steps=200, checkpoint_seconds=0.02), feed=slow, validate=tuning)
+
+
+def process(target: Callable[..., None], *arguments: Any) -> Any:
+    """Starts ``target`` in a process of its own; torch is imported once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["avbench.training.loop"])
+    started = context.Process(target=target, args=arguments)
+    started.start()
+    return started

@@ -42,7 +42,7 @@ SAMPLE_RATE = 16000
 DURATION = N_FRAMES / FPS  # seconds; the same for all clips, so that a file's length says nothing
 N_SAMPLES = N_FRAMES * SAMPLE_RATE // FPS
 
-_MARGIN = 15.0  # pixels between the border and the nearest centre of a sounding object
+_MARGIN = 18.0  # pixels between the border and the nearest centre of a sounding object
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def clip_factors(seed: int, split: str, index: int) -> Factors:
     picture = _stream(seed, split, index, "picture")
     sound = _stream(seed, split, index, "sound")
     high = bool(shared.integers(2))
-    radius = float(picture.uniform(20.0, 29.0))
+    radius = float(picture.uniform(22.0, 30.0))
     factors = Factors(
         seed=seed,
         split=split,
@@ -232,9 +232,8 @@ def _silent(rng: np.random.Generator, factors: Factors) -> Silent:
     distance = np.hypot(candidates[:, 0] - rows[0], candidates[:, 1] - columns[0])
     free = np.flatnonzero(distance > factors.radius + radius)
     centre = candidates[free[0] if len(free) else int(distance.argmax())]
-    others = [kind for kind in range(6) if kind != factors.shape]
     return Silent(
-        kind=int(rng.choice(others)),
+        kind=int(rng.integers(len(SHAPES), len(SHAPES) + 2)),
         radius=radius,
         hue=float(rng.uniform(0, 1)),
         saturation=float(rng.uniform(0.5, 1.0)),

@@ -140,7 +140,8 @@ def _texture(kind: int, u: Floats, v: Floats) -> Floats | None:
         wave = np.sin(u * turn) * np.sin(v * turn) * np.float32(1.5)
     else:
         return None
-    return np.clip(wave * np.float32(1.5) + np.float32(0.5), 0, 1) * np.float32(1 - _DARK) + np.float32(_DARK)
+    light: Floats = np.clip(wave * np.float32(1.5) + np.float32(0.5), 0, 1)
+    return light * np.float32(1 - _DARK) + np.float32(_DARK)
 
 
 def _paint(frames: Floats, pose: _Pose) -> None:

@@ -1,0 +1,1 @@
+"""Tests of avbench.metrics; a package, so that another folder may hold a file of the same name."""

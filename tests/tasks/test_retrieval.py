@@ -1,0 +1,107 @@
+"""The retrieval task, from a features file to JSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avbench import registry
+from avbench.data.clips import hash_ids
+from avbench.errors import InputError
+from avbench.features import Features, write_features
+from avbench.metrics.retrieval import DIRECTIONS, METRICS, ranks
+from avbench.tasks.base import evaluate_features
+from avbench.tasks.retrieval import CARD, CONFIG, TASK, RetrievalConfig
+
+KEYS = {f"{direction}/{name}" for direction in DIRECTIONS for name in METRICS}
+
+
+def features(n: int = 40, frames: int = 4) -> Features:
+    audio, noise = np.random.default_rng(0).standard_normal((2, n, frames, 16)).astype(np.float32)
+    return Features([f"clip{i:03d}" for i in range(n)], audio, audio + 2 * noise, {"method": {"name": "mine"}})
+
+
+def test_result_holds_metrics_chance_intervals_and_ranks() -> None:
+    given = features()
+    result = TASK.evaluate(given, RetrievalConfig())
+    assert result.n == 40
+    assert result.ids_sha256 == hash_ids(given.ids)
+    assert set(result.metrics) == set(result.chance) == set(result.ci95) == KEYS
+    assert result.chance["a2v/R@10"] == 0.25
+    assert result.chance["v2a/median_rank"] == 20.5
+    assert all(low <= result.metrics[name] <= high for name, (low, high) in result.ci95.items())
+    assert result.per_sample["id"].tolist() == given.ids
+    for direction in DIRECTIONS:
+        values = result.per_sample[f"{direction}_rank"]
+        assert result.metrics[f"{direction}/R@5"] == (values <= 5).mean()
+        assert result.metrics[f"{direction}/mean_rank"] == values.mean()
+
+
+def test_options_reach_the_ranks() -> None:
+    given = features()
+    for config in (RetrievalConfig(aggregation="max"), RetrievalConfig(aggregation="mean"), RetrievalConfig(frame=2)):
+        chosen = slice(None) if config.frame < 0 else slice(config.frame, config.frame + 1)
+        expected = ranks(given.audio[:, chosen], given.visual[:, chosen], aggregation=config.aggregation)
+        result = TASK.evaluate(given, config)
+        np.testing.assert_array_equal(result.per_sample["a2v_rank"], expected.a2v)
+        np.testing.assert_array_equal(result.per_sample["v2a_rank"], expected.v2a)
+
+
+def test_the_same_features_give_the_same_numbers_and_order_does_not_matter() -> None:
+    given, order = features(), np.random.default_rng(1).permutation(40)
+    first, again = TASK.evaluate(given, CONFIG()), TASK.evaluate(given, CONFIG())
+    assert first.to_dict() == again.to_dict()
+    shuffled = Features([given.ids[i] for i in order], given.audio[order], given.visual[order])
+    other = TASK.evaluate(shuffled, CONFIG())
+    assert (other.metrics, other.ids_sha256) == (first.metrics, first.ids_sha256)
+
+
+def test_no_resamples_no_intervals() -> None:
+    assert TASK.evaluate(features(), RetrievalConfig(resamples=0)).ci95 == {}
+
+
+def test_a_frame_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match=r"task\.frame: found 4, valid: -1 to 3"):
+        TASK.evaluate(features(), RetrievalConfig(frame=4))
+
+
+def test_a_file_becomes_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    write_features(path, features())
+    result = evaluate_features(path, TASK, RetrievalConfig(aggregation="mean", resamples=50))
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert set(result) == {"task", "n", "ids_sha256", "metrics", "chance", "ci95", "config"}
+    assert result["task"] == "retrieval"
+    assert result["config"]["method"] == {"name": "mine"}
+    assert result["config"]["task"]["aggregation"] == "mean"
+    assert all(len(interval) == 2 for interval in result["ci95"].values())
+
+
+def test_anyones_file_with_one_frame_a_clip(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    given = features(frames=1)
+    np.savez(path, id=np.array(given.ids), audio=given.audio[:, 0].astype(np.float16), visual=given.visual[:, 0])
+    assert evaluate_features(path, TASK, CONFIG())["n"] == 40
+
+
+def test_unusable_values_name_file_and_clip(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    given = features()
+    given.visual[6, 0, 0] = np.nan
+    write_features(path, given)
+    with pytest.raises(InputError, match=r"x\.npz: visual: found values that are not finite in 1 of 40 .*clip006"):
+        evaluate_features(path, TASK, CONFIG())
+
+
+def test_the_registry_reads_the_card() -> None:
+    assert registry.find("task", "retrieval").card == {"summary": CARD.summary, "needs": CARD.needs}
+
+
+def test_needs_no_torch() -> None:
+    code = "import sys, avbench.tasks.retrieval; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
