@@ -1,31 +1,26 @@
-"""Retrieval from features: python benchmarks/retrieval.py [--large]; --large takes minutes and 2 GB."""
+"""Retrieval from features: ``python benchmarks/retrieval.py [--large]``.
 
-from __future__ import annotations
+Ratios to the plain double loop at 300 clips, then seconds at the size of CAV-MAE Sync's evaluation for every
+aggregation. ``--large`` measures 100,000 x 768 instead: minutes, and about 1 GB with the features.
+"""
 
 import argparse
 
-from avbench.bench.retrieval import Measured, measure_aggregations, measure_large, measure_loop
+from avbench.bench.retrieval import LARGE, Absolute, benchmark, measure
+from avbench.bench.timing import table
 
 
-def show(measured: Measured) -> None:
-    """Prints one row."""
-    ratio = "" if measured.ratio is None else f"   plain {measured.plain_seconds:8.2f} s   {measured.ratio:8.0f} x"
-    print(f"{measured.name:<64} {measured.seconds:8.3f} s{ratio}", flush=True)
-
-
-def main() -> None:
-    """Runs the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--large", action="store_true", help="100,000 x 768 as well, with its peak memory")
-    if parser.parse_args().large:
-        measured, peak = measure_large()
-        show(measured)
-        print(f"  peak memory on top of the features: {peak / 1e6:.0f} MB")
-    show(measure_loop())
-    show(measure_loop(clips=40, frames=16, aggregation="max"))
-    for measured in measure_aggregations():
-        show(measured)
+def show(rows: list[Absolute]) -> None:
+    """Prints measurements."""
+    for row in rows:
+        print(f"{row.name:<36} {row.wall_s:8.2f} s  {row.cpu_s:8.2f} CPU s  +{row.peak_bytes / 1e6:.0f} MB at the peak")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description="Retrieval from features.")
+    parser.add_argument("--large", action="store_true", help="100,000 x 768 with its peak memory; takes minutes")
+    if parser.parse_args().large:
+        show(measure(LARGE, ("diagonal_mean",)))
+    else:
+        print(table(benchmark(clips=300)), flush=True)
+        show(measure())

@@ -6,23 +6,24 @@ over pairs, in each pair a dot product and two norms for every pair of frames it
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from avbench.bench.timing import Row, compare
 from avbench.metrics.retrieval import AGGREGATIONS, Aggregation, Ranks, ranks
 from avbench.rng import numpy_stream
 
 Float32 = npt.NDArray[np.float32]
 SYNC = (1545, 16, 768)  # clips, frames and width of CAV-MAE Sync on the VGGSound subset (facts/cavmae_sync.md 3)
 LARGE = (100_000, 1, 768)
-LOOP_CLIPS = 300  # the plain loop's time grows with the square; this many take seconds
 FRAME_PAIRS: dict[Aggregation, Callable[[int], list[tuple[int, int]]]] = {
     "diagonal_mean": lambda frames: [(f, f) for f in range(frames)],
     "diagonal_max": lambda frames: [(f, f) for f in range(frames)],
@@ -31,18 +32,17 @@ FRAME_PAIRS: dict[Aggregation, Callable[[int], list[tuple[int, int]]]] = {
 }
 
 
+TARGET = 50.0
+
+
 @dataclass(frozen=True)
-class Measured:
-    """One row of the benchmark."""
+class Absolute:
+    """One measurement without a counterpart: the plain way would take hours."""
 
     name: str
-    seconds: float  # ours, wall clock
-    plain_seconds: float | None = None  # the plain way, same work, same run
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times faster ours is; None where the plain way was not run."""
-        return None if self.plain_seconds is None else self.plain_seconds / self.seconds
+    wall_s: float
+    cpu_s: float  # of all threads; above wall_s where several cores worked
+    peak_bytes: int  # growth of the process's largest memory, on top of the features; 0: no growth
 
 
 def draw(clips: int, frames: int, width: int) -> tuple[Float32, Float32]:
@@ -71,41 +71,38 @@ def _plain(queries: Float32, candidates: Float32, aggregation: Aggregation) -> n
     return np.array([np.where(np.sort(row)[::-1] == row[i])[0][0] + 1.0 for i, row in enumerate(matrix)])
 
 
-def _timed(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+def benchmark(clips: int = 100, repeats: int = 1) -> list[Row]:
+    """Times ours against the plain loop on the same features; the loop's time grows with the square of the clips."""
+    rows = []
+    cases: list[tuple[int, int, Aggregation]] = [(clips, 1, "diagonal_mean"), (max(1, clips // 5), SYNC[1], "max")]
+    for n, frames, aggregation in cases:
+        audio, visual = draw(n, frames, SYNC[2])
+        rows.append(
+            compare(
+                f"ranks of {n} x {frames} x {SYNC[2]}, {aggregation}",
+                functools.partial(ranks, audio, visual, aggregation=aggregation),
+                functools.partial(plain_ranks, audio, visual, aggregation),
+                target=TARGET,
+                repeats=repeats,
+            )
+        )
+    return rows
 
 
-def measure_loop(
-    clips: int = LOOP_CLIPS, frames: int = 1, width: int = 768, aggregation: Aggregation = "diagonal_mean"
-) -> Measured:
-    """Measures ours against the plain loop on the same features."""
-    audio, visual = draw(clips, frames, width)
-    plain = _timed(lambda: plain_ranks(audio, visual, aggregation))
-    ours = min(_timed(lambda: ranks(audio, visual, aggregation=aggregation)) for _ in range(3))
-    return Measured(f"{clips} x {frames} x {width}, {aggregation}, against the plain loop", ours, plain)
+def measure(shape: tuple[int, int, int] = SYNC, aggregations: Sequence[Aggregation] = AGGREGATIONS) -> list[Absolute]:
+    """Measures ours alone: (clips, frames, width) of the features, once for each aggregation.
 
-
-def measure_aggregations(shape: tuple[int, int, int] = SYNC) -> list[Measured]:
-    """Measures every aggregation at the size of CAV-MAE Sync's evaluation."""
-    audio, visual = draw(*shape)
-    size = " x ".join(map(str, shape))
-    return [
-        Measured(f"{size}, {each}", _timed(lambda each=each: ranks(audio, visual, aggregation=each)))  # type: ignore[misc]
-        for each in AGGREGATIONS
-    ]
-
-
-def measure_large(shape: tuple[int, int, int] = LARGE) -> tuple[Measured, int]:
-    """Measures a large gallery once; minutes. Returns its time, and the peak memory on top of the features in bytes.
-
-    The peak is the process's: run this before anything that needs more.
+    The peak is the process's and never falls: measure what needs little memory first.
     """
     audio, visual = draw(*shape)
-    before = _peak()
-    seconds = _timed(lambda: ranks(audio, visual))
-    return Measured(" x ".join(map(str, shape)), seconds), _peak() - before
+    measured = []
+    for aggregation in aggregations:
+        peak, wall, cpu = _peak(), time.perf_counter(), time.process_time()
+        ranks(audio, visual, aggregation=aggregation)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        name = f"{' x '.join(map(str, shape))}, {aggregation}"
+        measured.append(Absolute(name, wall, cpu, _peak() - peak))
+    return measured
 
 
 def _peak() -> int:

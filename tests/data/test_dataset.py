@@ -118,5 +118,5 @@ def test_batch_is_the_stacked_items(clips: PreparedClips) -> None:
 def test_sound_shorter_than_a_window(tmp_path: Path) -> None:
     manifest = build.authors(tmp_path)
     build.write_wav(tmp_path / "audio" / "clip1.wav", build.sound(0)[:300])
-    with pytest.raises(RunError, match="clip 'clip1'.*shorter than one window"):
+    with pytest.raises(RunError, match=r"clip 'clip1'.*shorter than one window"):
         AudioVisualDataset(AuthorsClips.open(manifest), CONFIG, mode="eval")[1]

@@ -66,9 +66,9 @@ def test_pickles(clips: PreparedClips) -> None:
 def test_damage_names_the_clip(clips: PreparedClips) -> None:
     shard = clips.root / "shards" / "000000.tar"
     shard.write_bytes(b"\0" * shard.stat().st_size)
-    with pytest.raises(RunError, match="clip 'clip2'.*sound"):
+    with pytest.raises(RunError, match=r"clip 'clip2'.*sound"):
         clips.waveform(2)
-    with pytest.raises(RunError, match="clip 'clip3'.*frame 1"):
+    with pytest.raises(RunError, match=r"clip 'clip3'.*frame 1"):
         clips.frame(3, 1)
 
 

@@ -148,7 +148,7 @@ def train_slowly(directory: Path) -> None:
 def process(target: Callable[..., None], *arguments: Any) -> Any:
     """Starts ``target`` in a process of its own; torch is imported once for all of them."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["avbench.training.loop"])
+    context.set_forkserver_preload(["avbench.training.loop", "torch._dynamo"])  # the optimiser imports the second
     started = context.Process(target=target, args=arguments)
     started.start()
     return started
