@@ -126,12 +126,12 @@ class Model:
             raise InputError(f"{path}: nothing in it can be used ({'; '.join(rejected) or 'no sound and picture'}).")
         dataset = AudioVisualDataset(clips, config, mode="all_frames" if around_frames else "eval")
         sounds, pictures = [], []
-        with torch.inference_mode(), autocast(self.precision, self.device):
-            for i in range(len(clips)):
-                batch = dataset.batch([i])
+        for i in range(len(clips)):
+            batch = dataset.batch([i])
+            with torch.inference_mode(), autocast(self.precision, self.device):
                 audio, visual = self.method.embed(batch.audio.to(self.device), batch.visual.to(self.device))
-                sounds.append(audio.float().cpu().numpy().reshape(-1, audio.shape[-1]))
-                pictures.append(visual.float().cpu().numpy().reshape(-1, visual.shape[-1]))
+            sounds.append(audio.float().cpu().numpy().reshape(-1, audio.shape[-1]))
+            pictures.append(visual.float().cpu().numpy().reshape(-1, visual.shape[-1]))
         spans = np.array([span for i in range(len(clips)) for span in _spans(clips.windows[i], dataset, i)])
         return VideoEmbedding(
             spans[:, :2], spans[:, 2], np.concatenate(sounds), np.concatenate(pictures), tuple(rejected)

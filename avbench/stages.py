@@ -132,12 +132,11 @@ def extract(config: RunConfig, stage: Stage, clips: Clips, weights: Path | None,
     feed = Feed(clips, config.input, mode=mode, workers=config.train.workers)
     sounds, pictures = [], []
     with (
-        torch.inference_mode(),
         torch_threads(feed.workers),
         Progress("features", len(clips), unit="clip", enabled=execution.progress) as bar,
     ):
         for batch in feed.batches(np.arange(len(clips)), FEATURE_BATCH):
-            with autocast(config.precision, execution.device):
+            with torch.inference_mode(), autocast(config.precision, execution.device):
                 audio, visual = method.embed(batch.audio.to(execution.device), batch.visual.to(execution.device))
             sounds.append(_frames(audio.float().cpu().numpy()))
             pictures.append(_frames(visual.float().cpu().numpy()))

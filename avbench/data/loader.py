@@ -100,9 +100,7 @@ class Feed:
     ) -> None:
         self.dataset = AudioVisualDataset(clips, config, mode=mode, noise=noise, seed=seed)
         self._wanted = workers
-        held = mode == "train" and memory.hold(
-            self.dataset, workers=core_count() if workers else 0, limit=memory_limit
-        )
+        held = mode == "train" and memory.hold(self.dataset, workers=core_count() if workers else 0, limit=memory_limit)
         self.workers = 0 if held else worker_count(workers)
 
     def batches(

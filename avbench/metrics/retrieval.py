@@ -131,12 +131,23 @@ def _similarities(a: Float64, v: Float64, *, all_pairs: bool) -> Float64:
 
     The largest over pairs of frames: of all F x G, or of those with the same index (of one, there is no choice).
     """
-    pairs = [(f, g) for f in range(len(a)) for g in range(len(v))] if all_pairs else [(f, f) for f in range(len(a))]
-    result: Float64 = a[pairs[0][0]] @ v[pairs[0][1]].T
-    other = np.empty_like(result) if len(pairs) > 1 else result
-    for f, g in pairs[1:]:
-        np.matmul(a[f], v[g].T, out=other)
-        np.maximum(result, other, out=result)
+    frames, rows, width = a.shape
+    columns = v.shape[1]
+    if not all_pairs:
+        result: Float64 = a[0] @ v[0].T
+        for f in range(1, frames):
+            np.maximum(result, a[f] @ v[f].T, out=result)
+        return result
+    # Several frames of a in one product: the other operand is then packed for the processor once, not once a frame.
+    group = max(1, min(frames, BLOCK_VALUES // (rows * columns)))
+    scratch = np.empty((group, rows, columns))
+    result = np.full((rows, columns), -np.inf)
+    for start in range(0, frames, group):
+        part = a[start : start + group]
+        out = scratch[: len(part)]
+        for candidate in v:
+            np.matmul(part.reshape(-1, width), candidate.T, out=out.reshape(-1, columns))
+            np.maximum(result, out.max(axis=0), out=result)
     return result
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -168,8 +169,9 @@ class Session:
         """Returns the mean loss over the tuning clips, masked alike every time, and keeps the best weights.
 
         Raises:
-            RunError: There are no clips, or the weights cannot be written.
+            RunError: There are no clips, their loss is not finite, or the weights cannot be written.
         """
+        self._collect()
         self.method.eval()
         total, clips = torch.zeros((), dtype=torch.float64), 0
         for number, batch in enumerate(batches):
@@ -181,6 +183,11 @@ class Session:
         if clips == 0:
             raise RunError("the tuning split gave no batch; valid: at least one clip, or train.select=last.")
         loss = float(total) / clips
+        if not math.isfinite(loss):
+            raise RunError(
+                f"the loss on the tuning split is {loss} after step {self.state.step} of {self.steps}; the last good"
+                f" checkpoint is {self.checkpoints.last_good or 'none'}. Try a lower train.lr or train.clip_norm=1."
+            )
         if self.state.best_loss is None or loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
             path = self.directory / BEST
@@ -191,6 +198,7 @@ class Session:
 
     def write_row(self, **more: float | None) -> None:
         """Appends a row to metrics.csv, with ``more`` columns after the loss parts."""
+        self._collect()
         rates = self.meter.rates()
         row: dict[str, float | int | None] = {
             "step": self.state.step,

@@ -81,8 +81,9 @@ def exclusive(directory: Path) -> Iterator[None]:
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # Not flock: the processes that read clips would inherit it, and outlive a killed run by some seconds.
+            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             raise RunError(f"{directory}: another process trains there; wait for it or stop it.") from None
         except OSError:  # a file system without locks
             log.debug("%s: no locks on this file system", directory)

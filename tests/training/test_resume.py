@@ -7,6 +7,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 
 from avbench.errors import InputError, RunError
 from avbench.training.interrupt import Interrupted
-from avbench.training.state import exclusive
+from avbench.training.loop import TrainResult
 
 
 def equal_weights(one: Path, other: Path) -> bool:
@@ -86,7 +87,7 @@ def test_stopped_between_steps(tmp_path: Path, after: int, settings: dict[str, o
 
 
 def test_an_error_in_the_data_costs_no_more_than_the_last_checkpoint(tmp_path: Path) -> None:
-    def failing(epoch: int, skip: int):  # type: ignore[no-untyped-def]
+    def failing(epoch: int, skip: int) -> Iterator[tiny.TinyBatch]:
         for number, batch in enumerate(tiny.batches(epoch, skip)):
             if epoch == 3 and number == 2:
                 raise OSError("the disk with the clips went away")
@@ -122,6 +123,40 @@ def test_checkpoints_of_another_pretraining_are_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
-    with exclusive(tmp_path), pytest.raises(RunError, match="another process trains there"):
+    process = tiny.process(tiny.train_slowly, tmp_path)
+    while newest(tmp_path) == 0:
+        assert process.is_alive()
+        time.sleep(0.005)
+    with pytest.raises(RunError, match="another process trains there"):
         tiny.train(tmp_path)
-    tiny.train(tmp_path)
+    process.kill()
+    process.join()
+    tiny.train(tmp_path, tiny.config(steps=200))
+
+
+def test_cavmae_goes_on_exactly(tmp_path: Path) -> None:
+    from avbench.config import InputConfig, ModelConfig
+    from avbench.methods.cavmae import CavMae, CavMaeConfig
+
+    sizes = InputConfig(n_mels=32, target_length=48, image_size=32)
+    model = ModelConfig(
+        embed_dim=16, num_heads=2, modality_depth=1, decoder_embed_dim=8, decoder_depth=1, decoder_num_heads=2
+    )
+
+    def batches(epoch: int, skip: int) -> Iterator[tiny.TinyBatch]:
+        for number in range(skip, tiny.PER_EPOCH):
+            draw = tiny.torch_stream(1, "clips", epoch, number)
+            audio = torch.randn(tiny.BATCH, 48, 32, generator=draw)
+            yield tiny.TinyBatch(torch.arange(tiny.BATCH), audio, torch.randn(tiny.BATCH, 3, 32, 32, generator=draw))
+
+    def run(name: str, **options: object) -> TrainResult:
+        method = CavMae(CavMaeConfig(lambda_c=0.1), model, sizes, seed=1)
+        return tiny.train(tmp_path / name, tiny.config(accumulate=2), method=method, feed=batches, **options)
+
+    with pytest.raises(Interrupted):
+        run("stopped", stop=tiny.Stop(17))
+    stopped, whole = run("stopped"), run("whole")
+    assert 0 < stopped.resumed_from < 23
+    assert equal_weights(whole.weights, stopped.weights)
+    assert {"reconstruction_audio", "reconstruction_visual", "contrast"} <= whole.row.keys()
+    assert equal_weights(whole.weights, tmp_path / "stopped/checkpoints/step-00000023/model.safetensors")

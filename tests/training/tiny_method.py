@@ -104,7 +104,7 @@ def train(
     directory: Path,
     settings: TrainConfig | None = None,
     *,
-    method: TinyMethod | None = None,
+    method: Method | None = None,
     feed: Callable[[int, int], Iterator[TinyBatch]] = batches,
     **options: Any,
 ) -> TrainResult:

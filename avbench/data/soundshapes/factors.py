@@ -225,7 +225,7 @@ def clip_factors(seed: int, split: str, index: int) -> Factors:
 
 
 def _silent(rng: np.random.Generator, factors: Factors) -> Silent:
-    radius = float(rng.uniform(9.0, 13.0))
+    radius = float(rng.uniform(8.0, 12.0))
     rows, columns = factors.centre(np.array([DURATION / 2]))
     # Beside the sounding object where there is room; where it is not, that one lies in front.
     candidates = rng.uniform(4.0, SIZE - 4.0, size=(12, 2))
@@ -236,8 +236,8 @@ def _silent(rng: np.random.Generator, factors: Factors) -> Silent:
         kind=int(rng.integers(len(SHAPES), len(SHAPES) + 2)),
         radius=radius,
         hue=float(rng.uniform(0, 1)),
-        saturation=float(rng.uniform(0.5, 1.0)),
-        value=float(rng.uniform(0.6, 1.0)),
+        saturation=float(rng.uniform(0.3, 0.6)),
+        value=float(rng.uniform(0.4, 0.8)),
         angle=float(rng.uniform(-np.pi, np.pi)),
         centre=(float(centre[0]), float(centre[1])),
         drift=(float(rng.uniform(-6, 6)), float(rng.uniform(-6, 6))),

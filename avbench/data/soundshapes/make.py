@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from avbench.data.progress import Progress
-from avbench.data.soundshapes.factors import DURATION, FPS, SIZE, SPLITS, VERSION, Factors, clip_factors, clip_id
+from avbench.data.soundshapes.factors import DURATION, FPS, SHAPES, SIZE, SPLITS, VERSION, Factors, clip_factors, clip_id
 from avbench.data.soundshapes.picture import frame_times
 from avbench.data.soundshapes.preview import contact_sheet
 from avbench.data.soundshapes.worker import Job, Made, finish
@@ -67,7 +67,7 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
     clips = [clip_factors(job.seed, job.split, job.index) for job in jobs]
     write_text(out / "labels.csv", _labels(clips))
     with atomic_path(out / "preview.png") as temporary:
-        contact_sheet(clips[:: max(1, len(clips) // 8)][:8]).save(temporary, format="png")
+        contact_sheet(_varied(clips)).save(temporary, format="png")
     done = {"clips": counts, "complete": True, "seconds": DURATION, "frames_per_second": FPS, "pixels": SIZE}
     write_json(out / _IDENTITY, {**identity, **done})
     return out
@@ -133,6 +133,12 @@ def _write_masks(path: Path, made: Iterable[Made]) -> None:
         add("times", frame_times())
         for clip in made:
             add(clip.id, clip.mask)
+
+
+def _varied(clips: list[Factors]) -> list[Factors]:
+    """Returns the first two clips of each shape."""
+    of_shape = [[clip for clip in clips if clip.shape == shape][:2] for shape in range(len(SHAPES))]
+    return [clip for chosen in of_shape for clip in chosen]
 
 
 def _labels(clips: list[Factors]) -> str:

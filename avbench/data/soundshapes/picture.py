@@ -12,8 +12,8 @@ from avbench.data.soundshapes.factors import DURATION, FPS, N_FRAMES, SIZE, Fact
 Floats = NDArray[np.float32]
 
 _PERIOD = 8.0  # pixels of a stripe and its gap: half a patch, and coarser than the subsampled chroma
-_RIM = 4.5  # pixels
-_DARK = 0.4  # brightness of a stripe's gap: in luma, which H.264 keeps at full resolution
+_RIM, _THIN_RIM = 4.5, 2.0  # pixels: of the sounding object, of silent ones
+_DARK = 0.25  # brightness of a stripe's gap: in luma, which H.264 keeps at full resolution
 _GRAIN = 0.015  # standard deviation of the pixel noise
 _REACH = 1.7  # no silhouette reaches further than so many radii from its centre
 
@@ -30,7 +30,7 @@ class _Pose(NamedTuple):
     radius: float
     angle: float
     colour: Floats  # (N, 3)
-    rimmed: bool
+    rim: float  # pixels; 0: none
 
 
 def frame_times() -> NDArray[np.float64]:
@@ -68,14 +68,14 @@ def masks(factors: Factors, times: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _pose(factors: Factors, times: NDArray[np.float64]) -> _Pose:
     rows, columns = factors.centre(times)
     colour = hsv_to_rgb(0.75 * factors.pitch(times), factors.saturation, factors.value)
-    return _Pose(factors.shape, rows, columns, factors.radius, factors.angle, colour, factors.rimmed)
+    return _Pose(factors.shape, rows, columns, factors.radius, factors.angle, colour, _RIM * factors.rimmed)
 
 
 def _silent_pose(silent: Silent, times: NDArray[np.float64]) -> _Pose:
     sway = np.sin(2 * np.pi * times / DURATION + silent.phase)
     colour = hsv_to_rgb(np.full_like(times, silent.hue), silent.saturation, silent.value)
     rows, columns = (centre + drift * sway for centre, drift in zip(silent.centre, silent.drift, strict=True))
-    return _Pose(silent.kind, rows, columns, silent.radius, silent.angle, colour, silent.rimmed)
+    return _Pose(silent.kind, rows, columns, silent.radius, silent.angle, colour, _THIN_RIM * silent.rimmed)
 
 
 def hsv_to_rgb(hue: NDArray[np.float64], saturation: float, value: float) -> Floats:
@@ -152,8 +152,8 @@ def _paint(frames: Floats, pose: _Pose) -> None:
     cover = np.clip(np.float32(0.5) - distance, 0, 1)  # (N, h, w)
     texture = _texture(pose.kind, u, v)
     shade = np.float32(255.0) if texture is None else np.float32(255.0) * texture
-    if pose.rimmed:
-        rim = np.clip(distance + np.float32(_RIM + 0.5), 0, 1)
+    if pose.rim > 0:
+        rim = np.clip(distance + np.float32(pose.rim + 0.5), 0, 1)
         white = cover * rim * np.float32(248.0)
         shade = shade * (1 - rim)
     gain = cover * shade
@@ -162,5 +162,5 @@ def _paint(frames: Floats, pose: _Pose) -> None:
         part = frames[channel][:, window[0], window[1]]
         part *= clear
         part += gain * pose.colour[:, channel, None, None]
-        if pose.rimmed:
+        if pose.rim > 0:
             part += white

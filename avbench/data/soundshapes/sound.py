@@ -12,8 +12,8 @@ from avbench.data.soundshapes.factors import DURATION, N_SAMPLES, SAMPLE_RATE, F
 _LOWEST_HZ = 200.0
 _PITCH_RANGE = 6.0  # highest over lowest fundamental
 _HISS_LOW_HZ, _HISS_RANGE = 1900.0, 3.7
-_HISS_OCTAVES = 0.12  # standard deviation of the band on a logarithmic axis
-_HISS_LEVEL = 0.55  # root mean square over the tone's
+_HISS_OCTAVES = 0.2  # standard deviation of the band on a logarithmic axis
+_HISS_LEVEL = 0.8  # root mean square over the tone's
 _PULSE_HZ = 5.0
 _FADE_HZ = 7200.0  # partials above are faded out within 400 Hz
 _PEAK = 0.9  # largest sample: above it the sound is turned down, never clipped

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avbench.data.source import list_source
 from avbench.data.soundshapes import VERSION, clip_factors, make, render
+from avbench.data.source import list_source
 from avbench.errors import InputError
 
 
@@ -78,7 +78,7 @@ def test_processes_change_nothing(tmp_path: Path) -> None:
 
 
 def test_another_set_is_not_mixed_in(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="seed 5.*seed 6.*another folder"):
+    with pytest.raises(InputError, match=r"seed 5.*seed 6.*another folder"):
         make(made, train=6, tune=2, test=3, seed=6, progress=False)
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(InputError, match="other files"):
