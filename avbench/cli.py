@@ -74,12 +74,10 @@ def parse(command_class: type, program: str, arguments: Sequence[str]) -> Any:
 def _one_line(box: str, program: str) -> str:
     """Folds tyro's framed, coloured answer into one line."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    lines = [line.strip("│ ").strip() for line in text.splitlines() if line.startswith("│")]
-    parts: list[str] = []
-    for line in lines:
-        if set(line) <= {"─"} or line.startswith(("For full helptext", f"{program} --help")):
-            continue
-        parts.append(line)
+    # The frame is drawn with line characters, or with blanks and dashes where the terminal has none; its first line
+    # is a title.
+    lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()[1:]]
+    parts = [line for line in lines if line.strip("- ") and not line.startswith(("For full help", f"{program} --help"))]
     message = " ".join(" ".join(parts).split()) or "the options cannot be parsed"
     message = message.replace("Unrecognized options:", "unknown option").replace("Arguments similar to", "Similar to")
     return f"{message.rstrip('.')}. See: {program} --help"

@@ -30,7 +30,7 @@ class DataConfig(Settings):
     )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
-    seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)
+    clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)
     n_frames: int = setting(10, "frames stored per clip when videos are prepared (paper 10, Sync 16)", ge=1, le=512)
 
 

@@ -106,7 +106,7 @@ def test_no_gpu_is_said_before_anything_starts(tmp_path: Path, capsys: pytest.Ca
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     assert main([*RUN, "--device", "cuda", "--results", str(tmp_path / "results")]) == 2
-    assert "no CUDA" in capsys.readouterr().err
+    assert "found no GPU" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
 
 

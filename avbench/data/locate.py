@@ -88,11 +88,11 @@ def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
     from avbench.data.soundshapes import VERSION
 
     counts = (data.train_clips, max(2, data.test_clips // TUNE_SHARE), data.test_clips)
-    name = f"{EMBEDDED}-v{VERSION}-seed{data.seed}-" + "-".join(map(str, counts))
+    name = f"{EMBEDDED}-v{VERSION}-seed{data.clips_seed}-" + "-".join(map(str, counts))
     key = sha256_text(canonical_json([name, to_dict(settings, identity_only=True)]))[:16]
     cache = cache_folder()
     return Source(
-        EMBEDDED, cache / "prepared" / key, videos=cache / name, settings=settings, counts=counts, seed=data.seed
+        EMBEDDED, cache / "prepared" / key, videos=cache / name, settings=settings, counts=counts, seed=data.clips_seed
     )
 
 

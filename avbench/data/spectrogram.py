@@ -123,8 +123,10 @@ class FilterBank:
         """Returns this thread's buffers; touching fresh memory on each call would take a fifth of its time."""
         found: tuple[Tensor, Tensor, Tensor] | None = getattr(self._buffers, "value", None)
         if found is None:
-            padded, previous = torch.zeros(_BLOCK, self.n_fft), torch.empty(_BLOCK, self.window_size)
-            found = padded, previous, torch.empty(_BLOCK, self.n_fft // 2 + 1, dtype=torch.complex64)
+            # Made in inference mode, tensors could not be written to outside of it.
+            with torch.inference_mode(False):
+                padded, previous = torch.zeros(_BLOCK, self.n_fft), torch.empty(_BLOCK, self.window_size)
+                found = padded, previous, torch.empty(_BLOCK, self.n_fft // 2 + 1, dtype=torch.complex64)
             self._buffers.value = found
         return found
 

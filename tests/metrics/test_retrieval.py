@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from avbench.bench.retrieval import draw, plain_ranks
 from avbench.errors import InputError
 from avbench.metrics.retrieval import (
     AGGREGATIONS,
@@ -201,6 +202,14 @@ def test_chance_is_what_random_features_give_on_average() -> None:
     for name, value in chance(30).items():
         drawn = [metrics[name] for metrics in found]
         assert abs(np.mean(drawn) - value) < 5 * np.std(drawn) / len(drawn) ** 0.5
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_the_benchmark_compares_the_same_work(aggregation: Aggregation) -> None:
+    audio, visual = draw(12, 3, 16)
+    np.testing.assert_array_equal(
+        plain_ranks(audio, visual, aggregation), ranks(audio, visual, aggregation=aggregation)
+    )
 
 
 def test_memory_does_not_grow_with_the_square() -> None:
