@@ -132,9 +132,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         sys.stderr.write(f"avbench: error: {error}\n")
         return error.exit_status
-    except KeyboardInterrupt:
-        sys.stderr.write("avbench: interrupted; the same command again goes on from where it stopped.\n")
-        return 130
+    except KeyboardInterrupt as stop:
+        text = str(stop) or "interrupted; the same command again goes on from where it stopped."
+        sys.stderr.write(f"avbench: {text}\n")
+        return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
         if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
             raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from avbench.errors import InputError
 from avbench.settings import Settings, setting
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -95,6 +96,19 @@ class TrainConfig(Settings):
     checkpoint_seconds: float = setting(30.0, "time between checkpoints", gt=0, identity=False)
     keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
     log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)
+    tensorboard: bool = setting(True, "write TensorBoard events where tensorboard is installed", identity=False)
+
+    def __post_init__(self) -> None:
+        """Checks the fields, and that they fit each other.
+
+        Raises:
+            InputError: They do not.
+        """
+        super().__post_init__()
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                f"accumulate: found {self.accumulate}, valid: a divisor of train.batch_size={self.batch_size}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

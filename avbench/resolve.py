@@ -81,9 +81,7 @@ def resolve(request: Request) -> RunConfig:
     method = registry.find("method", request.method)
     task = registry.find("task", request.task)
     if request.task not in method.card["tasks"]:
-        raise InputError(
-            f"method '{request.method}' cannot do task '{request.task}'. Valid: {', '.join(method.card['tasks'])}."
-        )
+        raise _cannot_do(method, task)
     user = _user_layers(request)
     source = request.data or next(
         (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
@@ -102,7 +100,9 @@ def resolve(request: Request) -> RunConfig:
         "task": task.load().CONFIG(),
     }
     for name in names:
-        sections = _apply(sections, presets.load(name), f"preset {name}: ", lenient=("method", "task"))
+        preset = presets.load(name)
+        for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
+            sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
     if request.checkpoint is not None:
         given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
         sizes = _checkpoint_sizes(request.checkpoint, request.method, given)
@@ -163,6 +163,18 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
     if not isinstance(data, DataConfig) or not isinstance(inputs, InputConfig):
         raise TypeError("sections changed their type")  # only a mistake in _apply gets here
     return data, inputs
+
+
+def _cannot_do(method: registry.Entry, task: registry.Entry) -> InputError:
+    """Returns the error for a task that the method is not made for, with the reason where the cards tell it."""
+    takes = method.card["modalities"]
+    needs = task.card.get("modalities", ())
+    reason = ""
+    if set(needs) - set(takes):
+        reason = f": it takes {' and '.join(takes)} only, and the task compares {' and '.join(needs)}"
+    able = ", ".join(name for name, entry in registry.entries("method").items() if task.name in entry.card["tasks"])
+    others = f" Tasks of {method.name}: {', '.join(method.card['tasks'])}." if method.card["tasks"] else ""
+    return InputError(f"method '{method.name}' cannot do task '{task.name}'{reason}. Valid methods: {able}.{others}")
 
 
 def _checkpoint_sizes(path: Path, method: str, given: list[str]) -> dict[str, dict[str, Any]]:

@@ -91,6 +91,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         validate=None if tune is None else lambda: validate(tune),
         workers=feed.workers,
         progress=execution.progress,
+        tensorboard=config.train.tensorboard,
     )
     _finish(
         stage,

@@ -39,7 +39,9 @@ def _methods() -> list[tuple[str, str]]:
     rows = []
     for name, entry in registry.entries("method").items():
         card = entry.card
-        facts = "; ".join(f"{key}: {', '.join(card[key])}" for key in ("modalities", "objectives", "tasks"))
+        facts = "; ".join(f"{key}: {', '.join(card[key]) or 'none'}" for key in ("modalities", "objectives", "tasks"))
+        if card.get("parameters"):
+            facts += f"; {card['parameters'] / 1e6:.1f} M parameters at base size"
         rows.append((name, f"{card['summary']} ({facts}){_origin(entry)}"))
     return rows
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -134,9 +135,19 @@ class _Chunks(torch.utils.data.Dataset[Any]):
             return error
 
 
+def _ignore_interrupts(_: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _processed(dataset: AudioVisualDataset, chunks: list[NDArray[np.integer]], workers: int) -> Iterator[Batch]:
     loader = torch.utils.data.DataLoader(
-        _Chunks(dataset, chunks), batch_size=None, shuffle=False, num_workers=workers, prefetch_factor=_AHEAD
+        _Chunks(dataset, chunks),
+        batch_size=None,
+        shuffle=False,
+        num_workers=workers,
+        prefetch_factor=_AHEAD,
+        worker_init_fn=_ignore_interrupts,
     )
     for result in loader:
         if isinstance(result, AvbenchError):

@@ -7,8 +7,8 @@ settings class) and ``METHOD`` (its model class, called with config, model, inpu
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -28,15 +28,20 @@ class Card:
     modalities: tuple[str, ...]
     objectives: tuple[str, ...]
     tasks: tuple[str, ...]
+    parameters: int | None = None  # at the paper's sizes, the default configuration
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingConfig(Settings):
-    """How tokens are masked (paper 2.1.3 and Table 2d)."""
+    """How many tokens are masked (paper 2.1.3)."""
 
     masking_ratio: float = setting(0.75, "share of tokens removed", ge=0, lt=1)
-    masking_ratio_audio: float | None = setting(None, "the same for audio alone; null: masking_ratio", ge=0, lt=1)
-    masking_ratio_visual: float | None = setting(None, "the same for frames alone; null: masking_ratio", ge=0, lt=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoundMaskingConfig(MaskingConfig):
+    """How a spectrogram is masked (paper Table 2d)."""
+
     masking_strategy: Literal["uniform", "time", "frequency", "time_frequency"] = setting(
         "uniform", "what is removed of the spectrogram; frames are always uniform"
     )
@@ -46,18 +51,25 @@ class MaskingConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructionConfig(MaskingConfig):
+class PairConfig(SoundMaskingConfig):
+    """How the two modalities are masked and normalised apart (paper 2.3)."""
+
+    masking_ratio_audio: float | None = setting(None, "the same for audio alone; null: masking_ratio", ge=0, lt=1)
+    masking_ratio_visual: float | None = setting(None, "the same for frames alone; null: masking_ratio", ge=0, lt=1)
+    modality_norms: bool = setting(True, "LayerNorms of their own for the single-modality streams of the joint encoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionConfig(Settings):
     """Masked reconstruction (paper 2.2)."""
 
-    lambda_r: float = setting(1.0, "weight of the reconstruction loss", ge=0)
     norm_pix_loss: bool = setting(True, "reconstruct patches of zero mean and unit variance")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ContrastConfig(MaskingConfig):
+class ContrastConfig(Settings):
     """Contrast between the modalities (paper 2.3)."""
 
-    lambda_c: float = setting(0.01, "weight of the contrastive loss", ge=0)
     temperature: float = setting(0.05, "divisor of the cosine similarities", gt=0)
     contrast: Literal["one_way", "two_way"] = setting(
         "one_way", "one_way: frames look for their sounds (paper); two_way: both directions"
@@ -66,18 +78,22 @@ class ContrastConfig(MaskingConfig):
 
 @dataclass(frozen=True)
 class MaskNoise:
-    """The uniform draws behind one batch of masks; None for a modality the method does not have."""
+    """The uniform draws behind one batch of masks; None where a method has no such mask."""
 
     audio: Draws | None = None
     visual: Draws | None = None
+    joint: Draws | None = None  # of all tokens together, audio first
 
     def to(self, device: torch.device | str) -> MaskNoise:
         """Returns the draws on another device."""
-        return MaskNoise(*(None if draws is None else draws.to(device) for draws in (self.audio, self.visual)))
+        return self._each(lambda draws: draws.to(device))
 
     def part(self, clips: slice) -> MaskNoise:
         """Returns the draws of some clips of the batch."""
-        return MaskNoise(*(None if draws is None else draws.part(clips) for draws in (self.audio, self.visual)))
+        return self._each(lambda draws: draws.part(clips))
+
+    def _each(self, change: Callable[[Draws], Draws]) -> MaskNoise:
+        return MaskNoise(*(None if draws is None else change(draws) for draws in (self.audio, self.visual, self.joint)))
 
 
 @dataclass
@@ -90,6 +106,20 @@ class PretrainOutput:
     mask_visual: Tensor | None = None  # (B, N)
     prediction_audio: Tensor | None = None  # (B, N, P) predicted patches, where there is a decoder
     prediction_visual: Tensor | None = None  # (B, N, P)
+
+    @classmethod
+    def empty(cls, like: Tensor) -> PretrainOutput:
+        """Returns a loss of nothing, on the device of a tensor."""
+        return cls(torch.zeros((), device=like.device))
+
+    def plus(self, weight: float, other: PretrainOutput) -> PretrainOutput:
+        """Returns this with ``weight`` times the loss of ``other``, and with what that has to look at."""
+        found = {
+            field.name: value
+            for field in fields(other)
+            if field.name not in ("loss", "parts") and (value := getattr(other, field.name)) is not None
+        }
+        return replace(self, loss=self.loss + weight * other.loss, parts=self.parts | other.parts, **found)
 
 
 class Method(nn.Module, abc.ABC):

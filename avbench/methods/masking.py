@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -53,6 +53,7 @@ class Draws:
     tokens: Tensor  # (B, N)
     rows: Tensor | None = None  # (B, rows)
     columns: Tensor | None = None  # (B, columns)
+    ratio: float | None = None  # of this batch, where the plan draws it
 
     def to(self, device: torch.device | str) -> Draws:
         """Returns the draws on another device."""
@@ -64,7 +65,7 @@ class Draws:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
         lines = [None if draw is None else change(draw) for draw in (self.rows, self.columns)]
-        return Draws(change(self.tokens), *lines)
+        return Draws(change(self.tokens), *lines, ratio=self.ratio)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class MaskPlan:
         ratio: Share to remove, in [0, 1).
         strategy: ``uniform`` draws single tokens; ``time`` columns, ``frequency`` rows, ``time_frequency`` both.
         form: See the module; of no effect for ``uniform``.
+        ratio_range: Draw a ratio from it, uniformly, for each batch, in place of ``ratio``.
 
     Raises:
         InputError: Nothing would be kept.
@@ -85,8 +87,13 @@ class MaskPlan:
     ratio: float
     strategy: Strategy = "uniform"
     form: Form = "exact"
+    ratio_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.ratio_range is not None:
+            for ratio in self.ratio_range:
+                self._with(ratio)
+            return
         if self.n_kept < 1:
             raise InputError(
                 f"method.masking_ratio: found {self.ratio}, which keeps none of {self.grid.size} tokens with strategy"
@@ -118,6 +125,20 @@ class MaskPlan:
         row, column = self.lines
         return (self.grid.rows - row) * (self.grid.columns - column)
 
+    def check_removes(self, fix: str) -> None:
+        """Checks that there is something to reconstruct.
+
+        Raises:
+            InputError: No token is removed.
+        """
+        if self.ratio_range is not None:
+            self._with(self.ratio_range[0]).check_removes(fix)
+        elif self.n_kept == self.grid.size:
+            raise InputError(
+                f"method.masking_ratio: found {self.ratio}, which removes none of {self.grid.size} tokens; valid:"
+                f" {fix}."
+            )
+
     def draw(self, batch: int, generator: torch.Generator) -> Draws:
         """Draws what :meth:`mask` needs for ``batch`` clips, on the generator's device."""
 
@@ -125,9 +146,17 @@ class MaskPlan:
             return torch.rand(batch, n, generator=generator, device=generator.device)
 
         tokens = uniform(self.grid.size)
-        if self.strategy == "uniform":
-            return Draws(tokens)
-        return Draws(tokens, rows=uniform(self.grid.rows), columns=uniform(self.grid.columns))
+        rows = columns = ratio = None
+        if self.strategy != "uniform":
+            rows, columns = uniform(self.grid.rows), uniform(self.grid.columns)
+        if self.ratio_range is not None:
+            low, high = self.ratio_range
+            ratio = low + (high - low) * float(uniform(1)[0])
+        return Draws(tokens, rows, columns, ratio)
+
+    def _with(self, ratio: float) -> MaskPlan:
+        """Returns the plan at one ratio."""
+        return replace(self, ratio=ratio, ratio_range=None)
 
     def mask(self, draws: Draws) -> Mask:
         """Returns the masks that the draws make; the tokens with the smallest draws are kept.
@@ -135,6 +164,8 @@ class MaskPlan:
         Raises:
             InputError: The draws do not fit the grid.
         """
+        if self.ratio_range is not None and draws.ratio is not None:
+            return self._with(draws.ratio).mask(draws)
         total = self.grid.size
         if draws.tokens.ndim != 2 or draws.tokens.shape[1] != total:
             raise InputError(f"mask draws: found shape {tuple(draws.tokens.shape)}, valid: (B, {total}).")

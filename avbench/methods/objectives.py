@@ -48,7 +48,7 @@ def masked_reconstruction(prediction: Tensor, target: Tensor, removed: Tensor, *
         variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
         target = (target - mean) * (variance + 1e-6).rsqrt()
     error = (prediction.float() - target).square().mean(dim=-1)  # (B, N)
-    return (error * removed).sum() / removed.sum()
+    return (error * removed).sum() / removed.sum().clamp_min(1)
 
 
 def contrast(audio: Tensor, visual: Tensor, *, temperature: float, direction: Contrast) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from avbench.config import ModelConfig
 from avbench.errors import InputError
 from avbench.rng import torch_stream
 
@@ -95,6 +96,23 @@ class Block(nn.Module):
         return out
 
 
+class Blocks(nn.ModuleList):
+    """Blocks one after the other; the output of each is the input of the next."""
+
+    def forward(self, x: Tensor, stream: Stream = "joint") -> Tensor:
+        """Returns the tokens after all blocks, (B, N, D)."""
+        for block in self:
+            x = block(x, stream)
+        return x
+
+
+def encoder_blocks(model: ModelConfig, depth: int, *, modality_norms: bool) -> Blocks:
+    """Returns ``depth`` blocks of the encoder's width."""
+    return Blocks(
+        Block(model.embed_dim, model.num_heads, model.mlp_ratio, modality_norms=modality_norms) for _ in range(depth)
+    )
+
+
 def token(dim: int) -> nn.Parameter:
     """Returns a learned token of shape (1, 1, dim)."""
     return nn.Parameter(torch.empty(1, 1, dim))
@@ -112,8 +130,8 @@ def initialise(model: nn.Module, seed: int) -> None:
     """Gives every parameter its first value, the same for a key whatever else the model holds (facts/cavmae.md 1.4).
 
     Linear and patch projections are Xavier-uniform with zero bias (patch projections keep the uniform bias of a
-    convolution), LayerNorms the identity, position tables zero (their owner writes them), all other parameters, the
-    tokens, normal with deviation 0.02.
+    convolution), LayerNorms the identity, position tables zero (their owner writes them), register tokens normal with
+    deviation 1 (facts/cavmae_sync.md 1.3), all other parameters, the tokens, normal with deviation 0.02.
 
     Args:
         model: Built under :func:`uninitialised`; moved to the default device. On the meta device nothing is drawn.
@@ -143,4 +161,4 @@ def _fill(value: Tensor, module: nn.Module, name: str, generator: torch.Generato
     elif isinstance(module, nn.Linear) or "pos_embed" in name:
         value.zero_()
     else:
-        value.normal_(0.0, 0.02, generator=generator)
+        value.normal_(0.0, 1.0 if name == "register_tokens" else 0.02, generator=generator)

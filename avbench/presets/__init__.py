@@ -1,8 +1,8 @@
 """Named, partial configurations: strict YAML files in this folder.
 
-A preset has a ``summary`` and any of the sections data, input, model, method, train, task
-and finetune. Values in its ``method``
-section apply where the chosen method has that field, so that one preset serves the whole family.
+A preset has a ``summary`` and any of the sections data, input, model, method, train, task and finetune. Values in its
+``method`` section apply where the chosen method has that field, so that one preset serves the whole family. Its section
+``methods`` holds, by method name, sections for that method alone, which go on top.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from avbench.errors import InputError, did_you_mean, unknown
 
 SECTIONS = ("data", "input", "model", "method", "train", "task")
 FINETUNE = "finetune"  # a recipe's section for the classification task
+METHODS = "methods"  # sections for one method alone, by its name
 FOLDER = Path(__file__).parent
 
 
@@ -53,6 +54,10 @@ def load(name: str) -> dict[str, Any]:
         raise unknown("preset", name, names())
     preset = read_yaml(FOLDER / f"{name}.yaml")
     for key in preset:
-        if key not in (*SECTIONS, FINETUNE, "summary"):
+        if key not in (*SECTIONS, FINETUNE, METHODS, "summary"):
             raise InputError(f"preset {name}: unknown section '{key}'.{did_you_mean(key, SECTIONS)}")
+    for method, sections in preset.get(METHODS, {}).items():
+        for key in sections:
+            if key not in SECTIONS:
+                raise InputError(f"preset {name}: unknown section '{key}' of {method}.{did_you_mean(key, SECTIONS)}")
     return preset

@@ -26,6 +26,7 @@ class TaskCard:
 
     summary: str
     needs: tuple[str, ...]  # what is evaluated: features
+    modalities: tuple[str, ...] = ()  # those a method must take
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,8 +22,8 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json
 from avbench.methods.base import Method
-from avbench.methods.encoder import AudioVisualEncoder
 from avbench.methods.positions import Grid, resize_table
+from avbench.methods.tokens import Tokens
 from avbench.settings import change, to_dict
 
 State = dict[str, Tensor]
@@ -151,7 +151,7 @@ def load_weights(
         if state and all(key.startswith(PREFIX) for key in state):
             state = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
     own = model.state_dict()
-    if resize_positions and isinstance(model, AudioVisualEncoder):
+    if resize_positions and isinstance(model, Tokens):
         state = _resized(state, model)
     missing = _unnamed(own.keys() - state.keys(), allow_missing)
     unexpected = _unnamed(state.keys() - own.keys(), allow_unexpected)
@@ -198,7 +198,7 @@ def _hint(shapes: list[str], common: list[str]) -> str:
     return "Valid: every key of the model in its shape; see avbench checkpoint inspect, or name the keys to allow."
 
 
-def _resized(state: State, model: AudioVisualEncoder) -> State:
+def _resized(state: State, model: Tokens) -> State:
     fitted = dict(state)
     for key, grid in model.position_grids().items():
         table = state.get(key)

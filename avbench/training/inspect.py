@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,13 @@ from avbench.errors import InputError
 # Widths per attention head of all published models; heads leave no trace in keys or shapes.
 _ENCODER_HEAD_WIDTH = 64
 _DECODER_HEAD_WIDTH = 32
+_PATCHES = {"a": "patch_embed_a.proj.weight", "v": "patch_embed_v.proj.weight"}
+# Name and method of what has one joint encoder, by its modalities.
+_JOINT = {
+    "av": ("Vanilla AV-MAE", "vanilla_avmae"),
+    "a": ("Audio-MAE", "audiomae"),
+    "v": ("Visual-MAE", "visualmae"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Description:
     n_classes: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelConfig
     input: Mapping[str, Any] = field(default_factory=dict)  # fields of InputConfig
-    config: Mapping[str, Any] = field(default_factory=dict)  # fields of the method's settings; from our own files
+    config: Mapping[str, Any] = field(default_factory=dict)  # fields of the method's settings; our own files tell all
     untold: tuple[str, ...] = ()  # settings the file does not tell
     position_tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # key -> shape
     registers: int = 0  # register tokens per modality
@@ -79,7 +86,7 @@ def describe(
             **common,
         )
     try:
-        if {"patch_embed_a.proj.weight", "patch_embed_v.proj.weight", "pos_embed_a", "pos_embed_v"} <= state.keys():
+        if any({key, f"pos_embed_{letter}"} <= state.keys() for letter, key in _PATCHES.items()):
             return _audio_visual(state, n_mels or InputConfig().n_mels, common)
         if {"patch_embed.proj.weight", "pos_embed", "blocks.0.attn.qkv.weight"} <= state.keys():
             return _vit(state, common)
@@ -88,8 +95,43 @@ def describe(
     return Description(kind="unknown", **common)
 
 
+def _family(state: Mapping[str, Tensor]) -> Description:
+    """Says to which of our methods the keys belong, and which of its options they tell."""
+    classes = state["mlp_head.1.weight"].shape[0] if "mlp_head.1.weight" in state else 0
+    registers = state["register_tokens"].shape[0] // 2 if "register_tokens" in state else 0
+    # The authors' script that adapts ImageNet-MAE weights leaves unused class tokens behind, cls_token_av among them.
+    global_tokens = "cls_token_a" in state and "cls_token_av" not in state
+    heads = _depth(state, "constrative_head_audio")
+    config: dict[str, Any] = {}
+    if "norm_a.weight" in state:
+        sync = bool(registers or global_tokens or heads)
+        name, method = ("CAV-MAE Sync", "cavmae_sync") if sync else ("CAV-MAE", "cavmae")
+        config["modality_norms"] = "blocks_u.0.norm1_a.weight" in state
+        if sync:
+            config |= {"registers": registers, "global_token": global_tokens, "head_depth": heads}
+    else:  # one joint encoder, of one modality or both
+        name, method = _JOINT["".join(letter for letter, key in _PATCHES.items() if key in state)]
+    kind, summary = "pretraining", f"{name} pretraining weights"
+    if classes:
+        kind, method, summary = "fine-tuned", "", f"a fine-tuned {name} classifier of {classes} classes"
+    elif "decoder_embed.weight" not in state:
+        kind, summary = "encoder", f"a {name} encoder without decoder or head"
+        method = "cav" if method == "cavmae" else ""  # which has none
+    return Description(
+        kind=kind,
+        method=method,
+        summary=summary,
+        n_classes=classes,
+        config=config,
+        registers=registers,
+        global_tokens="cls_token_a" in state,
+        contrastive_heads=heads > 0,
+    )
+
+
 def _audio_visual(state: Mapping[str, Tensor], n_mels: int, common: Mapping[str, Any]) -> Description:
-    dim, _, patch, _ = state["patch_embed_a.proj.weight"].shape
+    family = _family(state)
+    dim, _, patch, _ = next(state[key] for key in _PATCHES.values() if key in state).shape
     model: dict[str, Any] = {
         "embed_dim": dim,
         "patch_size": patch,
@@ -104,34 +146,14 @@ def _audio_visual(state: Mapping[str, Tensor], n_mels: int, common: Mapping[str,
         width = state["decoder_embed.weight"].shape[0]
         model |= {"decoder_embed_dim": width, "decoder_depth": _depth(state, "decoder_blocks")}
         untold += _heads(model, "decoder_num_heads", width, _DECODER_HEAD_WIDTH, known=not untold)
-    length = state["pos_embed_a"].shape[1] // max(n_mels // patch, 1) * patch
-    side = round(state["pos_embed_v"].shape[1] ** 0.5) * patch
-    registers = state["register_tokens"].shape[0] // 2 if "register_tokens" in state else 0
-    # The authors' script that adapts ImageNet-MAE weights leaves unused class tokens behind, cls_token_av among them.
-    sync = registers > 0 or ("cls_token_a" in state and "cls_token_av" not in state)
-    heads = any(key.startswith("constrative_head") for key in state)
-    classes = state["mlp_head.1.weight"].shape[0] if "mlp_head.1.weight" in state else 0
-    family = "CAV-MAE Sync" if sync or heads else "CAV-MAE"
-    if classes:
-        kind, method, summary = "fine-tuned", "", f"a fine-tuned {family} classifier of {classes} classes"
-    elif "decoder_pred_a.weight" in state:
-        kind, method = "pretraining", "cavmae_sync" if sync or heads else "cavmae"
-        summary = f"{family} pretraining weights"
-    else:
-        kind, method, summary = "encoder", "", f"a {family} encoder without decoder or head"
-    return Description(
-        kind=kind,
-        method=method,
-        summary=summary,
-        n_classes=classes,
-        model=model,
-        input={"n_mels": n_mels, ("segment_length" if sync or heads else "target_length"): length, "image_size": side},
-        untold=tuple(untold),
-        registers=registers,
-        global_tokens="cls_token_a" in state,
-        contrastive_heads=heads,
-        **common,
-    )
+    input: dict[str, Any] = {}
+    if "pos_embed_a" in state:
+        length = state["pos_embed_a"].shape[1] // max(n_mels // patch, 1) * patch
+        windows = family.registers or family.contrastive_heads or family.config.get("global_token")
+        input |= {"n_mels": n_mels, ("segment_length" if windows else "target_length"): length}
+    if "pos_embed_v" in state:
+        input["image_size"] = round(state["pos_embed_v"].shape[1] ** 0.5) * patch
+    return replace(family, model=model, input=input, untold=tuple(untold), **common)
 
 
 def _vit(state: Mapping[str, Tensor], common: Mapping[str, Any]) -> Description:

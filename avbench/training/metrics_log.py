@@ -158,6 +158,6 @@ def _board(directory: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.warning("TensorBoard is not installed, so only metrics.csv is written; pip install tensorboard.")
+        log.debug("TensorBoard is not installed, so only metrics.csv is written; pip install tensorboard.")
         return None
     return SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)

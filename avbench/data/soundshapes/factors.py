@@ -1,17 +1,17 @@
 """What a clip of the embedded set is made of: every factor drawn from named streams, and the label they give.
 
 A clip shows one sounding object before a dull background, with silent objects around it. What picture and sound share,
-what belongs to one of them alone, and the label were fixed before any model was trained on this version:
+what belongs to one of them alone, and the label:
 
 ========== ======== ================================================ =============================================
 factor     kind     picture                                          sound
 ========== ======== ================================================ =============================================
-shape (4)  shared   disk, square, triangle, ring, each with its own  timbre: sine, odd harmonics, harmonics, bell
-                    texture (plain, stripes across, down, checks)
+shape (4)  shared   disk, square, triangle, ring, each with its own  timbre: sine, odd harmonics, all harmonics,
+                    texture (plain, stripes across, down, checks)    chord
 pitch s(t) shared   hue 0.75 s (red to violet), changing in time     fundamental 200 * 6^s Hz, changing with it
-row        shared   height of the object's centre                    centre of a band of hiss, 1.9 to 7 kHz
-rimmed     picture  white rim or none
-pulsed     sound                                                     five pulses a second, or steady
+row        shared   height of the object and its brightness          centre of a band of hiss, 1.9 to 7 kHz
+rimmed     picture  white rim or none                                -
+pulsed     sound    -                                                five pulses a second, or steady
 rest       nuisance size, column, drift, angle, colour strength,     level, hum, coloured noise
                     background, silent objects, pixel noise
 ========== ======== ================================================ =============================================
@@ -97,7 +97,6 @@ class Factors:
         drift_phase: Of that way, radians.
         angle: Rotation, radians.
         saturation: Of the object's colour.
-        value: Of the object's colour.
         gain_db: Level of the whole sound.
         hum_hz: Frequency of the hum.
         hum_db: Its level against the tone.
@@ -124,7 +123,6 @@ class Factors:
     drift_phase: float
     angle: float
     saturation: float
-    value: float
     gain_db: float
     hum_hz: float
     hum_db: float
@@ -148,6 +146,11 @@ class Factors:
                 "rimmed" if self.rimmed else "plain",
             )
         )
+
+    @property
+    def value(self) -> float:
+        """Brightness of the object's colour, in [0, 1]: higher objects are brighter."""
+        return 1.0 - 0.55 * self.row
 
     def pitch(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns s at times in seconds: what hue and fundamental follow."""
@@ -212,7 +215,6 @@ def clip_factors(seed: int, split: str, index: int) -> Factors:
         drift_phase=float(picture.uniform(0, 2 * np.pi)),
         angle=float(picture.uniform(-0.25, 0.25)),
         saturation=float(picture.uniform(0.75, 1.0)),
-        value=float(picture.uniform(0.75, 1.0)),
         gain_db=float(sound.uniform(-6, 6)),
         hum_hz=float(sound.uniform(50, 160)),
         hum_db=float(sound.uniform(-24, -6)),

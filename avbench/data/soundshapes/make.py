@@ -15,7 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from avbench.data.progress import Progress
-from avbench.data.soundshapes.factors import DURATION, FPS, SHAPES, SIZE, SPLITS, VERSION, Factors, clip_factors, clip_id
+from avbench.data.soundshapes.factors import (
+    DURATION,
+    FPS,
+    SHAPES,
+    SIZE,
+    SPLITS,
+    VERSION,
+    Factors,
+    clip_factors,
+    clip_id,
+)
 from avbench.data.soundshapes.picture import frame_times
 from avbench.data.soundshapes.preview import contact_sheet
 from avbench.data.soundshapes.worker import Job, Made, finish

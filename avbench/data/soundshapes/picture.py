@@ -12,8 +12,8 @@ from avbench.data.soundshapes.factors import DURATION, FPS, N_FRAMES, SIZE, Fact
 Floats = NDArray[np.float32]
 
 _PERIOD = 8.0  # pixels of a stripe and its gap: half a patch, and coarser than the subsampled chroma
-_RIM, _THIN_RIM = 4.5, 2.0  # pixels: of the sounding object, of silent ones
-_DARK = 0.25  # brightness of a stripe's gap: in luma, which H.264 keeps at full resolution
+_RIM, _THIN_RIM = 3.5, 1.5  # pixels: of the sounding object, of silent ones
+_BLACK, _WHITE = 20.0, 248.0  # gaps: they differ in luma, which H.264 keeps in full
 _GRAIN = 0.015  # standard deviation of the pixel noise
 _REACH = 1.7  # no silhouette reaches further than so many radii from its centre
 
@@ -120,7 +120,7 @@ def _distance(kind: int, radius: float, u: Floats, v: Floats) -> Floats:
         inner = np.float32(0.7776 * radius)
         return np.maximum(v, np.abs(u) * np.float32(0.8660254) - v * np.float32(0.5)) - inner
     if name == "ring":
-        return np.abs(np.sqrt(u * u + v * v) - np.float32(0.86 * radius)) - np.float32(0.29 * radius)
+        return np.abs(np.sqrt(u * u + v * v) - np.float32(0.695 * radius)) - np.float32(0.36 * radius)
     a, b = np.abs(u), np.abs(v)
     if name == "plus":
         arm = np.float32(0.32 * radius)
@@ -128,20 +128,25 @@ def _distance(kind: int, radius: float, u: Floats, v: Floats) -> Floats:
     return (a + b + np.float32(1.5) * np.minimum(a, b)) * np.float32(0.8) - np.float32(radius)
 
 
-def _texture(kind: int, u: Floats, v: Floats) -> Floats | None:
-    """Brightness in [_DARK, 1] at the object's own coordinates; None where it is plain."""
+def _texture(kind: int, u: Floats, v: Floats) -> tuple[Floats, Floats | float] | None:
+    """The object's gaps at its own coordinates: how much they cover, and their grey; None where it is plain."""
     name = SILHOUETTES[kind]
     turn = np.float32(2 * np.pi / _PERIOD)
     if name == "square":
-        wave = np.sin(v * turn)
-    elif name == "triangle":
-        wave = np.sin(u * turn)
-    elif name == "ring":
-        wave = np.sin(u * turn) * np.sin(v * turn) * np.float32(1.5)
-    else:
-        return None
-    light: Floats = np.clip(wave * np.float32(1.5) + np.float32(0.5), 0, 1)
-    return light * np.float32(1 - _DARK) + np.float32(_DARK)
+        return _edges(np.sin(v * turn)), _BLACK
+    if name == "triangle":
+        return _edges(np.sin(u * turn)), _WHITE
+    if name == "ring":
+        across = np.sin(u * turn)
+        return _edges(across * np.sin(v * turn) * np.float32(1.5)), np.where(
+            across > 0, np.float32(_BLACK), np.float32(_WHITE)
+        )
+    return None
+
+
+def _edges(wave: Floats) -> Floats:
+    """Turns a wave into bands of equal width whose edges are a little soft."""
+    return np.asarray(np.clip(wave * np.float32(1.5) + np.float32(0.5), 0, 1))
 
 
 def _paint(frames: Floats, pose: _Pose) -> None:
@@ -150,17 +155,19 @@ def _paint(frames: Floats, pose: _Pose) -> None:
     u, v = _local(pose, window)
     distance = _distance(pose.kind, pose.radius, u, v)
     cover = np.clip(np.float32(0.5) - distance, 0, 1)  # (N, h, w)
+    clear, colour, grey = 1 - cover, cover, None
     texture = _texture(pose.kind, u, v)
-    shade = np.float32(255.0) if texture is None else np.float32(255.0) * texture
+    if texture is not None:
+        gaps = cover * texture[0]
+        colour, grey = cover - gaps, gaps * texture[1]
     if pose.rim > 0:
-        rim = np.clip(distance + np.float32(pose.rim + 0.5), 0, 1)
-        white = cover * rim * np.float32(248.0)
-        shade = shade * (1 - rim)
-    gain = cover * shade
-    clear = 1 - cover
+        inside = 1 - np.clip(distance + np.float32(pose.rim + 0.5), 0, 1)
+        colour = colour * inside
+        rim = cover * (1 - inside) * _WHITE
+        grey = rim if grey is None else grey * inside + rim
     for channel in range(3):
         part = frames[channel][:, window[0], window[1]]
         part *= clear
-        part += gain * pose.colour[:, channel, None, None]
-        if pose.rim > 0:
-            part += white
+        part += colour * (255 * pose.colour[:, channel, None, None])
+        if grey is not None:
+            part += grey

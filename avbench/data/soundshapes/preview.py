@@ -32,7 +32,7 @@ def contact_sheet(clips: list[Factors]) -> Image.Image:
     large, small = ImageFont.load_default(size=17), ImageFont.load_default(size=13)
     pen.text((_GAP, 6), "soundshapes: the outlined object sounds, the others are silent", fill="black", font=large)
     legend = (
-        "hue = pitch, both change in time;  shape and stripes = timbre;  height in the picture = height of the "
+        "hue = pitch, both change in time;  shape and stripes = timbre;  height and brightness = height of the "
         "hiss band;  rim: only seen;  pulses: only heard"
     )
     pen.text((_GAP, 34), legend, fill="black", font=small)

@@ -21,9 +21,9 @@ _PEAK = 0.9  # largest sample: above it the sound is turned down, never clipped
 # Per shape: the partials as multiples of the fundamental, and their amplitudes.
 _PARTIALS: tuple[tuple[tuple[float, float], ...], ...] = (
     ((1.0, 1.0),),
-    tuple((k, k**-0.7) for k in (1.0, 3.0, 5.0, 7.0)),
-    tuple((k, k**-0.7) for k in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)),
-    ((1.0, 1.0), (2.76, 0.8), (5.4, 0.6)),
+    ((1.0, 1.0), (3.0, 0.8), (5.0, 0.6)),
+    tuple((float(k), k**-0.4) for k in range(1, 9)),
+    ((1.0, 1.0), (1.26, 0.9), (1.5, 0.8)),
 )
 
 

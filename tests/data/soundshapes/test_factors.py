@@ -57,7 +57,10 @@ def test_private_and_nuisance_factors_say_nothing_of_shared_ones() -> None:
     clips = [clip_factors(0, split, index) for split in SPLITS for index in range(400)]
     shared = np.array([(clip.shape, clip.level, clip.row) for clip in clips], dtype=float)
     rest = np.array(
-        [(clip.pulsed, clip.rimmed, clip.column, clip.radius, clip.gain_db, clip.hum_hz, clip.value) for clip in clips],
+        [
+            (clip.pulsed, clip.rimmed, clip.column, clip.radius, clip.gain_db, clip.hum_hz, clip.saturation)
+            for clip in clips
+        ],
         dtype=float,
     )
     both = np.corrcoef(np.hstack([shared, rest]).T)[:3, 3:]

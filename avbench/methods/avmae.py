@@ -1,0 +1,56 @@
+"""AV-MAE: CAV-MAE's architecture without the contrast, lambda_c = 0 (paper 3 and Table 1; facts/cavmae.md 1.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from avbench.methods.base import Card, MaskNoise, PairConfig, PretrainOutput, ReconstructionConfig
+from avbench.methods.decoder import Decoder
+from avbench.methods.masking import MaskPlan
+from avbench.methods.pair import MaskedPair
+
+CARD = Card(
+    summary="AV-MAE: CAV-MAE without contrast; masked reconstruction of both modalities from joint tokens",
+    modalities=("audio", "visual"),
+    objectives=("reconstruction",),
+    tasks=("retrieval",),
+    parameters=191_036_160,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AvMaeConfig(PairConfig, ReconstructionConfig):
+    """Options of AV-MAE; defaults are the paper's."""
+
+
+class AvMae(Decoder, MaskedPair):
+    """CAV-MAE's encoder and decoder.
+
+    The single-modality streams are there, with the joint encoder's weights, but their LayerNorms are not trained.
+    """
+
+    name: ClassVar[str] = "avmae"
+    config: AvMaeConfig
+
+    def mask_plans(self) -> tuple[MaskPlan, MaskPlan]:
+        """Returns how audio and visual tokens are masked.
+
+        Raises:
+            InputError: Nothing is removed that could be reconstructed.
+        """
+        plans = super().mask_plans()
+        for plan in plans:
+            plan.check_removes("a larger ratio")
+        return plans
+
+    def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
+        """Returns the loss L_r audio + L_r visual (paper equation 4)."""
+        latents = self.encode(audio, visual, noise)
+        return self.reconstruct(latents.joint, latents.masks, audio, visual, norm_pix_loss=self.config.norm_pix_loss)
+
+
+CONFIG = AvMaeConfig
+METHOD = AvMae

@@ -1,0 +1,108 @@
+"""Vanilla AV-MAE: one joint encoder and decoder over the tokens of both modalities (paper 2.2, Figure 1.B bottom)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from avbench.config import InputConfig, ModelConfig
+from avbench.errors import InputError
+from avbench.methods.base import Card, MaskingConfig, MaskNoise, Method, PretrainOutput, ReconstructionConfig
+from avbench.methods.decoder import Decoder
+from avbench.methods.masking import MaskPlan
+from avbench.methods.positions import Grid
+from avbench.methods.vit import encoder_blocks, uninitialised
+
+CARD = Card(
+    summary="Vanilla AV-MAE: one joint encoder over the tokens of both modalities, masked together and reconstructed",
+    modalities=("audio", "visual"),
+    objectives=("reconstruction",),
+    tasks=("retrieval",),
+    parameters=112_892_416,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VanillaAvMaeConfig(MaskingConfig, ReconstructionConfig):
+    """Options of Vanilla AV-MAE; defaults are the paper's."""
+
+
+class VanillaAvMae(Decoder, Method):
+    """A joint encoder as deep as CAV-MAE's two together, ``modality_depth + joint_depth`` blocks, and a joint decoder.
+
+    Audio-MAE and Visual-MAE are the same with the tokens of one modality.
+
+    Args:
+        config: Masks and loss.
+        model: Sizes of the transformers.
+        input: Sizes of spectrogram and frame.
+        seed: Seed of the first weights.
+
+    Raises:
+        InputError: Sizes or options that do not fit each other.
+    """
+
+    name: ClassVar[str] = "vanilla_avmae"
+    config: VanillaAvMaeConfig
+
+    def __init__(self, config: VanillaAvMaeConfig, model: ModelConfig, input: InputConfig, *, seed: int = 0) -> None:
+        with uninitialised():
+            super().__init__(model, input, modalities=self.modalities)
+            self.config = config
+            self.plan = self.mask_plan()
+            self.plan.check_removes("a larger ratio")
+            self.blocks_u = encoder_blocks(model, model.modality_depth + model.joint_depth, modality_norms=False)
+            self.norm = nn.LayerNorm(model.embed_dim)
+            self.build()
+        self.initialise(seed)
+
+    def mask_plan(self) -> MaskPlan:
+        """Returns how the tokens are masked: all of them together, whatever their modality."""
+        return MaskPlan(Grid(1, sum(grid.size for grid in self.grids.values())), self.config.masking_ratio)
+
+    @property
+    def _masked(self) -> str:
+        """The noise it draws, a field of MaskNoise."""
+        return "joint" if len(self.modalities) > 1 else self.modalities[0]
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws the mask's noise for ``batch`` clips: one mask over all tokens, audio first."""
+        return MaskNoise(**{self._masked: self.plan.draw(batch, generator)})
+
+    def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
+        """Returns the loss L_r (paper equation 4), over the modalities it takes.
+
+        Raises:
+            InputError: Shapes that do not fit the model, or another method's noise.
+        """
+        draws = getattr(noise, self._masked)
+        if draws is None:
+            raise InputError(f"mask noise: found none for {self._masked} tokens; draw it with draw_noise.")
+        tokens = []
+        if "audio" in self.modalities:
+            tokens.append(self.tokens_a(audio))
+        if "visual" in self.modalities:
+            tokens.append(self.tokens_v(visual))
+        mask = self.plan.mask(draws.to(tokens[0].device))
+        latent = self.joint(mask.keep(torch.cat(tokens, dim=1)))
+        return self.reconstruct(latent, (mask,), audio, visual, norm_pix_loss=self.config.norm_pix_loss)
+
+    def joint(self, tokens: Tensor) -> Tensor:
+        """Returns tokens after the joint encoder and its LayerNorm, (B, N, D)."""
+        out: Tensor = self.norm(self.blocks_u(tokens))
+        return out
+
+    def audio_stream(self, audio: Tensor) -> Tensor:
+        """Returns the unmasked tokens of the sound alone after the joint encoder, (B, T, M) -> (B, N, D)."""
+        return self.joint(self.tokens_a(audio))
+
+    def visual_stream(self, visual: Tensor) -> Tensor:
+        """Returns the unmasked tokens of the frame alone after the joint encoder, (B, 3, H, W) -> (B, N, D)."""
+        return self.joint(self.tokens_v(visual))
+
+
+CONFIG = VanillaAvMaeConfig
+METHOD = VanillaAvMae
