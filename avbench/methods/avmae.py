@@ -9,7 +9,6 @@ from torch import Tensor
 
 from avbench.methods.base import Card, MaskNoise, PairConfig, PretrainOutput, ReconstructionConfig
 from avbench.methods.decoder import Decoder
-from avbench.methods.masking import MaskPlan
 from avbench.methods.pair import MaskedPair
 
 CARD = Card(
@@ -35,16 +34,15 @@ class AvMae(Decoder, MaskedPair):
     name: ClassVar[str] = "avmae"
     config: AvMaeConfig
 
-    def mask_plans(self) -> tuple[MaskPlan, MaskPlan]:
-        """Returns how audio and visual tokens are masked.
+    def build(self) -> None:
+        """Builds the decoder.
 
         Raises:
             InputError: Nothing is removed that could be reconstructed.
         """
-        plans = super().mask_plans()
-        for plan in plans:
+        for plan in (self.plan_a, self.plan_v):
             plan.check_removes("a larger ratio")
-        return plans
+        super().build()
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss L_r audio + L_r visual (paper equation 4)."""

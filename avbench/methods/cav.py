@@ -1,4 +1,4 @@
-"""CAV: contrast between masked sound and masked frame, without reconstruction (paper 2.3 and 3; facts/cavmae.md 1.1)."""
+"""CAV: contrast between masked sound and masked frame, without reconstruction (paper 2.3; facts/cavmae.md 1.1)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from avbench.methods.base import (
     ReconstructionConfig,
 )
 from avbench.methods.decoder import Decoder
-from avbench.methods.masking import MaskPlan
 from avbench.methods.pair import MaskedPair
 from avbench.settings import setting
 
@@ -44,19 +43,18 @@ class CavMae(Decoder, MaskedPair):
     name: ClassVar[str] = "cavmae"
     config: CavMaeConfig
 
-    def mask_plans(self) -> tuple[MaskPlan, MaskPlan]:
-        """Returns how audio and visual tokens are masked.
+    def build(self) -> None:
+        """Builds the decoder.
 
         Raises:
             InputError: Both losses have weight 0, or nothing is removed that could be reconstructed.
         """
         if self.config.lambda_c == 0 and self.config.lambda_r == 0:
             raise InputError("method.lambda_c and method.lambda_r: found 0 and 0, valid: at least one above 0.")
-        plans = super().mask_plans()
         if self.config.lambda_r > 0:
-            for plan in plans:
+            for plan in (self.plan_a, self.plan_v):
                 plan.check_removes("a larger ratio, or method.lambda_r=0")
-        return plans
+        super().build()
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss lambda_r * (L_r audio + L_r visual) + lambda_c * L_c (paper equation 8).

@@ -89,7 +89,7 @@ class CavMaeSync(CavMae):
         if config.global_token:
             tokens.insert(0, self.get_parameter(f"cls_token_{letter}").expand(batch, -1, -1))
         if config.registers:
-            rows = self.register_tokens.unflatten(0, (2, -1))[0 if letter == "a" else 1]  # (R, D)
+            rows = self.register_tokens.chunk(2)[0 if letter == "a" else 1]  # (R, D)
             tokens.append(rows.expand(batch, -1, -1))
         encoded: Tensor = blocks(torch.cat(tokens, dim=1))
         return encoded if config.keep_registers else self._without_registers(encoded)
@@ -117,7 +117,7 @@ class CavMaeSync(CavMae):
         latent = super().joint_stream(audio, visual)
         if not self.config.keep_registers:
             return latent
-        spans = latent.split([audio.shape[1], visual.shape[1]], dim=1)
+        spans = torch.split(latent, [audio.shape[1], visual.shape[1]], dim=1)
         return torch.cat([self._without_registers(span) for span in spans], dim=1)
 
     def pool(self, tokens: Tensor) -> Tensor:

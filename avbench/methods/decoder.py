@@ -43,7 +43,7 @@ class Decoder(Tokens):
             latent: Encoded kept tokens, (B, K, D), in the masks' order.
             masks: One mask for each modality, or one for all tokens together.
         """
-        kept = self.decoder_embed(latent).split([mask.kept.shape[1] for mask in masks], dim=1)
+        kept = torch.split(self.decoder_embed(latent), [mask.kept.shape[1] for mask in masks], dim=1)
         restored = [mask.restore(tokens, self.mask_token) for mask, tokens in zip(masks, kept, strict=True)]
         places = [
             self.get_parameter(f"decoder_pos_embed_{letter}") + self.get_parameter(f"decoder_modality_{letter}")
@@ -80,4 +80,4 @@ class Decoder(Tokens):
         return output
 
     def _by_modality(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        return tokens.split([grid.size for grid in self.grids.values()], dim=1)
+        return torch.split(tokens, [grid.size for grid in self.grids.values()], dim=1)

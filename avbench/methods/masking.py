@@ -64,8 +64,8 @@ class Draws:
         return self._each(lambda draw: draw[clips])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Draws:
-        lines = [None if draw is None else change(draw) for draw in (self.rows, self.columns)]
-        return Draws(change(self.tokens), *lines, ratio=self.ratio)
+        rows, columns = (None if draw is None else change(draw) for draw in (self.rows, self.columns))
+        return Draws(change(self.tokens), rows, columns, self.ratio)
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class MaskPlan:
 
     def __post_init__(self) -> None:
         if self.ratio_range is not None:
+            if self.ratio_range[0] > self.ratio_range[1]:
+                raise InputError(f"method.masking_ratio_range: found {self.ratio_range}, valid: the smaller one first.")
             for ratio in self.ratio_range:
                 self._with(ratio)
             return

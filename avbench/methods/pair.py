@@ -19,10 +19,16 @@ from avbench.methods.vit import uninitialised
 class Latents:
     """Kept tokens after the modality encoders, and the joint encoder's streams of them, computed when asked for."""
 
-    def __init__(self, encoder: AudioVisualEncoder, audio: Tensor, visual: Tensor, masks: tuple[Mask, Mask]) -> None:
+    def __init__(self, encoder: AudioVisualEncoder, tokens: tuple[Tensor, Tensor], mask_a: Mask, mask_v: Mask) -> None:
         self._encoder = encoder
-        self._tokens = audio, visual
-        self.masks = masks
+        self._tokens = tokens
+        self.mask_a = mask_a
+        self.mask_v = mask_v
+
+    @property
+    def masks(self) -> tuple[Mask, Mask]:
+        """The masks of both modalities, audio first."""
+        return self.mask_a, self.mask_v
 
     @functools.cached_property
     def joint(self) -> Tensor:
@@ -94,7 +100,7 @@ class MaskedPair(AudioVisualEncoder, Method):
         mask_v = self.plan_v.mask(noise.visual.to(audio.device))
         audio_tokens = self.encode_a(mask_a.keep(self.tokens_a(audio)))
         visual_tokens = self.encode_v(mask_v.keep(self.tokens_v(visual)))
-        return Latents(self, audio_tokens, visual_tokens, (mask_a, mask_v))
+        return Latents(self, (audio_tokens, visual_tokens), mask_a, mask_v)
 
     def contrasted(self, latents: Latents) -> list[tuple[Tensor, Tensor]]:
         """Returns what is contrasted, pairs of audio and visual vectors, (B, D) each: the pooled streams."""
@@ -107,6 +113,5 @@ class MaskedPair(AudioVisualEncoder, Method):
             for audio, visual in self.contrasted(latents)
         ]
         loss, accuracy = (torch.stack(values).mean() for values in zip(*found, strict=True))
-        mask_a, mask_v = latents.masks
         parts = {"contrast": loss.detach(), "contrast_accuracy": accuracy}
-        return PretrainOutput(loss, parts, mask_a.removed, mask_v.removed)
+        return PretrainOutput(loss, parts, latents.mask_a.removed, latents.mask_v.removed)

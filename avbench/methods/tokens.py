@@ -16,6 +16,7 @@ from avbench.methods.positions import Grid, audio_grid, audio_rows, sincos_table
 from avbench.methods.vit import PatchEmbed, initialise, token
 
 MODALITIES = ("audio", "visual")
+_AT_ONCE = 64  # frames or windows a pass, so that clips with many of them take no more memory
 
 
 class Tokens(nn.Module, abc.ABC):
@@ -164,5 +165,5 @@ def unit_vectors(encode: Callable[[Tensor], Tensor], clips: Tensor, *, axes: int
         return F.normalize(encode(clips), dim=-1)
     new = torch.ones(clips.shape[:2], dtype=torch.bool, device=clips.device)  # (B, F)
     new[:, 1:] = (clips[:, 1:] != clips[:, :-1]).flatten(2).any(dim=2)
-    vectors = F.normalize(encode(clips[new]), dim=-1)
-    return vectors[new.flatten().cumsum(dim=0) - 1].unflatten(0, clips.shape[:2])
+    vectors = F.normalize(torch.cat([encode(part) for part in torch.split(clips[new], _AT_ONCE)]), dim=-1)
+    return vectors[new.flatten().cumsum(dim=0) - 1].reshape(*clips.shape[:2], -1)

@@ -1,15 +1,19 @@
-"""A CAV-MAE small enough to run in milliseconds, with two joint blocks and unequal depths."""
+"""Methods small enough to run in milliseconds, with two joint blocks and unequal depths."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from avbench import registry
 from avbench.config import InputConfig, ModelConfig
-from avbench.methods.cavmae import CavMae, CavMaeConfig
+from avbench.methods.base import Method
+from avbench.methods.cavmae import CavMae
 
 
 @pytest.fixture
@@ -28,11 +32,12 @@ def sizes() -> tuple[ModelConfig, InputConfig]:
 
 
 @pytest.fixture
-def small(sizes: tuple[ModelConfig, InputConfig]) -> Callable[..., CavMae]:
-    """Returns a small CAV-MAE with some options and random LayerNorms, so that no two streams are alike by chance."""
+def make(sizes: tuple[ModelConfig, InputConfig]) -> Callable[..., Any]:
+    """Returns a small method by name, with random LayerNorms, so that no two streams are alike by chance."""
 
-    def make(**options: object) -> CavMae:
-        method = CavMae(CavMaeConfig(**options), *sizes)  # type: ignore[arg-type]
+    def build(name: str, seed: int = 0, **options: object) -> Method:
+        module = registry.find("method", name).load()
+        method: Method = module.METHOD(module.CONFIG(**options), *sizes, seed=seed)
         generator = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for key, tensor in method.state_dict().items():
@@ -40,7 +45,13 @@ def small(sizes: tuple[ModelConfig, InputConfig]) -> Callable[..., CavMae]:
                     tensor.add_(torch.randn(tensor.shape, generator=generator), alpha=0.3)
         return method
 
-    return make
+    return build
+
+
+@pytest.fixture
+def small(make: Callable[..., Any]) -> Callable[..., CavMae]:
+    """Returns a small CAV-MAE with some options."""
+    return partial(make, "cavmae")
 
 
 @pytest.fixture

@@ -113,3 +113,22 @@ def test_wrong_draws_are_refused() -> None:
         MaskPlan(GRID, 0.5).mask(Draws(torch.rand(2, 196)))
     with pytest.raises(InputError, match="needs"):
         MaskPlan(GRID, 0.5, "time").mask(Draws(torch.rand(2, 512)))
+
+
+def test_a_ratio_is_drawn_for_the_whole_batch() -> None:
+    plan = MaskPlan(GRID, 0.75, ratio_range=(0.6, 0.9))
+    seen = set()
+    for seed in range(20):
+        draws = plan.draw(4, torch.Generator().manual_seed(seed))
+        removed = plan.mask(draws).removed.sum(1)
+        assert (removed == removed[0]).all()
+        assert torch.equal(plan.mask(draws.part(slice(2, 3))).removed, plan.mask(draws).removed[2:3])
+        seen.add(removed[0].item())
+    assert 0.6 * 512 <= min(seen) < 0.7 * 512
+    assert 0.8 * 512 < max(seen) <= 0.9 * 512 + 1
+
+
+def test_a_drawn_ratio_leaves_the_token_draws_alone() -> None:
+    fixed, drawn = MaskPlan(GRID, 0.75), MaskPlan(GRID, 0.75, ratio_range=(0.6, 0.9))
+    draws = [plan.draw(2, torch.Generator().manual_seed(0)).tokens for plan in (fixed, drawn)]
+    assert torch.equal(*draws)

@@ -56,7 +56,7 @@ def base() -> CavMae:
 def set_options(method: CavMae, **options: object) -> CavMae:
     """Changes losses and masks without building a model of 191 million weights again."""
     method.config = CavMaeConfig(**options)  # type: ignore[arg-type]
-    method._check()
+    method.plan_a, method.plan_v = method.mask_plans()
     return method
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_unusable_values_name_file_and_clip(tmp_path: Path) -> None:
 
 
 def test_the_registry_reads_the_card() -> None:
-    assert registry.find("task", "retrieval").card == {"summary": CARD.summary, "needs": CARD.needs}
+    assert registry.find("task", "retrieval").card == dataclasses.asdict(CARD)
 
 
 def test_needs_no_torch() -> None:

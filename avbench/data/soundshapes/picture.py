@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 _PERIOD = 8.0  # pixels of a stripe and its gap: half a patch, and coarser than the subsampled chroma
 _RIM, _THIN_RIM = 3.5, 1.5  # pixels: of the sounding object, of silent ones
 _BLACK, _WHITE = 20.0, 248.0  # gaps: they differ in luma, which H.264 keeps in full
-_GRAIN = 0.015  # standard deviation of the pixel noise
+_GRAIN = 0.01  # standard deviation of the pixel noise
 _REACH = 1.7  # no silhouette reaches further than so many radii from its centre
 
 #: Silhouettes: the four sounding shapes, then two that never sound.
