@@ -110,6 +110,8 @@ def dispatch(arguments: Sequence[str]) -> int:
         if rest[0] not in actions:
             raise unknown(f"{name} action", rest[0], actions)
         command = parse(actions[rest[0]], f"{program} {rest[0]}", rest[1:])
+    elif hasattr(module.Command, "parse"):
+        command = module.Command.parse(program, rest)
     else:
         command = parse(module.Command, program, rest)
     return int(command.execute() or 0)

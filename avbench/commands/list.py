@@ -1,25 +1,49 @@
-"""``avbench list``: what there is, without importing torch."""
+"""``avbench list``: what there is, without importing torch.
+
+Parsed by argparse and not, as the other commands, by tyro: importing tyro takes longer than all of the listing.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import tyro
+from typing import NoReturn
 
 from avbench import registry
+from avbench.errors import InputError, unknown
+
+LISTS = ("methods", "tasks", "data", "presets", "runs")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}. See: {self.prog} --help")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """Lists methods, tasks, data, presets or runs."""
 
-    what: tyro.conf.Positional[Literal["methods", "tasks", "data", "presets", "runs"]]
-    """What to list."""
+    what: str
     results: Path = Path("results")
-    """The results folder, for runs."""
+
+    @classmethod
+    def parse(cls, program: str, arguments: Sequence[str]) -> Command:
+        """Reads the options.
+
+        Raises:
+            InputError: They are not understood.
+        """
+        parser = _Parser(prog=program, description=cls.__doc__, allow_abbrev=False)
+        parser.add_argument("what", help=f"what to list: {', '.join(LISTS)}")
+        parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder, for runs")
+        options = parser.parse_args(arguments)
+        if options.what not in LISTS:
+            raise unknown("list", options.what, LISTS)
+        return cls(what=options.what, results=options.results)
 
     def execute(self) -> int:
         """Prints the list, one line each."""
