@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from avbench.data.prepare_settings import PrepareSettings
 
 EMBEDDED = "soundshapes"
-TUNE_SHARE = 8  # one tuning clip for every so many test clips
+TUNE_SHARE = 20  # one tuning clip for every so many test clips
 
 
 def cache_folder() -> Path:
