@@ -52,14 +52,17 @@ class Runner:
         self._clips: dict[Source, Clips] = {}
 
     def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
-        """Resolves every request and finds its data before any work begins.
+        """Resolves every request, finds its data and checks its weights before any work begins.
 
         Raises:
             InputError: A request cannot be used.
         """
+        from avbench import stages
+
         configs = [resolve(request) for request in requests]
         for config in configs:
             locate(config.data, config.input)
+            stages.check(config)
         return configs
 
     def clips(self, source: Source, config: RunConfig) -> Clips:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from avbench.runner import Execution
     from avbench.tasks.base import TaskResult
 
-FEATURE_BATCH = 64  # clips a forward pass in extraction: fills a core's cache at tiny size, fits a GPU at base size
+FEATURE_BATCH = 64  # frames a forward pass in extraction: fills a core's cache at tiny size, fits a GPU at base size
 
 
 def read_done(stage: Stage) -> dict[str, Any]:
@@ -44,6 +44,23 @@ def build(config: RunConfig) -> Method:
     module = registry.find("method", config.method_name).load()
     method: Method = module.METHOD(config.method, config.model, config.input, seed=config.seed)
     return method
+
+
+def check(config: RunConfig) -> None:
+    """Checks that the model can be built and that the weights named fit it; nothing is allocated or computed.
+
+    Raises:
+        InputError: Sizes that do not fit each other, or weights that do not fit the model.
+    """
+    import torch
+
+    from avbench.training.checkpoints import load_weights
+
+    with torch.device("meta"):
+        method = build(config)
+    for weights in (config.checkpoint, Path(config.train.init) if config.train.init else None):
+        if weights is not None:
+            load_weights(method, weights)
 
 
 def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> Path:
@@ -136,7 +153,8 @@ def extract(config: RunConfig, stage: Stage, clips: Clips, weights: Path | None,
         torch_threads(feed.workers),
         Progress("features", len(clips), unit="clip", enabled=execution.progress) as bar,
     ):
-        for batch in feed.batches(np.arange(len(clips)), FEATURE_BATCH):
+        size = max(1, FEATURE_BATCH // max(1, config.data.n_frames)) if mode == "all_frames" else FEATURE_BATCH
+        for batch in feed.batches(np.arange(len(clips)), size):
             with torch.inference_mode(), autocast(config.precision, execution.device):
                 audio, visual = method.embed(batch.audio.to(execution.device), batch.visual.to(execution.device))
             sounds.append(_frames(audio.float().cpu().numpy()))

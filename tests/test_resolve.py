@@ -84,3 +84,43 @@ def test_task_options_alone() -> None:
     assert task_options("retrieval", None, ("task.aggregation=mean",)).aggregation == "mean"  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="cannot change features that are given"):
         task_options("retrieval", None, ("train.lr=1",))
+
+
+@pytest.mark.parametrize("name", ["audiomae", "visualmae"])
+def test_a_task_that_a_method_cannot_do_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(Request(method=name, data="nowhere"))
+    assert f"it takes {name.removesuffix('mae')} only, and the task compares audio and visual" in str(caught.value)
+    assert "Valid methods: avmae, cav, cavmae, cavmae_sync, vanilla_avmae." in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["avmae", "cav", "cavmae", "cavmae_sync", "vanilla_avmae"])
+def test_the_embedded_set_gives_sync_its_windows(name: str) -> None:
+    config = resolve(Request(method=name))
+    assert config.input.segment_length == (32 if name == "cavmae_sync" else 0)
+    assert resolve(Request(method=name, sets=("input.segment_length=48",))).input.segment_length == 48
+
+
+def test_the_sync_preset_is_the_released_models() -> None:
+    config = resolve(Request(method="cavmae_sync", data=".", presets=("sync",)))
+    assert (config.input.segment_length, config.data.n_frames, config.model.embed_dim) == (416, 16, 768)
+    options = config.to_dict()["method"]
+    assert (options["registers"], options["global_token"], options["head_depth"]) == (8, True, 0)
+    small = resolve(Request(method="cavmae_sync", data=".", presets=("tiny", "sync")))
+    assert (small.model.embed_dim, small.input.segment_length) == (96, 416)
+    assert resolve(Request(method="cavmae_sync", data=".")).input.segment_length == 416
+
+
+def test_a_method_section_of_a_preset_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "read_yaml", lambda _: {"summary": "x", "methods": {"cavmae_sync": {"inputs": {}}}})
+    with pytest.raises(InputError, match=r"preset tiny: unknown section 'inputs' of cavmae_sync"):
+        presets.load("tiny")
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_valid_for_its_methods(name: str) -> None:
+    preset = presets.load(name)
+    for method, sections in preset.get("methods", {}).items():
+        config = resolve(Request(method=method, data=".", presets=(name,)))
+        for section, values in sections.items():
+            assert values.items() <= config.to_dict()[section].items()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from avbench.bench.timing import Row, compare
 from avbench.data.decode import decode
@@ -22,7 +23,8 @@ def _write_video(path: Path) -> None:
     """Writes ten seconds of moving gradients with a chord, H.264 and AAC, as video sites store them."""
     rows, columns = np.mgrid[0:_HEIGHT, 0:_WIDTH]
     time = np.arange(_SECONDS * _RATE) / _RATE
-    sound = (0.2 * sum(np.sin(2 * np.pi * f * time) for f in (220, 277, 330))).astype(np.float32)
+    chord = np.array([[220], [277], [330]])
+    sound = (0.2 * np.sin(2 * np.pi * chord * time).sum(axis=0)).astype(np.float32)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=_FPS, options={"preset": "veryfast", "threads": "1"})
         video.width, video.height, video.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
@@ -43,7 +45,7 @@ def _write_video(path: Path) -> None:
 def _plain(path: Path, settings: PrepareSettings) -> int:
     """Decodes every frame to RGB, keeps ten, resizes them; then opens the file again for its sound."""
     with av.open(str(path)) as container:
-        pictures = [frame.to_image() for frame in container.decode(video=0)]
+        pictures = [Image.fromarray(frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
     kept = [pictures[int(i * len(pictures) / settings.n_frames)] for i in range(settings.n_frames)]
     size = 0
     for picture in kept:

@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
     from avbench.data.prepare_settings import PrepareSettings
 
-# AVColorSpace numbers (ITU-T H.273 MatrixCoefficients) to swscale's names. Untagged video is read as BT.601, as
+# AVColorSpace numbers (ITU-T H.273 MatrixCoefficients) to swscale's. Untagged video is read as BT.601, as
 # ffmpeg and OpenCV (and so the reference) do.
-_MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+_MATRICES = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
 # A frame narrower than this is cut before it is enlarged: 1 x 4000 pixels must not become 224 x 896,000.
 _MAX_ASPECT = 16
 # Keeps its tables from one frame to the next of the same kind; building them takes longer than a small frame.
