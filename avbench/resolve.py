@@ -101,6 +101,8 @@ def resolve(request: Request) -> RunConfig:
     }
     for name in names:
         preset = presets.load(name)
+        if presets.FINETUNE in preset:
+            raise InputError(f"--preset {name}: a recipe of fine-tuning, which task '{request.task}' does not do.")
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
             sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
     if request.checkpoint is not None:

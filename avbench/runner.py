@@ -94,13 +94,13 @@ class Runner:
         if not self.execution.force:
             record = store.read_record(results, run_id)
             if record is not None:
-                if record["code_sha256"] != provenance.code_sha256():
+                if record.get("code_sha256") != provenance.code_sha256():
                     log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
                 return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
         try:
             record, path = self._compute(plan, source)
         except AvbenchError as error:
-            log.exception("run %s failed", run_id) if log.isEnabledFor(logging.DEBUG) else None
+            log.debug("run %s failed", run_id, exc_info=True)
             return Outcome(plan.config, None, None, error=str(error))
         return Outcome(plan.config, record, path)
 
@@ -160,10 +160,15 @@ class Runner:
         return stages.pretrain(config, stage, train, tune, self.execution)
 
     def write_features(self, config: RunConfig, out: Path) -> int:
-        """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips."""
+        """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips.
+
+        All clips are embedded, in the manifest's order, unless ``data.split`` names a split.
+        """
         from avbench import stages
         from avbench.features import write_features
 
+        if config.data.split == "auto":
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
         clips = self.clips(locate(config.data, config.input), config)
         plan = make_plan(config, clips, self.execution.results)
         features = stages.extract(config, plan.features, plan.evaluated, config.checkpoint, self.execution)

@@ -47,6 +47,7 @@ def test_a_leaf_alone_is_enough_where_it_is_unique() -> None:
         ({"sets": ("train.lr=fast",)}, "train.lr: found 'fast'"),
         ({"sets": ("seed=3",)}, "unknown setting 'seed'"),
         ({"config": Path("missing.yaml")}, "no such file"),
+        ({"presets": ("finetune-vggsound-av",)}, "a recipe of fine-tuning"),
     ],
 )
 def test_bad_requests_are_refused(changes: dict[str, object], words: str) -> None:

@@ -138,8 +138,9 @@ def test_features_and_evaluate_from_the_checkpoint_agree_with_the_run(
     weights = finished / "stages" / "pretrain" / record["stages"]["pretrain"] / "weights.safetensors"  # type: ignore[index]
     out = tmp_path / "features.npz"
     words = ["--method", "cavmae", "--checkpoint", str(weights), "--data", "soundshapes", *SMALL[:3]]
-    words += ["data.split=test", "--results", str(tmp_path)]
-    assert main(["features", *words, "--out", str(out)]) == 0
+    assert main(["features", *words, "--out", str(out), "--results", str(tmp_path)]) == 0
+    assert "42 clips" in capsys.readouterr().out  # of every split
+    assert main(["features", *words, "data.split=test", "--out", str(out), "--results", str(tmp_path)]) == 0
     capsys.readouterr()
     assert main(["evaluate", "--task", "retrieval", "--features", str(out), "--format", "json"]) == 0
     answer = json.loads(capsys.readouterr().out)
