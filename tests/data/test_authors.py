@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import build
+import clip_files
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,7 +17,7 @@ from avbench.errors import InputError, RunError
 
 
 def test_reads_in_place(tmp_path: Path) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     assert list(clips.ids) == ["clip0", "clip1", "clip2"]
     assert clips.class_names == ("Cat, meow", "Dog", "Rain")
     assert clips.labels(1) == ("Dog", "Rain")
@@ -25,18 +25,18 @@ def test_reads_in_place(tmp_path: Path) -> None:
     assert set(clips.splits) == {""}
     waveform, rate = clips.waveform(2)
     assert rate == 16000
-    np.testing.assert_array_equal(waveform, build.sound(2) / np.float32(32768))
+    np.testing.assert_array_equal(waveform, clip_files.sound(2) / np.float32(32768))
     assert clips.frame(0, 2).shape == (64, 64, 3)
 
 
 def test_a_missing_frame_is_the_one_before(tmp_path: Path) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     np.testing.assert_array_equal(clips.frame(1, 2), clips.frame(1, 1))
     np.testing.assert_array_equal(clips.frame(0, 9), clips.frame(0, 2))
 
 
 def test_missing_files_name_clip_and_path(tmp_path: Path) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     (tmp_path / "audio" / "clip1.wav").unlink()
     with pytest.raises(RunError, match=r"clip 'clip1': .*clip1\.wav is missing"):
         clips.waveform(1)
@@ -50,7 +50,7 @@ def test_missing_files_name_clip_and_path(tmp_path: Path) -> None:
 
 
 def test_labels_are_optional(tmp_path: Path) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path, labels=False))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path, labels=False))
     assert clips.class_names == ("/m/a", "/m/b", "/m/c")
     assert clips.labels(1) == ("/m/a", "/m/b")
     manifest = tmp_path / "manifest.json"
@@ -62,7 +62,7 @@ def test_labels_are_optional(tmp_path: Path) -> None:
 
 
 def test_label_file_by_its_published_name(tmp_path: Path) -> None:
-    manifest = build.authors(tmp_path)
+    manifest = clip_files.authors(tmp_path)
     (tmp_path / "labels.csv").rename(tmp_path / "class_labels_indices_vgg.csv")
     assert AuthorsClips.open(manifest).class_names == ("Cat, meow", "Dog", "Rain")
     (tmp_path / "class_labels_indices_as.csv").write_text("index,mid,display_name\n0,/m/other,Other\n")
@@ -80,7 +80,7 @@ def test_label_file_by_its_published_name(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_label_file(tmp_path: Path, text: str, message: str) -> None:
-    manifest = build.authors(tmp_path, labels=False)
+    manifest = clip_files.authors(tmp_path, labels=False)
     (tmp_path / "mine.csv").write_text(text)
     with pytest.raises(InputError, match=message):
         AuthorsClips.open(manifest, str(tmp_path / "mine.csv"))
@@ -88,7 +88,7 @@ def test_wrong_label_file(tmp_path: Path, text: str, message: str) -> None:
 
 def test_missing_label_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv"):
-        AuthorsClips.open(build.authors(tmp_path), str(tmp_path / "none.csv"))
+        AuthorsClips.open(clip_files.authors(tmp_path), str(tmp_path / "none.csv"))
 
 
 ENTRY = {"video_id": "a", "wav": "a.wav", "video_path": "v", "labels": "x"}
@@ -124,7 +124,7 @@ def test_malformed_manifest(
 
 
 def test_large_manifests_are_read_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = build.authors(tmp_path)
+    manifest = clip_files.authors(tmp_path)
     data = json.loads(manifest.read_text())
     data["data"][1]["extra"] = {"nested": [1, 2]}
     del data["data"][2]["labels"]
@@ -135,27 +135,27 @@ def test_large_manifests_are_read_alike(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_stereo_and_other_wavs(tmp_path: Path) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
-    left, right = build.sound(7), build.sound(8)
-    build.write_wav(tmp_path / "audio" / "clip0.wav", np.stack([left, right], axis=1), rate=8000)
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
+    left, right = clip_files.sound(7), clip_files.sound(8)
+    clip_files.write_wav(tmp_path / "audio" / "clip0.wav", np.stack([left, right], axis=1), rate=8000)
     waveform, rate = clips.waveform(0)
     assert rate == 8000
     np.testing.assert_allclose(waveform, (left.astype(np.float32) + right) / 65536, atol=1e-7)
-    (tmp_path / "audio" / "clip1.wav").write_bytes(build.flac(left))
+    (tmp_path / "audio" / "clip1.wav").write_bytes(clip_files.flac(left))
     np.testing.assert_array_equal(clips.waveform(1)[0], left / np.float32(32768))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_pictures_are_converted(tmp_path: Path, mode: str) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     buffer = io.BytesIO()
-    Image.fromarray(build.picture(0)).convert(mode).save(buffer, "JPEG")
+    Image.fromarray(clip_files.picture(0)).convert(mode).save(buffer, "JPEG")
     (tmp_path / "frames" / "frame_0" / "clip0.jpg").write_bytes(buffer.getvalue())
     assert clips.frame(0, 0).shape == (64, 64, 3)
 
 
 def test_identity(tmp_path: Path) -> None:
-    manifest = build.authors(tmp_path)
+    manifest = clip_files.authors(tmp_path)
     first = AuthorsClips.open(manifest)
     assert first.sha256 == AuthorsClips.open(manifest).sha256 == first.select([2, 0, 1]).sha256
     assert first.sha256 != first.select([0, 1]).sha256
@@ -164,7 +164,7 @@ def test_identity(tmp_path: Path) -> None:
 
 
 def test_relative_paths_start_from_the_manifest(tmp_path: Path) -> None:
-    manifest = build.authors(tmp_path)
+    manifest = clip_files.authors(tmp_path)
     data = json.loads(manifest.read_text())
     for entry in data["data"]:
         entry["wav"] = os.path.relpath(entry["wav"], tmp_path)

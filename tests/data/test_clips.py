@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import build
+import clip_files
 import pytest
 
 from avbench.data.clips import hash_ids, open_clips
@@ -10,8 +10,8 @@ from avbench.errors import InputError
 
 
 def test_opens_both_layouts(tmp_path: Path) -> None:
-    assert len(open_clips(build.prepared(tmp_path / "p", n=4))) == 4
-    assert len(open_clips(build.authors(tmp_path / "a", n=3))) == 3
+    assert len(open_clips(clip_files.prepared(tmp_path / "p", n=4))) == 4
+    assert len(open_clips(clip_files.authors(tmp_path / "a", n=3))) == 3
 
 
 def test_missing_path(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import build
+import clip_files
 import numpy as np
 import pytest
 import torch
@@ -21,7 +21,7 @@ WINDOWS = InputConfig(target_length=112, n_mels=32, image_size=48, eval_frame=1,
 
 @pytest.fixture
 def clips(tmp_path: Path) -> PreparedClips:
-    return PreparedClips.open(build.prepared(tmp_path / "p"))
+    return PreparedClips.open(clip_files.prepared(tmp_path / "p"))
 
 
 def rows(clips: PreparedClips, i: int) -> torch.Tensor:
@@ -116,7 +116,7 @@ def test_batch_is_the_stacked_items(clips: PreparedClips) -> None:
 
 
 def test_sound_shorter_than_a_window(tmp_path: Path) -> None:
-    manifest = build.authors(tmp_path)
-    build.write_wav(tmp_path / "audio" / "clip1.wav", build.sound(0)[:300])
+    manifest = clip_files.authors(tmp_path)
+    clip_files.write_wav(tmp_path / "audio" / "clip1.wav", clip_files.sound(0)[:300])
     with pytest.raises(RunError, match=r"clip 'clip1'.*shorter than one window"):
         AudioVisualDataset(AuthorsClips.open(manifest), CONFIG, mode="eval")[1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import io
 
-import build
+import clip_files
 import numpy as np
 import pytest
 import torch
@@ -31,7 +31,7 @@ def reference(image: Image.Image, config: InputConfig) -> torch.Tensor:
 @pytest.mark.parametrize("side", [224, 97])
 def test_equals_the_reference_transform(size: tuple[int, int], side: int) -> None:
     config = InputConfig(image_size=side)
-    pixels = build.picture(0, size)
+    pixels = clip_files.picture(0, size)
     torch.testing.assert_close(to_tensor(pixels, config), reference(Image.fromarray(pixels), config), atol=1e-4, rtol=0)
 
 
@@ -50,18 +50,18 @@ def test_recorded_numbers() -> None:
 
 
 def test_a_frame_of_the_right_size_is_not_touched() -> None:
-    pixels = build.picture(0, (64, 64))
+    pixels = clip_files.picture(0, (64, 64))
     assert resize_and_crop(pixels, 64) is pixels
 
 
 def test_a_stack_is_normalised_like_its_frames() -> None:
     config = InputConfig(image_size=32)
-    frames = np.stack([build.picture(k, (32, 32)) for k in range(3)])
+    frames = np.stack([clip_files.picture(k, (32, 32)) for k in range(3)])
     assert torch.equal(normalise(frames, config), torch.stack([to_tensor(frame, config) for frame in frames]))
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
 def test_every_jpeg_becomes_rgb(mode: str) -> None:
     buffer = io.BytesIO()
-    Image.fromarray(build.picture(0)).convert(mode).save(buffer, "JPEG")
+    Image.fromarray(clip_files.picture(0)).convert(mode).save(buffer, "JPEG")
     assert decode_jpeg(buffer.getvalue()).shape == (64, 64, 3)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import build
+import clip_files
 import numpy as np
 import pytest
 import torch
@@ -21,7 +21,7 @@ ORDER = np.array([5, 0, 3, 3, 1])
 
 @pytest.fixture
 def clips(tmp_path: Path) -> PreparedClips:
-    return PreparedClips.open(build.prepared(tmp_path / "p"))
+    return PreparedClips.open(clip_files.prepared(tmp_path / "p"))
 
 
 def assert_equal(ours: list[Batch], others: list[Batch]) -> None:
@@ -97,7 +97,7 @@ def test_leaving_an_epoch_early(clips: PreparedClips) -> None:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_errors_of_workers_stay_one_line(tmp_path: Path, workers: int) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     (tmp_path / "audio" / "clip1.wav").unlink()
     dataset = AudioVisualDataset(clips, CONFIG, mode="eval")
     with pytest.raises(RunError, match="clip 'clip1'") as caught:
@@ -107,7 +107,7 @@ def test_errors_of_workers_stay_one_line(tmp_path: Path, workers: int) -> None:
 
 def test_errors_while_filling_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_FEW", 0)
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     (tmp_path / "audio" / "clip1.wav").unlink()
     for workers in (0, 2):
         with pytest.raises(RunError, match="clip 'clip1'"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import build
+import clip_files
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +14,7 @@ from avbench.errors import InputError, RunError
 
 @pytest.fixture
 def clips(tmp_path: Path) -> PreparedClips:
-    return PreparedClips.open(build.prepared(tmp_path / "p"))
+    return PreparedClips.open(clip_files.prepared(tmp_path / "p"))
 
 
 def test_columns(clips: PreparedClips) -> None:
@@ -31,15 +31,15 @@ def test_columns(clips: PreparedClips) -> None:
 def test_waveform_is_exact(clips: PreparedClips) -> None:
     for i in (0, 5):
         waveform, rate = clips.waveform(i)
-        assert rate == build.RATE
+        assert rate == clip_files.RATE
         assert waveform.dtype == np.float32
-        np.testing.assert_array_equal(waveform, build.sound(i) / np.float32(32768))
+        np.testing.assert_array_equal(waveform, clip_files.sound(i) / np.float32(32768))
 
 
 def test_frames(clips: PreparedClips) -> None:
     frame = clips.frame(2, 1)
     assert frame.shape == (64, 64, 3)
-    assert np.abs(frame.astype(int) - build.picture(21)).mean() < 6
+    assert np.abs(frame.astype(int) - clip_files.picture(21)).mean() < 6
 
 
 def test_beyond_the_last_frame_is_the_last(clips: PreparedClips) -> None:
@@ -79,7 +79,7 @@ def test_not_a_manifest(tmp_path: Path) -> None:
 
 
 def test_missing_column(tmp_path: Path) -> None:
-    root = build.prepared(tmp_path / "p")
+    root = clip_files.prepared(tmp_path / "p")
     table = pq.read_table(root / "manifest.parquet")
     pq.write_table(table.drop_columns(["audio_size"]), root / "manifest.parquet")
     with pytest.raises(InputError, match="audio_size"):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import build
+import clip_files
 import pytest
 import torch
 from PIL import Image
@@ -18,9 +18,9 @@ CONFIG = InputConfig(target_length=256, n_mels=32)
 
 
 def test_numbers(tmp_path: Path) -> None:
-    clips = PreparedClips.open(build.prepared(tmp_path / "p"))
+    clips = PreparedClips.open(clip_files.prepared(tmp_path / "p"))
     stats = data_stats(clips, CONFIG, workers=2, progress=False)
-    rows = torch.cat([log_mel(torch.from_numpy(clips.waveform(i)[0]), build.RATE, CONFIG) for i in range(6)])
+    rows = torch.cat([log_mel(torch.from_numpy(clips.waveform(i)[0]), clip_files.RATE, CONFIG) for i in range(6)])
     assert stats["fbank"]["rows"] == len(rows) == 6 * 98
     assert stats["fbank"]["mean"] == pytest.approx(float(rows.mean()), abs=1e-4)
     assert stats["fbank"]["std"] == pytest.approx(float(rows.std()), abs=1e-3)
@@ -33,7 +33,7 @@ def test_numbers(tmp_path: Path) -> None:
 
 
 def test_a_sample_and_a_plot(tmp_path: Path) -> None:
-    clips = PreparedClips.open(build.prepared(tmp_path / "p"))
+    clips = PreparedClips.open(clip_files.prepared(tmp_path / "p"))
     stats = data_stats(clips, CONFIG, max_clips=2, progress=False)
     assert stats["fbank"]["clips"] == 2
     with Image.open(plot_stats(stats, tmp_path / "stats.png")) as image:
@@ -41,7 +41,7 @@ def test_a_sample_and_a_plot(tmp_path: Path) -> None:
 
 
 def test_unreadable_clips_are_listed(tmp_path: Path) -> None:
-    clips = AuthorsClips.open(build.authors(tmp_path))
+    clips = AuthorsClips.open(clip_files.authors(tmp_path))
     (tmp_path / "audio" / "clip1.wav").unlink()
     stats = data_stats(clips, CONFIG, progress=False)
     assert stats["fbank"]["clips"] == 2
