@@ -62,7 +62,7 @@ class Request:
     """What the user asked for, before anything is looked up."""
 
     method: str
-    task: str = "retrieval"
+    task: str = "retrieval"  # empty: pretraining alone
     data: str | None = None
     checkpoint: Path | None = None
     presets: tuple[str, ...] = ()
@@ -79,9 +79,8 @@ def resolve(request: Request) -> RunConfig:
         InputError: An unknown name or key, a wrong type, or a value out of range.
     """
     method = registry.find("method", request.method)
-    task = registry.find("task", request.task)
-    if request.task not in method.card["tasks"]:
-        raise _cannot_do(method, task)
+    if request.task and request.task not in method.card["tasks"]:
+        raise _cannot_do(method, registry.find("task", request.task))
     user = _user_layers(request)
     source = request.data or next(
         (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
@@ -97,12 +96,12 @@ def resolve(request: Request) -> RunConfig:
         "model": ModelConfig(),
         "method": method.load().CONFIG(),
         "train": TrainConfig(),
-        "task": task.load().CONFIG(),
+        "task": _task_class(request.task)(),
     }
     for name in names:
         preset = presets.load(name)
         if presets.FINETUNE in preset:
-            raise InputError(f"--preset {name}: a recipe of fine-tuning, which task '{request.task}' does not do.")
+            raise InputError(f"--preset {name}: a recipe of fine-tuning, which this command does not do.")
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
             sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
     if request.checkpoint is not None:
@@ -247,6 +246,12 @@ def _split_set(text: str) -> tuple[str, Any]:
         return key, value
 
 
+def _task_class(task: str) -> type[Settings]:
+    """Returns the class of a task's options; of no task, one without any."""
+    cls: type[Settings] = registry.find("task", task).load().CONFIG if task else Settings
+    return cls
+
+
 def _all_keys(request: Request) -> list[str]:
     classes = {
         "data": DataConfig,
@@ -254,7 +259,7 @@ def _all_keys(request: Request) -> list[str]:
         "model": ModelConfig,
         "train": TrainConfig,
         "method": registry.find("method", request.method).load().CONFIG,
-        "task": registry.find("task", request.task).load().CONFIG,
+        "task": _task_class(request.task),
     }
     return [f"{section}.{field.name}" for section, cls in classes.items() for field in dataclasses.fields(cls)]
 

@@ -158,3 +158,18 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
     assert "failed: cavmae retrieval seed 0 (pretrained)" in captured.err
     assert "step" in captured.err
     assert ("untrained", 0) in records(tmp_path)
+
+
+def test_a_method_without_tasks_can_be_pretrained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["pretrain", "--method", "visualmae", *SMALL, "--results", str(tmp_path)]) == 0
+    weights = Path(capsys.readouterr().out.removeprefix("weights: ").strip())
+    assert weights.is_file()
+    assert main(["pretrain", "--method", "visualmae", *SMALL, "--dry-run", "--results", str(tmp_path)]) == 0
+    assert "done, reused" in capsys.readouterr().out
+
+
+def test_every_method_that_can_runs_retrieval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    methods = ["cav", "avmae", "vanilla_avmae", "cavmae_sync"]
+    assert main([*RUN[:1], "--method", *methods, "--task", "retrieval", *SMALL, "--results", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert all(f"{name} (untrained)" in table for name in methods)

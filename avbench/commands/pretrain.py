@@ -29,7 +29,7 @@ class Command(ConfigOptions):
 
         if self.checkpoint is not None:
             raise InputError("--checkpoint: pretrain makes weights; to start from a file use --set train.init=FILE.")
-        requests = self.requests(self.method, ("retrieval",), self.seeds)
+        requests = self.requests(self.method, ("",), self.seeds)
         runner = Runner(Execution(results=self.results, device=resolve_device(self.device), force=self.force))
         configs = runner.resolve_all(requests)
         if self.dry_run:
