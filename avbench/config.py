@@ -107,7 +107,7 @@ class TrainConfig(Settings):
         super().__post_init__()
         if self.batch_size % self.accumulate:
             raise InputError(
-                f"accumulate: found {self.accumulate}, valid: a divisor of train.batch_size={self.batch_size}."
+                f"train.accumulate: found {self.accumulate}, valid: a divisor of train.batch_size={self.batch_size}."
             )
 
 

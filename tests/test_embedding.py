@@ -68,7 +68,7 @@ def test_a_clip_embeds_as_the_features_command_does(
             clip = model.embed_video(videos / f"{name}.mp4")
             assert len(clip.times) == 1
             np.testing.assert_allclose(clip.audio[0], features["audio"][k, 0], atol=1e-4)
-            assert clip.visual[0] @ features["visual"][k, 0] > 0.999
+            assert clip.visual[0] @ features["visual"][k, 0] > 0.995  # JPEG of noisy frames at quality 90
 
 
 def test_similarity_is_symmetric_where_it_should_be(videos: Path, weights: Path) -> None:

@@ -158,10 +158,6 @@ def pretrain(
 
 
 def _check(config: TrainConfig, steps_per_epoch: int, *, validating: bool) -> None:
-    if config.batch_size % config.accumulate:
-        raise InputError(
-            f"train.accumulate: found {config.accumulate}, valid: a divisor of train.batch_size={config.batch_size}."
-        )
     if config.select == "best" and not validating:
         raise InputError("train.select: found best, valid: last, as there are no clips to tune on.")
     if steps_per_epoch < 1:
