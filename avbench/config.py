@@ -93,6 +93,12 @@ class TrainConfig(Settings):
     noise: bool = setting(True, "additive noise and circular time roll of the spectrogram (facts/cavmae.md 2.3)")
     select: Literal["last", "best"] = setting("last", "weights handed on; best: lowest loss on the tuning split")
     workers: int = setting(-1, "processes that read clips; -1: one per spare core", ge=-1, identity=False)
+    threads: int = setting(
+        0,
+        "threads that compute on a CPU; 0: all cores; bits depend on it, so resume with the same",
+        ge=0,
+        identity=False,
+    )
     checkpoint_seconds: float = setting(30.0, "time between checkpoints", gt=0, identity=False)
     keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
     log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)

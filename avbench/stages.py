@@ -150,7 +150,7 @@ def extract(config: RunConfig, stage: Stage, clips: Clips, weights: Path | None,
     feed = Feed(clips, config.input, mode=mode, workers=config.train.workers)
     sounds, pictures = [], []
     with (
-        torch_threads(feed.workers),
+        torch_threads(feed.workers, config.train.threads),
         Progress("features", len(clips), unit="clip", enabled=execution.progress) as bar,
     ):
         size = max(1, FEATURE_BATCH // max(1, config.data.n_frames)) if mode == "all_frames" else FEATURE_BATCH

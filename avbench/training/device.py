@@ -34,19 +34,20 @@ def resolve_device(name: str) -> Device:
 
 
 @contextlib.contextmanager
-def torch_threads(workers: int) -> Iterator[int]:
+def torch_threads(workers: int, threads: int = 0) -> Iterator[int]:
     """Limits torch to the cores that ``workers`` other busy processes leave, and restores the number afterwards.
 
     Args:
         workers: Processes that read clips meanwhile, one thread each.
+        threads: Use no more than that; 0: as many as there are cores left.
 
     Yields:
         The number of threads; never more than torch was allowed before (OMP_NUM_THREADS).
     """
     before = torch.get_num_threads()
-    threads = max(1, min(before, core_count() - workers))
-    torch.set_num_threads(threads)
+    used = max(1, min(before, core_count() - workers, threads or before))
+    torch.set_num_threads(used)
     try:
-        yield threads
+        yield used
     finally:
         torch.set_num_threads(before)

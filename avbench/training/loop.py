@@ -93,7 +93,7 @@ def pretrain(
     steps = config.steps or config.epochs * steps_per_epoch
     validate_every = max(steps_per_epoch, steps // _MOST_VALIDATIONS)
 
-    with exclusive(directory), torch_threads(workers), stop_on_signals(stop) as request:
+    with exclusive(directory), torch_threads(workers, config.threads), stop_on_signals(stop) as request:
         method.to(device).train()
         optimizer = build_optimizer(method, config, device)
         checkpoints = Checkpoints(directory, stage, config.keep_checkpoints)
