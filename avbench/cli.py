@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "pretrain if needed, evaluate, print the table, say where the record is",
     "pretrain": "the first half of run: train a method, keep its weights",
     "evaluate": "the second half of run: a checkpoint, or a features file, to metrics",
+    "grid": "every combination of methods, tasks and seeds; done ones are skipped",
     "features": "write a checkpoint's embeddings of a data set as .npz",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",

@@ -74,7 +74,15 @@ class ModelConfig(Settings):
 class TrainConfig(Settings):
     """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
 
-    init: str = setting("", "weights file to start from; empty: random", identity=False)
+    init: str = setting(
+        "", "weights to start from: a file, timm:NAME, or the id of a run here; empty: random", identity=False
+    )
+    init_resize: bool = setting(False, "fit position tables of another length to this input")
+    init_missing: tuple[str, ...] = setting((), "keys, or patterns such as decoder_*, that may keep their first values")
+    init_unexpected: tuple[str, ...] = setting((), "keys, or patterns, of the file that may be left out")
+    pairing: Literal["true", "shuffled"] = setting(
+        "true", "true: a clip's own frame; shuffled: another clip's, always the same one (paper Table 16)"
+    )
     epochs: int = setting(25, "passes over the training clips; unused where steps is set", ge=0)
     steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)
     batch_size: int = setting(48, "clips per optimiser step, accumulation included", ge=2)
@@ -117,25 +125,51 @@ class TrainConfig(Settings):
             )
 
 
+Mode = Literal["multimodal", "audioonly", "videoonly"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(Settings):
-    """End-to-end fine-tuning (paper Table 4; facts/cavmae.md 3.3-3.4); read by the classification task."""
+    """End-to-end fine-tuning (paper Table 4; facts/cavmae.md 3.3-3.4); defaults are those for AudioSet-20K."""
 
-    mode: Literal["multimodal", "audioonly", "videoonly"] = setting("multimodal", "streams that are fine-tuned")
-    epochs: int = setting(15, "passes over the training clips", ge=1)
+    modes: tuple[Mode, ...] = setting(
+        (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality"
+    )
+    streams: Literal["MM", "SM", "MM+SM"] = setting(
+        "MM", "multimodal: what the head reads, the joint stream, the mean of the single ones, or of all (paper 2f)"
+    )
+    head: Literal["auto", "linear", "attention", "concat"] = setting(
+        "auto", "linear on a frame; attention or MLP over all frames of a clip; auto: attention for Sync, else linear"
+    )
+    freeze: bool = setting(False, "train the head alone, on the encoder as it is (Sync's probe)")
+    weights: str = setting("", "file of fine-tuned weights to evaluate; nothing is trained", identity=False)
+    epochs: int = setting(15, "passes over the training clips; unused where steps is set", ge=1)
+    steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)
     batch_size: int = setting(36, "clips per optimiser step", ge=1)
-    lr: float = setting(5e-5, "learning rate of the backbone", gt=0)
-    head_lr_ratio: float = setting(100.0, "learning rate of the head over that of the backbone", gt=0)
-    decay_start: int = setting(5, "epochs at the base rate", ge=1)
-    decay_every: int = setting(1, "epochs between later decays", ge=1)
-    decay_rate: float = setting(0.5, "factor of each decay", gt=0, le=1)
+    optimizer: Literal["adam", "adamw"] = setting("adam", "adam: decay as L2 in the gradient (paper); adamw: decoupled")
+    lr: float = setting(5e-5, "learning rate of the encoder", gt=0)
+    head_lr_ratio: float = setting(100.0, "learning rate of the head over that of the encoder", gt=0)
+    betas: tuple[float, float] = setting((0.95, 0.999), "Adam's averaging constants", ge=0, lt=1)
+    weight_decay: float = setting(5e-7, "weight decay", ge=0)
+    clip_norm: float = setting(0.0, "largest gradient norm; 0: no clipping (paper)", ge=0)
+    schedule: Literal["step", "cosine", "constant"] = setting("step", "step (paper), or cosine after the warm-up")
+    decay_start: int = setting(5, "step schedule: epochs at the base rate", ge=1)
+    decay_every: int = setting(1, "step schedule: epochs between later decays", ge=1)
+    decay_rate: float = setting(0.5, "step schedule: factor of each decay", gt=0, le=1)
+    warmup: float = setting(0.0, "share of all steps with a linearly rising rate", ge=0, lt=1)
+    final_lr: float = setting(0.0, "cosine schedule: last rate over the base rate", ge=0, le=1)
     balanced: bool = setting(False, "class-balanced sampling")
     mixup: float = setting(0.5, "probability of mixing a clip with another", ge=0, le=1)
     freq_mask: int = setting(48, "largest SpecAugment mask, mel bins", ge=0)
     time_mask: int = setting(192, "largest SpecAugment mask, spectrogram rows", ge=0)
-    noise: bool = setting(True, "additive noise and circular time roll")
+    noise: bool = setting(True, "additive noise and circular time roll; not applied to audio windows (Sync)")
     label_smoothing: float = setting(0.1, "label smoothing", ge=0, lt=1)
-    loss: Literal["bce", "ce"] = setting("bce", "bce for several labels a clip, ce for one")
-    average_from: int = setting(3, "first epoch of the weight average", ge=1)
-    average_to: int = setting(15, "last epoch of the weight average", ge=1)
-    frames: Literal["all", "middle"] = setting("all", "frames whose predictions are averaged in the test")
+    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels a clip, ce for one; auto: by the data")
+    average_from: int = setting(3, "first epoch of the weight average; 0: no average", ge=0)
+    average_to: int = setting(15, "last epoch of the weight average, or the last there is", ge=0)
+    frames: Literal["all", "middle"] = setting(
+        "all", "frames whose probabilities are averaged in the test; middle: input.eval_frame alone"
+    )
+    missing: bool = setting(True, "multimodal: also test with one modality alone (paper 2g)")
+    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)

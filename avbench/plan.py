@@ -1,4 +1,4 @@
-"""What one run consists of: three stages, each with an id of its own, and which of them are already done.
+"""What one run consists of: stages, each with an id of its own, and which of them are already done.
 
 A stage's id is the hash of everything that can change its output, and holds the ids it builds on. All tasks of a
 checkpoint therefore share one pretraining and one extraction, and a change recomputes what depends on it, only.
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench import store
+from avbench import registry, store
 from avbench.errors import InputError
 from avbench.files import sha256_file
-from avbench.resolve import RunConfig
+from avbench.resolve import RunConfig, vary
 from avbench.rng import stream_seed
 from avbench.settings import to_dict
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from avbench.data.clips import Clips
 
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
-PRETRAIN_SCHEMA = 1
-FEATURES_SCHEMA = 1
+PRETRAIN_SCHEMA = 2
+EXTRACTION_SCHEMA = 2
+TRAINING_CLIPS = "training clips"  # what a task's card lists among its needs where it trains on them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """One step of a run."""
 
@@ -38,6 +39,12 @@ class Stage:
     key: dict[str, Any]
     work: str
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     @property
     def done(self) -> bool:
         """Whether its output is complete on disk."""
@@ -46,31 +53,100 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """The stages of a run and the clips they work on. ``pretrain`` is None where nothing is trained."""
+    """The stages of a run and the clips they work on.
+
+    Attributes:
+        config: The run.
+        clips: Everything the source has.
+        train: The clips of the training split; None where there are none.
+        tune: The tuning split, likewise.
+        evaluated: The clips that are judged, of split ``split``.
+        weights: What identifies the weights.
+        pretrain: None where nothing is trained.
+        extractions: What the task asks for: ``vectors`` or ``tokens`` of the training or the evaluated clips.
+        variants: The same run with other settings, as the task asks for.
+        evaluation: The task.
+    """
 
     config: RunConfig
+    clips: Clips
     train: Clips | None
     tune: Clips | None
     evaluated: Clips
     split: str
+    weights: dict[str, Any]
     pretrain: Stage | None
-    features: Stage
+    extractions: tuple[Stage, ...]
+    variants: tuple[Plan, ...]
     evaluation: Stage
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in the order in which they are computed."""
+        own = (self.pretrain,) if self.pretrain is not None else ()
+        others = (stage for variant in self.variants for stage in variant.stages[:-1])
+        return (*own, *self.extractions, *others, self.evaluation)
 
-def make_plan(config: RunConfig, clips: Clips, results: Path) -> Plan:
+
+def make_plan(config: RunConfig, clips: Clips, results: Path, *, with_variants: bool = True) -> Plan:
     """Works out the stages of one run.
+
+    Args:
+        config: The run.
+        clips: Everything its source has.
+        results: The results folder.
+        with_variants: Plan the other pretrainings that the task asks for, too.
 
     Raises:
         InputError: A split that the run needs has no clips, or fewer than a batch.
     """
+    entry = registry.find("task", config.task_name)
+    task, needs = entry.load().TASK, entry.card["needs"]
     evaluated, split = _evaluated(config, clips)
-    train = tune = None
-    pretrain = None
-    if config.weights == "pretrained":
-        pretrain, train, tune = _pretrain(config, clips, results)
-    features = _features(config, evaluated, pretrain, results)
-    return Plan(config, train, tune, evaluated, split, pretrain, features, _evaluation(config, features, results))
+    train, tune = _split(config, clips, "train"), _split(config, clips, "tune")
+    pretrain = _pretrain(config, clips, results)[0] if config.weights == "pretrained" else None
+    if TRAINING_CLIPS in needs and train is None:
+        raise InputError(
+            f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains on."
+        )
+    weights = _weights_key(config, pretrain)
+    parts = [part for part in (train, evaluated) if part is not None and (part is evaluated or TRAINING_CLIPS in needs)]
+    extractions = [
+        extraction_stage(config, kind, part, weights, results)
+        for kind in ("vectors", "tokens")
+        if kind in needs
+        for part in parts
+    ]
+    key = {
+        "stage": "evaluation",
+        "schema": store.SCHEMA,
+        **_model_key(config, evaluation=True),
+        "weights": weights,
+        "clips": evaluated.sha256,
+        "train": train.sha256 if train is not None and TRAINING_CLIPS in needs else None,
+        "task": config.task_name,
+        "task_version": task.version,
+        "options": to_dict(config.task, identity_only=True),
+        "files": task.files(config.task),
+        "seed": config.seed,
+    }
+    run_id = store.content_id(key)
+    return Plan(
+        config=config,
+        clips=clips,
+        train=train,
+        tune=tune,
+        evaluated=evaluated,
+        split=split,
+        weights=weights,
+        pretrain=pretrain,
+        extractions=tuple(extractions),
+        variants=tuple(
+            make_plan(vary(config, sections), clips, results, with_variants=False)
+            for sections in (task.variants(config.task) if with_variants else ())
+        ),
+        evaluation=Stage("evaluate", run_id, store.run_folder(results, run_id), key, f"task {config.task_name}"),
+    )
 
 
 def plan_pretraining(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Clips, Clips | None]:
@@ -79,25 +155,22 @@ def plan_pretraining(config: RunConfig, clips: Clips, results: Path) -> tuple[St
 
 
 def _pretrain(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Clips, Clips | None]:
-    import numpy as np
-
-    train = clips.select(np.flatnonzero(_splits(config, clips) == "train"))
-    batch = config.train.batch_size
-    if len(train) < batch:
+    train = _split(config, clips, "train")
+    count, batch = len(train) if train is not None else 0, config.train.batch_size
+    if train is None or count < batch:
         raise InputError(
-            f"train.batch_size: found {batch}, valid: at most {len(train)}, the clips of split 'train' in"
+            f"train.batch_size: found {batch}, valid: at most {count}, the clips of split 'train' in"
             f" {config.data.source}; --set train.batch_size=N, add clips, or give --checkpoint FILE."
         )
-    tuning = np.flatnonzero(_splits(config, clips) == "tune")
-    tune = clips.select(tuning) if config.train.select == "best" else None
-    if tune is not None and len(tune) < 2:
+    tune = _split(config, clips, "tune") if config.train.select == "best" else None
+    if config.train.select == "best" and (tune is None or len(tune) < 2):
         raise InputError("train.select: found best, valid: last, as the data has no clips of split 'tune'.")
     key: dict[str, Any] = {
         "stage": "pretrain",
         "schema": PRETRAIN_SCHEMA,
         **_model_key(config),
         "train": to_dict(config.train, identity_only=True),
-        "init": sha256_file(Path(config.train.init)) if config.train.init else None,
+        "init": _init_key(config.train.init),
         "clips": train.sha256,
         "tune": tune.sha256 if tune is not None else None,
     }
@@ -106,38 +179,32 @@ def _pretrain(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Cl
     return _stage("pretrain", key, results, work), train, tune
 
 
-def _features(config: RunConfig, evaluated: Clips, pretrain: Stage | None, results: Path) -> Stage:
+def _init_key(source: str) -> dict[str, Any] | None:
+    if not source:
+        return None
+    from avbench.training.initialization import identity
+
+    return identity(source)
+
+
+def _weights_key(config: RunConfig, pretrain: Stage | None) -> dict[str, Any]:
     if pretrain is not None:
-        weights: dict[str, Any] = {"pretrain": pretrain.id}
-    elif config.checkpoint is not None:
-        weights = {"checkpoint": sha256_file(config.checkpoint)}
-    else:
-        weights = {"untrained": config.seed}
+        return {"pretrain": pretrain.id}
+    if config.checkpoint is not None:
+        return {"checkpoint": sha256_file(config.checkpoint)}
+    return {"untrained": config.seed}
+
+
+def extraction_stage(config: RunConfig, kind: str, clips: Clips, weights: dict[str, Any], results: Path) -> Stage:
+    """Returns the stage that computes ``vectors`` or ``tokens`` of some clips."""
     key = {
-        "stage": "features",
-        "schema": FEATURES_SCHEMA,
+        "stage": kind,
+        "schema": EXTRACTION_SCHEMA,
         **_model_key(config, evaluation=True),
         "weights": weights,
-        "clips": evaluated.sha256,
+        "clips": clips.sha256,
     }
-    return _stage("features", key, results, f"{len(evaluated)} clips through the encoder")
-
-
-def _evaluation(config: RunConfig, features: Stage, results: Path) -> Stage:
-    from avbench import registry
-
-    task = registry.find("task", config.task_name).load().TASK
-    key = {
-        "stage": "evaluation",
-        "schema": store.SCHEMA,
-        "features": features.id,
-        "task": config.task_name,
-        "task_version": task.version,
-        "options": to_dict(config.task, identity_only=True),
-        "seed": config.seed,
-    }
-    run_id = store.content_id(key)
-    return Stage("evaluate", run_id, store.run_folder(results, run_id), key, "metrics, seconds")
+    return _stage(kind, key, results, f"{len(clips)} clips through the encoder")
 
 
 def _stage(name: str, key: dict[str, Any], results: Path, work: str) -> Stage:
@@ -176,6 +243,14 @@ def _splits(config: RunConfig, clips: Clips) -> npt.NDArray[np.str_]:
     # Small folders: the two lowest draws are held out whatever the fraction, so that retrieval has candidates.
     held_out[np.argsort(draws, kind="stable")[:2]] = True
     return np.where(held_out, "test", "train")
+
+
+def _split(config: RunConfig, clips: Clips, split: str) -> Clips | None:
+    """Returns the clips of a split, or None where there are none."""
+    import numpy as np
+
+    chosen = np.flatnonzero(_splits(config, clips) == split)
+    return clips.select(chosen) if len(chosen) else None
 
 
 def _words(name: str) -> tuple[int, ...]:

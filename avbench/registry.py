@@ -104,3 +104,12 @@ def find(kind: Kind, name: str) -> Entry:
     if name not in known:
         raise unknown(kind, name, known)
     return known[name]
+
+
+def why_not(method: Entry, task: Entry) -> str:
+    """Returns the sentence that a method cannot do a task, with the reason where the cards tell it."""
+    takes, needs = method.card["modalities"], task.card.get("modalities", ())
+    reason = ""
+    if set(needs) - set(takes):
+        reason = f": it takes {' and '.join(takes)} only, and the task compares {' and '.join(needs)}"
+    return f"method '{method.name}' cannot do task '{task.name}'{reason}."

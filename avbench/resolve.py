@@ -104,6 +104,8 @@ def resolve(request: Request) -> RunConfig:
             raise InputError(f"--preset {name}: a recipe of fine-tuning, which this command does not do.")
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
             sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
+        of_task = {"task": preset.get(presets.TASKS, {}).get(request.task, {})}
+        sections = _apply(sections, of_task, f"preset {name}: ")
     if request.checkpoint is not None:
         given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
         sizes = _checkpoint_sizes(request.checkpoint, request.method, given)
@@ -121,6 +123,16 @@ def resolve(request: Request) -> RunConfig:
         presets=names,
         **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
     )
+
+
+def vary(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> RunConfig:
+    """Returns a configuration with other settings in some sections.
+
+    Raises:
+        InputError: An unknown key or a wrong value.
+    """
+    changed: dict[str, Any] = {name: change(getattr(config, name), values, name) for name, values in sections.items()}
+    return dataclasses.replace(config, **changed)
 
 
 def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Settings:
@@ -167,15 +179,9 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
 
 
 def _cannot_do(method: registry.Entry, task: registry.Entry) -> InputError:
-    """Returns the error for a task that the method is not made for, with the reason where the cards tell it."""
-    takes = method.card["modalities"]
-    needs = task.card.get("modalities", ())
-    reason = ""
-    if set(needs) - set(takes):
-        reason = f": it takes {' and '.join(takes)} only, and the task compares {' and '.join(needs)}"
     able = ", ".join(name for name, entry in registry.entries("method").items() if task.name in entry.card["tasks"])
     others = f" Tasks of {method.name}: {', '.join(method.card['tasks'])}." if method.card["tasks"] else ""
-    return InputError(f"method '{method.name}' cannot do task '{task.name}'{reason}. Valid methods: {able}.{others}")
+    return InputError(f"{registry.why_not(method, task)} Valid methods: {able}.{others}")
 
 
 def _checkpoint_sizes(path: Path, method: str, given: list[str]) -> dict[str, dict[str, Any]]:

@@ -7,14 +7,14 @@ import datetime
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, store
 from avbench.data.locate import Source, locate, open_source
 from avbench.errors import AvbenchError
-from avbench.plan import Plan, make_plan, plan_pretraining, training_steps
+from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
 from avbench.resolve import Request, RunConfig, resolve
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ class Execution:
     device: str = "cpu"
     force: bool = False
     progress: bool = True
+    _computed: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def forces(self, stage: Stage) -> bool:
+        """Returns whether a stage is to be computed though it is done: once each, where ``force`` asks for it."""
+        return self.force and stage.id not in self._computed
+
+    def computed(self, stage: Stage) -> None:
+        """Notes that a stage was computed by this process."""
+        self._computed.add(stage.id)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,32 @@ class Runner:
             self._clips[source] = open_source(source, workers=config.train.workers, progress=self.execution.progress)
         return self._clips[source]
 
+    def prepare(self, configs: Sequence[RunConfig]) -> None:
+        """Prepares the data of every configuration, so that runs beside each other do not."""
+        for config in configs:
+            self.clips(locate(config.data, config.input), config)
+
+    def plans(self, config: RunConfig, *, with_untrained: bool = True) -> list[Plan]:
+        """Returns the plan of a configuration, and before it that of the model as it was before training.
+
+        Raises:
+            InputError: The configuration cannot be used.
+        """
+        clips = self.clips(locate(config.data, config.input), config)
+        configs = [config]
+        if with_untrained and config.weights == "pretrained":
+            configs.insert(0, dataclasses.replace(config, weights="untrained"))
+        return [make_plan(each, clips, self.execution.results) for each in configs]
+
+    def recorded(self, config: RunConfig) -> list[dict[str, Any]]:
+        """Returns the records there are of a configuration and of its untrained model; computes nothing."""
+        found = (store.read_record(self.execution.results, plan.evaluation.id) for plan in self.plans(config))
+        return [record for record in found if record is not None]
+
+    def is_done(self, config: RunConfig) -> bool:
+        """Returns whether a configuration and its untrained model are recorded."""
+        return len(self.recorded(config)) == len(self.plans(config))
+
     def run(self, config: RunConfig, *, with_untrained: bool = True) -> list[Outcome]:
         """Runs one configuration, and beside it the model as it was before training.
 
@@ -82,12 +117,7 @@ class Runner:
             InputError: The configuration cannot be used; nothing was computed.
         """
         source = locate(config.data, config.input)
-        clips = self.clips(source, config)
-        configs = [config]
-        if with_untrained and config.weights == "pretrained":
-            configs.insert(0, dataclasses.replace(config, weights="untrained"))
-        plans = [make_plan(each, clips, self.execution.results) for each in configs]
-        return [self._outcome(plan, source) for plan in plans]
+        return [self._outcome(plan, source) for plan in self.plans(config, with_untrained=with_untrained)]
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
         results, run_id = self.execution.results, plan.evaluation.id
@@ -105,19 +135,17 @@ class Runner:
         return Outcome(plan.config, record, path)
 
     def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
-        from avbench import stages
+        from avbench import registry
+        from avbench.workbench import Workbench
 
         execution, config = self.execution, plan.config
-        wall: dict[str, float] = {}
-        weights = config.checkpoint
-        if plan.pretrain is not None and plan.train is not None:
-            weights = stages.pretrain(config, plan.pretrain, plan.train, plan.tune, execution)
-            wall["pretrain"] = stages.read_done(plan.pretrain)["wall_s"]
-        features = stages.extract(config, plan.features, plan.evaluated, weights, execution)
-        wall["features"] = stages.read_done(plan.features)["wall_s"]
+        bench = Workbench(plan, execution)
         start = time.monotonic()
-        result = stages.evaluate(features, config)
-        wall["evaluate"] = time.monotonic() - start
+        result = registry.find("task", config.task_name).load().TASK.run(bench, config.task)
+        # A stage that several runs share counts in each record: what the number costs where nothing is there yet.
+        wall = {"evaluate": time.monotonic() - start - bench.inside_s}
+        for stage, seconds in bench.used.items():
+            wall[stage.name] = wall.get(stage.name, 0.0) + seconds
         record = {
             "schema": store.SCHEMA,
             "id": plan.evaluation.id,
@@ -130,7 +158,7 @@ class Runner:
             "seed": config.seed,
             "precision": config.precision,
             "config": config.to_dict(),
-            "stages": {s.name: s.id for s in (plan.pretrain, plan.features) if s is not None},
+            "stages": {name: [s.id for s in bench.used if s.name == name] for name in wall if name != "evaluate"},
             "n": result.n,
             "ids_sha256": result.ids_sha256,
             "metrics": result.metrics,
@@ -164,14 +192,13 @@ class Runner:
 
         All clips are embedded, in the manifest's order, unless ``data.split`` names a split.
         """
-        from avbench import stages
         from avbench.features import write_features
+        from avbench.workbench import Workbench
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
         clips = self.clips(locate(config.data, config.input), config)
-        plan = make_plan(config, clips, self.execution.results)
-        features = stages.extract(config, plan.features, plan.evaluated, config.checkpoint, self.execution)
+        features = Workbench(make_plan(config, clips, self.execution.results), self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
 
@@ -194,8 +221,7 @@ class Runner:
             if pretraining_only:
                 stages = [plan_pretraining(config, clips, self.execution.results)[0]]
             else:
-                plan = make_plan(config, clips, self.execution.results)
-                stages = [s for s in (plan.pretrain, plan.features, plan.evaluation) if s is not None]
+                stages = list(make_plan(config, clips, self.execution.results).stages)
             for stage in stages:
                 state = "done, reused" if stage.done and not self.execution.force else stage.work
                 lines.append(f"  {stage.name:<9} {stage.id}  {state}")

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from avbench import registry
-from avbench.features import Features, read_features, write_features
-from avbench.files import write_json
+from avbench import extraction, registry
+from avbench.errors import InputError
+from avbench.files import locked, write_json
 from avbench.plan import Stage
 from avbench.resolve import RunConfig
 from avbench.rng import numpy_stream
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.data.dataset import Batch, Mode
+    from avbench.data.dataset import Batch
     from avbench.methods.base import Method
     from avbench.runner import Execution
-    from avbench.tasks.base import TaskResult
 
-FEATURE_BATCH = 64  # frames a forward pass in extraction: fills a core's cache at tiny size, fits a GPU at base size
+log = logging.getLogger("avbench")
 
 
 def read_done(stage: Stage) -> dict[str, Any]:
@@ -58,9 +58,12 @@ def check(config: RunConfig) -> None:
 
     with torch.device("meta"):
         method = build(config)
-    for weights in (config.checkpoint, Path(config.train.init) if config.train.init else None):
-        if weights is not None:
-            load_weights(method, weights)
+    if config.checkpoint is not None:
+        load_weights(method, config.checkpoint)
+    if config.train.init:
+        from avbench.training import initialization
+
+        initialization.check(method, config.train.init, **_init_options(config))
 
 
 def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> Path:
@@ -70,21 +73,42 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         InputError: ``train.init`` does not fit the model.
         RunError: Training failed; what it kept is in the stage's folder.
     """
-    from avbench.data.loader import Feed
-    from avbench.training.checkpoints import load_weights
-    from avbench.training.loop import pretrain as train_method
     from avbench.training.session import WEIGHTS
 
     weights = stage.folder / WEIGHTS
-    if stage.done and not execution.force:
+    if stage.done and not execution.forces(stage):
         return weights
-    if execution.force:
-        shutil.rmtree(stage.folder, ignore_errors=True)
+    with locked(stage.folder, lambda: _waiting(stage)):
+        if execution.forces(stage):
+            _clear(stage.folder)
+        elif stage.done:
+            return weights
+        _train(config, stage, train, tune, execution)
+    execution.computed(stage)
+    return weights
+
+
+def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> None:
+    from avbench.data.loader import Feed
+    from avbench.training.loop import pretrain as train_method
+
     method = build(config)
+    start = None
     if config.train.init:
-        load_weights(method, Path(config.train.init))
+        from avbench.training.initialization import initialise_from
+
+        start = initialise_from(method, config.train.init, **_init_options(config))
+    pairing = derangement(len(train), config.seed) if config.train.pairing == "shuffled" else None
     workers = config.train.workers
-    feed = Feed(train, config.input, mode="train", noise=config.train.noise, seed=config.seed, workers=workers)
+    feed = Feed(
+        train,
+        config.input,
+        mode="train",
+        noise=config.train.noise,
+        seed=config.seed,
+        workers=workers,
+        **({} if pairing is None else {"pairing": pairing}),
+    )
     batch = config.train.batch_size
 
     def batches(epoch: int, skip: int) -> Iterator[Batch]:
@@ -118,60 +142,82 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         tuning_loss=result.tuning_loss,
         best_step=result.best_step,
         data_wait_share=round(result.data_wait_share, 4),
+        init=None if start is None else start.to_dict(),
+        pairing=None if pairing is None else pairing.tolist(),
     )
-    return weights
 
 
-def extract(config: RunConfig, stage: Stage, clips: Clips, weights: Path | None, execution: Execution) -> Features:
-    """Embeds every clip, or reuses the embeddings; ``weights`` None embeds with the first, untrained weights.
+def _init_options(config: RunConfig) -> dict[str, Any]:
+    train = config.train
+    return {
+        "allow_missing": train.init_missing,
+        "allow_unexpected": train.init_unexpected,
+        "resize_positions": train.init_resize,
+    }
+
+
+def derangement(n: int, seed: int) -> npt.NDArray[np.int64]:
+    """Returns a permutation of ``n`` clips that leaves none in its place, a function of the seed: (n,).
+
+    One random cycle through all clips (Sattolo 1986).
+
+    Raises:
+        InputError: There are fewer than two.
+    """
+    if n < 2:
+        raise InputError(f"train.pairing: found shuffled for {n} clips, valid: at least 2.")
+    order = numpy_stream(seed, "pairing").permutation(n)
+    pairing = np.empty(n, dtype=np.int64)
+    pairing[order] = np.roll(order, -1)
+    return pairing
+
+
+def extract(
+    config: RunConfig,
+    stage: Stage,
+    kind: extraction.Kind,
+    clips: Clips,
+    method: Callable[[], Method],
+    execution: Execution,
+) -> None:
+    """Computes vectors or tokens of every clip, or leaves them as they are where that is done.
+
+    Args:
+        config: The run.
+        stage: Whose folder the arrays go to.
+        kind: What to compute.
+        clips: The clips.
+        method: Makes the method with its weights, on the device; called only where something is to be computed.
+        execution: Where and how to work.
 
     Raises:
         InputError: The weights do not fit the model.
-        RunError: A clip cannot be read, or an embedding is not finite.
+        RunError: A clip cannot be read.
     """
-    import torch
-
-    from avbench.data.loader import Feed
-    from avbench.data.progress import Progress
-    from avbench.training.checkpoints import load_weights
-    from avbench.training.device import torch_threads
-    from avbench.training.precision import autocast
-
-    path = stage.folder / "features.npz"
-    if stage.done and not execution.force:
-        return read_features(path)
-    start = time.monotonic()
-    method = build(config)
-    if weights is not None:
-        load_weights(method, weights)
-    method.to(execution.device).eval()
-    # Methods that look at windows around frames embed all of them; the others one frame a clip.
-    mode: Mode = "all_frames" if config.input.segment_length else "eval"
-    feed = Feed(clips, config.input, mode=mode, workers=config.train.workers)
-    sounds, pictures = [], []
-    with (
-        torch_threads(feed.workers, config.train.threads),
-        Progress("features", len(clips), unit="clip", enabled=execution.progress) as bar,
-    ):
-        size = max(1, FEATURE_BATCH // max(1, config.data.n_frames)) if mode == "all_frames" else FEATURE_BATCH
-        for batch in feed.batches(np.arange(len(clips)), size):
-            with torch.inference_mode(), autocast(config.precision, execution.device):
-                audio, visual = method.embed(batch.audio.to(execution.device), batch.visual.to(execution.device))
-            sounds.append(_frames(audio.float().cpu().numpy()))
-            pictures.append(_frames(visual.float().cpu().numpy()))
-            bar.step(count=len(audio))
-    features = Features(list(clips.ids), np.concatenate(sounds), np.concatenate(pictures), config.to_dict())
-    write_features(path, features)
-    _finish(stage, time.monotonic() - start, n=len(clips))
-    return features
+    if stage.done and not execution.forces(stage):
+        return
+    with locked(stage.folder, lambda: _waiting(stage)):
+        if execution.forces(stage):
+            _clear(stage.folder)
+        elif stage.done:
+            return
+        start = time.monotonic()
+        extraction.extract(
+            kind, method(), clips, config, stage.folder, device=execution.device, progress=execution.progress
+        )
+        _finish(stage, time.monotonic() - start, n=len(clips))
+    execution.computed(stage)
 
 
-def _frames(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Returns (n, F, d) from (n, F, d) or, of one frame, (n, d)."""
-    return values if values.ndim == 3 else values[:, None]
+def _waiting(stage: Stage) -> None:
+    log.info("%s %s: another process is at it; waiting", stage.name, stage.id)
 
 
-def evaluate(features: Features, config: RunConfig) -> TaskResult:
-    """Runs the task on the features."""
-    result: TaskResult = registry.find("task", config.task_name).load().TASK.evaluate(features, config.task)
-    return result
+def _clear(folder: Path) -> None:
+    """Removes what is in a stage's folder, ``done.json`` first, but not the lock that is held."""
+    (folder / "done.json").unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()

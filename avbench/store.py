@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
 COLUMNS = ("id", "method", "task", "weights", "data", "split", "seed", "precision", "n", "ids_sha256")
 ID_LENGTH = 16  # hexadecimal digits shown and used for folders: 64 bits of the SHA-256
 

@@ -135,7 +135,7 @@ def test_features_and_evaluate_from_the_checkpoint_agree_with_the_run(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     record = records(finished)["pretrained", 0]
-    weights = finished / "stages" / "pretrain" / record["stages"]["pretrain"] / "weights.safetensors"  # type: ignore[index]
+    weights = finished / "stages" / "pretrain" / record["stages"]["pretrain"][0] / "weights.safetensors"  # type: ignore[index]
     out = tmp_path / "features.npz"
     words = ["--method", "cavmae", "--checkpoint", str(weights), "--data", "soundshapes", *SMALL[:3]]
     assert main(["features", *words, "--out", str(out), "--results", str(tmp_path)]) == 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,8 @@ class ConfigOptions:
     """soundshapes, a folder of videos, a CSV, a prepared folder or a manifest.json."""
     checkpoint: Path | None = None
     """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
+    init: str = ""
+    """Weights to pretrain from: a file, timm:NAME, or the id of a run or pretraining in the results; none: random."""
     preset: tuple[str, ...] = ()
     """Named configurations, later over earlier; see: avbench list presets."""
     config: Path | None = None
@@ -34,6 +37,17 @@ class ConfigOptions:
     """Where to compute; auto: the GPU if there is one."""
     results: Path = Path("results")
     """Where records and weights go."""
+
+    def arguments(self) -> list[str]:
+        """Returns the options that differ from their defaults as a user would type them."""
+        words: list[str] = []
+        for option in fields(ConfigOptions):
+            value = getattr(self, option.name)
+            if value != option.default:
+                values = [text for group in value for text in group] if option.name == "set" else [value]
+                values = list(value) if option.name == "preset" else values
+                words += [f"--{option.name}", *map(str, values)]
+        return words
 
     def requests(self, methods: tuple[str, ...], tasks: tuple[str, ...], seeds: tuple[int, ...]) -> list[Request]:
         """Returns one request for each method, task and seed.
@@ -54,6 +68,10 @@ class ConfigOptions:
 
         precision = resolve_precision(self.precision, resolve_device(self.device))
         sets = tuple(text for group in self.set for text in group)
+        if self.init:
+            if self.checkpoint is not None:
+                raise InputError("--init: nothing is pretrained where --checkpoint is given; leave one of them out.")
+            sets = (f"train.init={json.dumps(_start(self.init, self.results))}", *sets)
         return [
             Request(
                 method=method,
@@ -70,3 +88,28 @@ class ConfigOptions:
             for task in dict.fromkeys(tasks)
             for seed in dict.fromkeys(seeds)
         ]
+
+
+def _start(name: str, results: Path) -> str:
+    """Returns what ``--init`` names: as it is, or the weights of a run or pretraining in the results.
+
+    Raises:
+        InputError: It is neither.
+    """
+    from avbench import store
+    from avbench.training.session import WEIGHTS
+
+    if name == "none":
+        return ""
+    if name.startswith("timm:") or Path(name).expanduser().exists():
+        return name
+    stage = name
+    if "/" not in name and (record := store.read_record(results, name)) is not None:
+        stage = next(iter(record["stages"].get("pretrain", [])), "")
+    weights = store.stage_folder(results, "pretrain", stage) / WEIGHTS
+    if not stage or not weights.is_file():
+        raise InputError(
+            f"--init {name}: no such file, nor the id of a run or pretraining with weights in {results}; valid: a file,"
+            " timm:NAME such as timm:vit_base_patch16_224.mae, an id (see avbench list runs), none."
+        )
+    return str(weights)

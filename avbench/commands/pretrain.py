@@ -28,7 +28,7 @@ class Command(ConfigOptions):
         from avbench.training.device import resolve_device
 
         if self.checkpoint is not None:
-            raise InputError("--checkpoint: pretrain makes weights; to start from a file use --set train.init=FILE.")
+            raise InputError("--checkpoint: pretrain makes weights; to start from a file use --init FILE.")
         requests = self.requests(self.method, ("",), self.seeds)
         runner = Runner(Execution(results=self.results, device=resolve_device(self.device), force=self.force))
         configs = runner.resolve_all(requests)

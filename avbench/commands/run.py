@@ -44,10 +44,8 @@ class Command(ConfigOptions):
             return 0
         outcomes = [outcome for config in configs for outcome in runner.run(config)]
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
-        if self.format == "json":
-            sys.stdout.write(json.dumps(records, indent=2) + "\n")
-        else:
-            _print_tables(records)
+        print_records(records, self.format)
+        if self.format == "table":
             _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
         failed = [outcome for outcome in outcomes if outcome.error]
         for outcome in failed:
@@ -57,6 +55,14 @@ class Command(ConfigOptions):
                 f" {outcome.error}\n"
             )
         return 1 if failed else 0
+
+
+def print_records(records: list[dict[str, Any]], form: str) -> None:
+    """Prints records as JSON, or as one table for each task and set of clips."""
+    if form == "json":
+        sys.stdout.write(json.dumps(records, indent=2) + "\n")
+    else:
+        _print_tables(records)
 
 
 def _print_tables(records: list[dict[str, Any]]) -> None:

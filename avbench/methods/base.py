@@ -74,6 +74,9 @@ class ContrastConfig(Settings):
     contrast: Literal["one_way", "two_way"] = setting(
         "one_way", "one_way: frames look for their sounds (paper); two_way: both directions"
     )
+    negatives: Literal["local", "gathered"] = setting(
+        "local", "other clips of a process's own batch (paper), or of all processes' batches"
+    )
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,24 @@ class Method(nn.Module, abc.ABC):
         Returns:
             (B, D) or (B, F, D) each, as its input.
         """
+
+    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Returns one unmasked vector for each stream, not normalised: what probes read.
+
+        Where there are any, those of ``audio`` and ``visual`` at unit length are what :meth:`embed` returns.
+
+        Args:
+            audio: (B, T, M), or (B, F, T, M).
+            visual: (B, 3, H, W), or (B, F, 3, H, W).
+
+        Returns:
+            ``audio``, ``visual`` and ``joint``, those the method has, to float32 (B, D) or (B, F, D); here none.
+        """
+        return {}
+
+    def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Returns what localization compares; see :meth:`avbench.methods.tokens.Tokens.local_tokens`; here nothing."""
+        return {}
 
 
 def check_shape(name: str, tensor: Tensor, valid: Mapping[str, int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
@@ -59,15 +58,3 @@ class AudioVisualEncoder(Tokens):
         norm = {"joint": self.norm, "audio": self.norm_a, "visual": self.norm_v}[stream]
         out: Tensor = norm(tokens)
         return out
-
-    def joint_stream(self, audio_tokens: Tensor, visual_tokens: Tensor) -> Tensor:
-        """Returns both modalities' encoded tokens after the joint encoder, (B, N, D): audio first, then visual."""
-        return self.joint(torch.cat([audio_tokens, visual_tokens], dim=1), "joint")
-
-    def audio_stream(self, audio: Tensor) -> Tensor:
-        """Returns the unmasked tokens of the audio stream, (B, T, M) -> (B, N, D); no frame is involved."""
-        return self.joint(self.encode_a(self.tokens_a(audio)), "audio")
-
-    def visual_stream(self, visual: Tensor) -> Tensor:
-        """Returns the unmasked tokens of the visual stream, (B, 3, H, W) -> (B, N, D); no sound is involved."""
-        return self.joint(self.encode_v(self.tokens_v(visual)), "visual")

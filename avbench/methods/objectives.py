@@ -5,11 +5,11 @@ Losses are computed in float32 whatever the precision of the features.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 from avbench.methods.positions import Grid
 
@@ -67,6 +67,39 @@ def contrast(audio: Tensor, visual: Tensor, *, temperature: float, direction: Co
         loss_back, accuracy_back = _matching(logits.T)
         return (loss + loss_back) / 2, (accuracy + accuracy_back) / 2
     return loss, accuracy
+
+
+class _Gather(torch.autograd.Function):
+    """Concatenates what every process has; the gradient of each part goes back to the process it came from."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        ctx.rows = len(vectors)
+        parts = [torch.empty_like(vectors) for _ in range(distributed.get_world_size())]
+        distributed.all_gather(parts, vectors.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        gradient = gradients[0].contiguous()
+        distributed.all_reduce(gradient)
+        first = distributed.get_rank() * ctx.rows
+        return gradient[first : first + ctx.rows]
+
+
+def gather(vectors: Tensor) -> Tensor:
+    """Returns the rows of all processes in the order of their ranks, with gradient; alone, the rows as they are.
+
+    Args:
+        vectors: (B, D), as many rows in every process.
+
+    Returns:
+        (processes * B, D).
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return vectors
+    rows: Tensor = _Gather.apply(vectors)
+    return rows
 
 
 def _matching(logits: Tensor) -> tuple[Tensor, Tensor]:

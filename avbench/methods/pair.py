@@ -12,7 +12,7 @@ from avbench.errors import InputError
 from avbench.methods.base import ContrastConfig, MaskNoise, Method, PairConfig, PretrainOutput
 from avbench.methods.encoder import AudioVisualEncoder
 from avbench.methods.masking import Mask, MaskPlan
-from avbench.methods.objectives import contrast
+from avbench.methods.objectives import contrast, gather
 from avbench.methods.vit import uninitialised
 
 
@@ -98,9 +98,17 @@ class MaskedPair(AudioVisualEncoder, Method):
             raise InputError("mask noise: found one modality, valid: audio and visual; draw it with draw_noise.")
         mask_a = self.plan_a.mask(noise.audio.to(audio.device))
         mask_v = self.plan_v.mask(noise.visual.to(audio.device))
+        return self.encode_kept(audio, visual, mask_a, mask_v)
+
+    def encode_kept(self, audio: Tensor, visual: Tensor, mask_a: Mask, mask_v: Mask) -> Latents:
+        """Encodes the tokens that two masks keep."""
         audio_tokens = self.encode_a(mask_a.keep(self.tokens_a(audio)))
         visual_tokens = self.encode_v(mask_v.keep(self.tokens_v(visual)))
         return Latents(self, (audio_tokens, visual_tokens), mask_a, mask_v)
+
+    def latent(self, audio: Tensor, visual: Tensor, *masks: Mask) -> Tensor:
+        """Returns what a decoder reads, the joint stream's tokens that masks of audio and visual keep, (B, K, D)."""
+        return self.encode_kept(audio, visual, *masks).joint
 
     def contrasted(self, latents: Latents) -> list[tuple[Tensor, Tensor]]:
         """Returns what is contrasted, pairs of audio and visual vectors, (B, D) each: the pooled streams."""
@@ -108,9 +116,12 @@ class MaskedPair(AudioVisualEncoder, Method):
 
     def contrast(self, latents: Latents, config: ContrastConfig) -> PretrainOutput:
         """Returns the loss L_c (paper equation 7), the mean over what is contrasted."""
+        pairs = self.contrasted(latents)
+        if config.negatives == "gathered":
+            pairs = [(gather(audio), gather(visual)) for audio, visual in pairs]
         found = [
             contrast(audio, visual, temperature=config.temperature, direction=config.contrast)
-            for audio, visual in self.contrasted(latents)
+            for audio, visual in pairs
         ]
         loss, accuracy = (torch.stack(values).mean() for values in zip(*found, strict=True))
         parts = {"contrast": loss.detach(), "contrast_accuracy": accuracy}

@@ -13,7 +13,7 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.base import check_shape
 from avbench.methods.positions import Grid, audio_grid, audio_rows, sincos_table, visual_grid
-from avbench.methods.vit import PatchEmbed, initialise, token
+from avbench.methods.vit import PatchEmbed, Stream, initialise, token
 
 MODALITIES = ("audio", "visual")
 _AT_ONCE = 64  # frames or windows a pass, so that clips with many of them take no more memory
@@ -113,13 +113,62 @@ class Tokens(nn.Module, abc.ABC):
         patches: Tensor = self.patch_embed_v(visual)
         return patches + self.pos_embed_v + self.modality_v
 
-    @abc.abstractmethod
-    def audio_stream(self, audio: Tensor) -> Tensor:
-        """Returns the unmasked tokens of the sound alone, (B, T, M) -> (B, N, D)."""
+    def encode_a(self, tokens: Tensor) -> Tensor:
+        """Returns audio tokens after the audio encoder, (B, N, D); here there is none before the joint encoder."""
+        return tokens
+
+    def encode_v(self, tokens: Tensor) -> Tensor:
+        """Returns visual tokens after the visual encoder, (B, N, D); here there is none before the joint encoder."""
+        return tokens
 
     @abc.abstractmethod
+    def joint(self, tokens: Tensor, stream: Stream) -> Tensor:
+        """Returns tokens after the joint encoder and the stream's final LayerNorm, (B, N, D)."""
+
+    def joint_stream(self, audio_tokens: Tensor, visual_tokens: Tensor) -> Tensor:
+        """Returns both modalities' encoded tokens after the joint encoder, (B, N, D): audio first, then visual."""
+        return self.joint(torch.cat([audio_tokens, visual_tokens], dim=1), "joint")
+
+    def audio_stream(self, audio: Tensor) -> Tensor:
+        """Returns the unmasked tokens of the audio stream, (B, T, M) -> (B, N, D); no frame is involved."""
+        return self.joint(self.encode_a(self.tokens_a(audio)), "audio")
+
     def visual_stream(self, visual: Tensor) -> Tensor:
-        """Returns the unmasked tokens of the frame alone, (B, 3, H, W) -> (B, N, D)."""
+        """Returns the unmasked tokens of the visual stream, (B, 3, H, W) -> (B, N, D); no sound is involved."""
+        return self.joint(self.encode_v(self.tokens_v(visual)), "visual")
+
+    def streams(self, audio: Tensor, visual: Tensor, *, joint: bool = True) -> dict[Stream, Tensor]:
+        """Returns the unmasked tokens of every stream there is, each after its final LayerNorm.
+
+        A sound that equals the one before, such as the windows at a clip's ends, is encoded once.
+
+        Args:
+            audio: (B, T, M); not looked at where the method takes no sound.
+            visual: (B, 3, H, W); likewise.
+            joint: Whether the joint stream is wanted.
+
+        Returns:
+            ``audio``, ``visual`` and ``joint``, those there are, to (B, N, D).
+        """
+        found: dict[Stream, Tensor] = {}
+        encoded: list[Tensor] = []
+        if "a" in self.grids:
+            new = differs_from_previous(audio)
+            row = new.cumsum(dim=0) - 1
+            sounds = self.encode_a(self.tokens_a(audio[new]))
+            found["audio"] = self.joint(sounds, "audio")[row]
+            encoded.append(sounds[row])
+        if "v" in self.grids:
+            frames = self.encode_v(self.tokens_v(visual))
+            found["visual"] = self.joint(frames, "visual")
+            encoded.append(frames)
+        if joint and len(encoded) == len(MODALITIES):
+            found["joint"] = self.joint_stream(*encoded)
+        return found
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        """Returns a single-modality stream's patch tokens, (B, N, D): here all of them."""
+        return tokens
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Returns the vector that stands for a stream's tokens, (B, N, D) -> (B, D): their mean."""
@@ -147,6 +196,82 @@ class Tokens(nn.Module, abc.ABC):
             unit_vectors(lambda frame: self.pool(self.visual_stream(frame).float()), visual, axes=3),
         )
 
+    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Returns a vector for each stream: its pooled tokens; of the joint stream, their mean.
+
+        Args:
+            audio: (B, T, M), or (B, F, T, M).
+            visual: (B, 3, H, W), or (B, F, 3, H, W).
+
+        Returns:
+            ``audio``, ``visual`` and ``joint``, those there are, to float32 (B, D) or (B, F, D).
+        """
+
+        def pooled(sounds: Tensor, frames: Tensor) -> dict[str, Tensor]:
+            streams = self.streams(sounds, frames)
+            return {
+                name: tokens.float().mean(dim=1) if name == "joint" else self.pool(tokens.float())
+                for name, tokens in streams.items()
+            }
+
+        return each_frame(pooled, audio, visual)
+
+    def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Returns what localization compares: the frame's patches, and vectors of sound and frame.
+
+        Args:
+            audio: (B, T, M), or (B, F, T, M).
+            visual: (B, 3, H, W), or (B, F, 3, H, W).
+
+        Returns:
+            ``visual``: patches, (B[, F], N, D); ``audio``: mean patch of the sound, (B[, F], D); ``audio_global`` and
+            ``visual_global``: the vectors of retrieval, (B[, F], D). All float32.
+        """
+
+        def local(sounds: Tensor, frames: Tensor) -> dict[str, Tensor]:
+            streams = self.streams(sounds, frames, joint=False)
+            sound, frame = streams["audio"].float(), streams["visual"].float()
+            return {
+                "visual": self.patches(frame),
+                "audio": self.patches(sound).mean(dim=1),
+                "audio_global": self.pool(sound),
+                "visual_global": self.pool(frame),
+            }
+
+        return each_frame(local, audio, visual)
+
+
+def each_frame(
+    encode: Callable[[Tensor, Tensor], dict[str, Tensor]], audio: Tensor, visual: Tensor
+) -> dict[str, Tensor]:
+    """Encodes each pair of sound and frame of a batch, or each of the F pairs of its clips.
+
+    Args:
+        encode: (N, T, M) and (N, 3, H, W) -> named (N, ...).
+        audio: (B, T, M) or (B, F, T, M).
+        visual: (B, 3, H, W) or (B, F, 3, H, W).
+
+    Returns:
+        Named (B, ...) or (B, F, ...).
+    """
+    frames = visual.ndim == 5  # (B, F, 3, H, W)
+    if frames:
+        shape = visual.shape[:2]
+        audio, visual = audio.flatten(0, 1), visual.flatten(0, 1)
+    parts = [
+        encode(sounds, pictures)
+        for sounds, pictures in zip(torch.split(audio, _AT_ONCE), torch.split(visual, _AT_ONCE), strict=True)
+    ]
+    found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    return {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()} if frames else found
+
+
+def differs_from_previous(items: Tensor) -> Tensor:
+    """Returns where an item differs from the one before it, (N, ...) -> (N,) bool; the first does."""
+    new = torch.ones(len(items), dtype=torch.bool, device=items.device)
+    new[1:] = (items[1:] != items[:-1]).flatten(1).any(dim=1)
+    return new
+
 
 def unit_vectors(encode: Callable[[Tensor], Tensor], clips: Tensor, *, axes: int) -> Tensor:
     """Encodes each item of a batch, or each of the F items of its clips, to a vector of unit length.
@@ -163,7 +288,7 @@ def unit_vectors(encode: Callable[[Tensor], Tensor], clips: Tensor, *, axes: int
     """
     if clips.ndim == axes + 1:
         return F.normalize(encode(clips), dim=-1)
-    new = torch.ones(clips.shape[:2], dtype=torch.bool, device=clips.device)  # (B, F)
-    new[:, 1:] = (clips[:, 1:] != clips[:, :-1]).flatten(2).any(dim=2)
-    vectors = F.normalize(torch.cat([encode(part) for part in torch.split(clips[new], _AT_ONCE)]), dim=-1)
-    return vectors[new.flatten().cumsum(dim=0) - 1].reshape(*clips.shape[:2], -1)
+    items = clips.flatten(0, 1)  # (B * F, ...)
+    new = differs_from_previous(items)
+    vectors = F.normalize(torch.cat([encode(part) for part in torch.split(items[new], _AT_ONCE)]), dim=-1)
+    return vectors[new.cumsum(dim=0) - 1].reshape(*clips.shape[:2], -1)

@@ -12,9 +12,9 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.base import Card, MaskingConfig, MaskNoise, Method, PretrainOutput, ReconstructionConfig
 from avbench.methods.decoder import Decoder
-from avbench.methods.masking import MaskPlan
+from avbench.methods.masking import Mask, MaskPlan
 from avbench.methods.positions import Grid
-from avbench.methods.vit import encoder_blocks, uninitialised
+from avbench.methods.vit import Stream, encoder_blocks, uninitialised
 
 CARD = Card(
     summary="Vanilla AV-MAE: one joint encoder over the tokens of both modalities, masked together and reconstructed",
@@ -81,27 +81,28 @@ class VanillaAvMae(Decoder, Method):
         draws = getattr(noise, self._masked)
         if draws is None:
             raise InputError(f"mask noise: found none for {self._masked} tokens; draw it with draw_noise.")
+        tokens = torch.cat(self._tokens(audio, visual), dim=1)
+        mask = self.plan.mask(draws.to(tokens.device))
+        latent = self.joint(mask.keep(tokens), "joint")
+        return self.reconstruct(latent, (mask,), audio, visual, norm_pix_loss=self.config.norm_pix_loss)
+
+    def latent(self, audio: Tensor, visual: Tensor, *masks: Mask) -> Tensor:
+        """Returns what a decoder reads, the tokens kept by one mask for each modality it takes, (B, K, D)."""
+        kept = [mask.keep(tokens) for mask, tokens in zip(masks, self._tokens(audio, visual), strict=True)]
+        return self.joint(torch.cat(kept, dim=1), "joint")
+
+    def _tokens(self, audio: Tensor, visual: Tensor) -> list[Tensor]:
         tokens = []
         if "audio" in self.modalities:
             tokens.append(self.tokens_a(audio))
         if "visual" in self.modalities:
             tokens.append(self.tokens_v(visual))
-        mask = self.plan.mask(draws.to(tokens[0].device))
-        latent = self.joint(mask.keep(torch.cat(tokens, dim=1)))
-        return self.reconstruct(latent, (mask,), audio, visual, norm_pix_loss=self.config.norm_pix_loss)
+        return tokens
 
-    def joint(self, tokens: Tensor) -> Tensor:
-        """Returns tokens after the joint encoder and its LayerNorm, (B, N, D)."""
+    def joint(self, tokens: Tensor, stream: Stream) -> Tensor:
+        """Returns tokens after the joint encoder and its LayerNorm, the same for every stream, (B, N, D)."""
         out: Tensor = self.norm(self.blocks_u(tokens))
         return out
-
-    def audio_stream(self, audio: Tensor) -> Tensor:
-        """Returns the unmasked tokens of the sound alone after the joint encoder, (B, T, M) -> (B, N, D)."""
-        return self.joint(self.tokens_a(audio))
-
-    def visual_stream(self, visual: Tensor) -> Tensor:
-        """Returns the unmasked tokens of the frame alone after the joint encoder, (B, 3, H, W) -> (B, N, D)."""
-        return self.joint(self.tokens_v(visual))
 
 
 CONFIG = VanillaAvMaeConfig

@@ -9,13 +9,15 @@ from typing import Any
 COLUMNS = ("R@1", "R@5", "R@10", "median_rank")
 DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
 NAMES = {"median_rank": "median rank"}
+NOTE = "[95 % bootstrap interval over clips], ° contains chance"
 
 
 def render(records: Sequence[dict[str, Any]]) -> str:
     """Returns records of one task and one set of clips as text.
 
     Fractions are printed in percent. One record a row: value and 95 % bootstrap interval. Several that differ in the
-    seed only: mean and standard deviation over seeds.
+    seed only: mean and standard deviation over seeds, and the mean of their intervals, which is not too narrow whatever
+    the correlation of the seeds. Where the interval contains chance, the cell says so.
     """
     first = records[0]
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -24,17 +26,17 @@ def render(records: Sequence[dict[str, Any]]) -> str:
         label = record["method"] if weights == "pretrained" else f"{record['method']} ({weights})"
         groups.setdefault(label, []).append(record)
     seeds = sorted({record["seed"] for record in records})
-    spread = "± standard deviation over seeds" if len(seeds) > 1 else "[95 % bootstrap interval over queries]"
+    spread = "± standard deviation over seeds, " if len(seeds) > 1 else ""
     title = (
         f"{first['task']} on {first['data']}, split {first['split']}, n = {first['n']} clips,"
-        f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; R@k in %, {spread}"
+        f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; in %, {spread}{NOTE}"
     )
     return f"{title}\n\n{_table(groups, first)}"
 
 
 def render_evaluation(result: dict[str, Any]) -> str:
     """Returns what ``evaluate --features`` found, in the JSON form, as text."""
-    title = f"{result['task']}, n = {result['n']} clips; R@k in %, [95 % bootstrap interval over queries]"
+    title = f"{result['task']}, n = {result['n']} clips; in %, {NOTE}"
     return f"{title}\n\n{_table({'features': [result]}, result)}"
 
 
@@ -70,8 +72,14 @@ def _chance(record: dict[str, Any], metric: str) -> str:
 def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
     factor, digits = _scale(metric)
     values = [record["metrics"][metric] * factor for record in group]
+    text = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
-        return f"{statistics.mean(values):.{digits}f} ± {statistics.stdev(values):.{digits}f}"
-    low, high = group[0].get("ci95", {}).get(metric, (None, None))
-    interval = "" if low is None else f" [{low * factor:.1f}, {high * factor:.1f}]"
-    return f"{values[0]:.{digits}f}{interval}"
+        text += f" ± {statistics.stdev(values):.{digits}f}"
+    bounds = [record.get("ci95", {}).get(metric) for record in group]
+    known = [bound for bound in bounds if bound is not None]
+    if len(known) < len(group):
+        return text
+    low, high = (statistics.mean(ends) for ends in zip(*known, strict=True))
+    chance = group[0].get("chance", {}).get(metric)
+    mark = "°" if chance is not None and low <= chance <= high else " "
+    return f"{text} [{low * factor:.1f}, {high * factor:.1f}]{mark}"

@@ -7,15 +7,19 @@ class) and ``TASK`` (one object of its class). It imports no torch.
 from __future__ import annotations
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy.typing as npt
 
 from avbench.errors import InputError
 from avbench.features import Features, read_features
 from avbench.settings import Settings, to_dict
+
+if TYPE_CHECKING:
+    from avbench.subject import Subject
 
 C = TypeVar("C", bound=Settings)
 
@@ -25,7 +29,7 @@ class TaskCard:
     """What ``avbench list tasks`` says of a task."""
 
     summary: str
-    needs: tuple[str, ...]  # what is evaluated: features
+    needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
 
 
@@ -58,13 +62,30 @@ class Task(abc.ABC, Generic[C]):
     version: ClassVar[int]
     config_type: type[C]
 
-    @abc.abstractmethod
-    def evaluate(self, features: Features, config: C) -> TaskResult:
-        """Evaluates the embeddings of a set of clips.
+    def run(self, subject: Subject, config: C) -> TaskResult:
+        """Evaluates a model with weights; here its embeddings.
 
         Raises:
-            InputError: The features or the options cannot be used.
+            InputError: The data or the options cannot be used.
+            RunError: The work failed.
         """
+        return self.evaluate(subject.embeddings(), config)
+
+    def evaluate(self, features: Features, config: C) -> TaskResult:
+        """Evaluates the embeddings of a set of clips, whoever made them.
+
+        Raises:
+            InputError: The features or the options cannot be used, or the task needs more than features.
+        """
+        raise InputError(f"task '{self.name}': cannot be done with features alone; give --checkpoint or avbench run.")
+
+    def variants(self, config: C) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
+        """Returns the other settings, by section, that it asks :meth:`Subject.variant` for: here none."""
+        return ()
+
+    def files(self, config: C) -> dict[str, str]:
+        """Returns the hashes of files that its options name, such as annotations, by option: here none."""
+        return {}
 
 
 def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from avbench.tasks.base import Task, TaskCard, TaskResult
 
 CARD = TaskCard(
     summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
-    needs=("features",),
+    needs=("features", "vectors"),
     modalities=("audio", "visual"),
 )
 

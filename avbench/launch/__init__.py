@@ -1,0 +1,1 @@
+"""Where runs are started: beside each other on this machine."""

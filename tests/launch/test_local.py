@@ -1,0 +1,85 @@
+"""Jobs beside each other: their order and slots, failures, and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from avbench.launch import local
+from avbench.launch.job import Finished, Job
+
+
+@pytest.fixture(autouse=True)
+def python_as_avbench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Jobs run a small script in place of ``python -m avbench``: what is under test is how they are started."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "assert sys.argv[1:3] == ['-m', 'avbench']\n"
+        "what, value = sys.argv[3:]\n"
+        "print('slot', os.environ.get('SLOT', '-'), flush=True)\n"
+        "if what == 'fail': print('failed: reasons', file=sys.stderr); sys.exit(int(value))\n"
+        "if what == 'die': os.kill(os.getpid(), 9)\n"
+        "try: time.sleep(float(value))\n"
+        "except KeyboardInterrupt: print('state kept', flush=True); sys.exit(130)\n"
+    )
+    executable = tmp_path / "python"
+    executable.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n')
+    executable.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(executable))
+
+
+def job(folder: Path, name: str, *arguments: str) -> Job:
+    return Job(name, arguments, folder / "logs" / f"{name}.log")
+
+
+def test_slots_are_shared_out_and_a_failure_stops_no_other(tmp_path: Path) -> None:
+    jobs = [
+        job(tmp_path, "a", "sleep", "0.2"),
+        job(tmp_path, "b", "fail", "1"),
+        job(tmp_path, "c", "die", "0"),
+        job(tmp_path, "d", "sleep", "0"),
+    ]
+    seen: list[str] = []
+    finished = local.run_jobs(jobs, [{"SLOT": "x"}, {"SLOT": "y"}], lambda done: seen.append(done.job.name))
+    status = {done.job.name: done.status for done in finished}
+    assert status == {"a": 0, "b": 1, "c": -9, "d": 0}
+    assert sorted(seen) == ["a", "b", "c", "d"]
+    errors = {done.job.name: done.error for done in finished}
+    assert errors["a"] == ""
+    assert errors["b"].startswith("reasons See ")
+    assert errors["c"].startswith("ended by signal 9")
+    slots = {name: (tmp_path / "logs" / f"{name}.log").read_text().split()[1] for name in "abcd"}
+    assert set(slots.values()) == {"x", "y"}
+
+
+def test_no_more_jobs_than_slots_at_a_time(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, str(i), "sleep", "0.5") for i in range(3)]
+    start = time.monotonic()
+    local.run_jobs(jobs, [{}])
+    assert time.monotonic() - start > 1.5
+
+
+def test_a_signal_reaches_the_jobs_and_starts_no_other(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "first", "sleep", "60"), job(tmp_path, "second", "sleep", "60")]
+    reported: list[Finished] = []
+
+    def interrupt() -> None:
+        log = tmp_path / "logs" / "first.log"
+        while not (log.exists() and "slot" in log.read_text()):
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        local.run_jobs(jobs, [{}], reported.append)
+    assert "state kept" in (tmp_path / "logs" / "first.log").read_text()
+    assert not (tmp_path / "logs" / "second.log").exists()
+    assert reported == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
