@@ -61,9 +61,9 @@ def check(config: RunConfig) -> None:
     if config.checkpoint is not None:
         load_weights(method, config.checkpoint)
     if config.train.init:
-        from avbench.training import initialization
+        from avbench.training.initialization import initialise_from
 
-        initialization.check(method, config.train.init, **_init_options(config))
+        initialise_from(method, config.train.init, **_init_options(config))
 
 
 def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> Path:
@@ -98,6 +98,7 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         from avbench.training.initialization import initialise_from
 
         start = initialise_from(method, config.train.init, **_init_options(config))
+        log.info("%s", start.summary())
     pairing = derangement(len(train), config.seed) if config.train.pairing == "shuffled" else None
     workers = config.train.workers
     feed = Feed(
@@ -107,7 +108,7 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         noise=config.train.noise,
         seed=config.seed,
         workers=workers,
-        **({} if pairing is None else {"pairing": pairing}),
+        pairing=pairing,
     )
     batch = config.train.batch_size
 

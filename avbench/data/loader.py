@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import signal
 import threading
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 
 from avbench.config import InputConfig
 from avbench.data import memory
+from avbench.data.augment import Augment
 from avbench.data.clips import Clips
 from avbench.data.dataset import AudioVisualDataset, Batch, Mode
 from avbench.data.pool import core_count
 from avbench.errors import AvbenchError, InputError
 
 _AHEAD = 2  # batches kept ready per worker
+Chunk = tuple[NDArray[Any], NDArray[Any]]  # positions of a batch's clips, and how often each came before
 
 
 def worker_count(workers: int) -> int:
@@ -47,7 +50,7 @@ def batches(
 
     Args:
         dataset: Its epoch must not change while batches are drawn.
-        order: Positions in the dataset.
+        order: Positions in the dataset. A clip that comes again is drawn anew: another frame, other noise.
         batch_size: Clips per batch.
         workers: Processes that read ahead, with one thread each; 0: this process, on demand; -1: see
             :func:`worker_count`.
@@ -61,11 +64,25 @@ def batches(
     if batch_size < 1:
         raise InputError(f"batch size: found {batch_size}, valid: 1 or more.")
     end = len(order) - len(order) % batch_size if drop_last else len(order)
-    chunks = [order[first : min(first + batch_size, end)] for first in range(start * batch_size, end, batch_size)]
+    before = repeats(order)
+    spans = [slice(first, min(first + batch_size, end)) for first in range(start * batch_size, end, batch_size)]
+    chunks = [(order[span], before[span]) for span in spans]
     count = min(worker_count(workers), len(chunks))
     if isinstance(dataset.source, memory.Memory):
-        return _threaded(dataset, chunks) if workers else map(dataset.batch, chunks)
-    return _processed(dataset, chunks, count) if count else map(dataset.batch, chunks)
+        return _threaded(dataset, chunks) if workers else itertools.starmap(dataset.batch, chunks)
+    return _processed(dataset, chunks, count) if count else itertools.starmap(dataset.batch, chunks)
+
+
+def repeats(order: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Returns how often the clip at each place of ``order`` stands before it: (n,), zeros where none comes twice."""
+    sort = np.argsort(order, kind="stable")
+    ranked = order[sort]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = ranked[1:] != ranked[:-1]
+    place = np.arange(len(order))
+    counts = np.empty(len(order), dtype=np.int64)
+    counts[sort] = place - np.maximum.accumulate(np.where(new, place, 0))
+    return counts
 
 
 class Feed:
@@ -77,9 +94,11 @@ class Feed:
     Args:
         clips: The clips.
         config: Sizes and normalisation.
-        mode: See :class:`~avbench.data.dataset.AudioVisualDataset`; ``noise`` and ``seed`` too.
+        mode: See :class:`~avbench.data.dataset.AudioVisualDataset`; ``noise``, ``augment`` and ``pairing`` too.
         noise: Noise and roll in training.
-        seed: Seed of frame and noise draws.
+        seed: Seed of all draws.
+        augment: Mixing, masks and targets of fine-tuning.
+        pairing: Whose frames each clip is seen with.
         workers: See :func:`batches`.
         memory_limit: Bytes; 0: always read from the files.
 
@@ -96,12 +115,17 @@ class Feed:
         mode: Mode,
         noise: bool = False,
         seed: int = 0,
+        augment: Augment | None = None,
+        pairing: NDArray[np.int64] | None = None,
         workers: int = -1,
         memory_limit: int = memory.LIMIT,
     ) -> None:
-        self.dataset = AudioVisualDataset(clips, config, mode=mode, noise=noise, seed=seed)
+        self.dataset = AudioVisualDataset(
+            clips, config, mode=mode, noise=noise, seed=seed, augment=augment, pairing=pairing
+        )
         self._wanted = workers
-        held = mode == "train" and memory.hold(self.dataset, workers=core_count() if workers else 0, limit=memory_limit)
+        training = mode == "train" or augment is not None
+        held = training and memory.hold(self.dataset, workers=core_count() if workers else 0, limit=memory_limit)
         self.workers = 0 if held else worker_count(workers)
 
     def batches(
@@ -121,7 +145,7 @@ class Feed:
 class _Chunks(torch.utils.data.Dataset[Any]):
     """Whole batches as the items of torch's loader; errors travel as values, to keep their one-line message."""
 
-    def __init__(self, dataset: AudioVisualDataset, chunks: list[NDArray[np.integer]]) -> None:
+    def __init__(self, dataset: AudioVisualDataset, chunks: list[Chunk]) -> None:
         self._dataset = dataset
         self._chunks = chunks
 
@@ -130,7 +154,7 @@ class _Chunks(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, k: int) -> Batch | AvbenchError:
         try:
-            return self._dataset.batch(self._chunks[k])
+            return self._dataset.batch(*self._chunks[k])
         except AvbenchError as error:
             return error
 
@@ -140,7 +164,7 @@ def _ignore_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _processed(dataset: AudioVisualDataset, chunks: list[NDArray[np.integer]], workers: int) -> Iterator[Batch]:
+def _processed(dataset: AudioVisualDataset, chunks: list[Chunk], workers: int) -> Iterator[Batch]:
     loader = torch.utils.data.DataLoader(
         _Chunks(dataset, chunks),
         batch_size=None,
@@ -155,7 +179,7 @@ def _processed(dataset: AudioVisualDataset, chunks: list[NDArray[np.integer]], w
         yield result
 
 
-def _threaded(dataset: AudioVisualDataset, chunks: list[NDArray[np.integer]]) -> Iterator[Batch]:
+def _threaded(dataset: AudioVisualDataset, chunks: list[Chunk]) -> Iterator[Batch]:
     """Makes batches one ahead in a thread: copying and noise release the interpreter."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_AHEAD)
     stop = threading.Event()
@@ -172,7 +196,7 @@ def _threaded(dataset: AudioVisualDataset, chunks: list[NDArray[np.integer]]) ->
     def work() -> None:
         try:
             for chunk in chunks:
-                if not put(dataset.batch(chunk)):
+                if not put(dataset.batch(*chunk)):
                     return
         except BaseException as error:
             put(error)

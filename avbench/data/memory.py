@@ -7,6 +7,7 @@ The numbers are those of the plain path: frames are kept as the bytes they decod
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import signal
 import sys
@@ -35,12 +36,21 @@ class Memory:
         rows: Normalised spectrograms, float32 (n, target_length, n_mels).
         pictures: All frames of all clips, uint8 (frames, H, W, 3).
         first: Position of each clip's first frame, and at the end the number of frames, int64 (n + 1,).
+        files: Where sounds come from when they are first asked for; only mixing does.
     """
 
-    def __init__(self, rows: Tensor, pictures: Tensor, first: NDArray[np.int64]) -> None:
+    def __init__(self, rows: Tensor, pictures: Tensor, first: NDArray[np.int64], files: Source) -> None:
         self._rows = rows.numpy()
         self._pictures = pictures.numpy()
         self._first = first
+        self._files = files
+        self._waveforms: dict[int, NDArray[np.float32]] = {}
+
+    def waveform(self, i: int) -> NDArray[np.float32]:
+        """Returns the sound of clip ``i``, (samples,)."""
+        if i not in self._waveforms:
+            self._waveforms[i] = self._files.waveform(i)
+        return self._waveforms[i]
 
     def spectrogram(self, i: int, out: Tensor) -> None:
         """Copies the rows of clip ``i`` to ``out``."""
@@ -53,9 +63,13 @@ class Memory:
 
 
 def decoded_bytes(dataset: AudioVisualDataset) -> int:
-    """Returns the size of a set's spectrograms and frames in memory."""
+    """Returns the size of a set's spectrograms and frames in memory; where clips are mixed, also of their sounds."""
     config, clips = dataset.config, dataset.clips
     sound = len(clips) * config.target_length * config.n_mels * 4
+    if dataset.augment is not None and dataset.augment.mixup > 0 and sound < LIMIT:
+        usual = config.target_length * config.frame_shift_ms / 1000  # where the source does not tell a duration
+        seconds = sum(d if math.isfinite(d := clips.duration(i)) else usual for i in range(len(clips)))
+        sound += int(seconds * config.sample_rate) * 4
     if sound > LIMIT:  # two million rows need no count of frames
         return sound
     return sound + int(_first_frames(dataset)[-1]) * config.image_size**2 * 3
@@ -99,7 +113,7 @@ def hold(dataset: AudioVisualDataset, *, workers: int = 0, limit: int = LIMIT) -
         rows.share_memory_()  # type: ignore[no-untyped-call]
         pictures.share_memory_()  # type: ignore[no-untyped-call]
         filler.run(tasks, workers)
-    dataset.source = Memory(rows, pictures, first)
+    dataset.source = Memory(rows, pictures, first, dataset.source)
     log.debug("%d clips held in %.0f MB of memory", len(dataset), size / 1e6)
     return True
 

@@ -128,6 +128,7 @@ def load_weights(
     model: nn.Module,
     source: Path | Mapping[str, Tensor],
     *,
+    name: str = "weights",
     allow_missing: Iterable[str] = (),
     allow_unexpected: Iterable[str] = (),
     resize_positions: bool = False,
@@ -137,6 +138,7 @@ def load_weights(
     Args:
         model: The model.
         source: A weights file, or keys (with or without ``module.``) and tensors.
+        name: What to call tensors in an error.
         allow_missing: Keys of the model, or patterns such as ``decoder_*``, that may keep their values.
         allow_unexpected: Keys of the source, or patterns, that may be left out.
         resize_positions: Fit position tables of another length to the model's grids.
@@ -147,7 +149,7 @@ def load_weights(
     if isinstance(source, Path):
         name, state = f"checkpoint {source}", read_state(source)
     else:
-        name, state = "weights", dict(source)
+        state = dict(source)
         if state and all(key.startswith(PREFIX) for key in state):
             state = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
     own = model.state_dict()
@@ -193,7 +195,8 @@ def _hint(shapes: list[str], common: list[str]) -> str:
         return "No key fits: it is another kind of model; see avbench checkpoint inspect."
     if shapes and all("pos_embed" in text for text in shapes):
         return (
-            "Only position tables differ: set the input sizes of the checkpoint, or ask for the tables to be resized."
+            "Only position tables differ: set the input sizes of the checkpoint, or ask for the tables to be resized"
+            " (where training starts from it: --set train.init_resize=true)."
         )
     return "Valid: every key of the model in its shape; see avbench checkpoint inspect, or name the keys to allow."
 
