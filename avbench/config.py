@@ -145,7 +145,7 @@ class FinetuneConfig(Settings):
     weights: str = setting("", "file of fine-tuned weights to evaluate; nothing is trained", identity=False)
     epochs: int = setting(15, "passes over the training clips; unused where steps is set", ge=1)
     steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)
-    batch_size: int = setting(36, "clips per optimiser step", ge=1)
+    batch_size: int = setting(36, "clips per optimiser step", ge=2)
     optimizer: Literal["adam", "adamw"] = setting("adam", "adam: decay as L2 in the gradient (paper); adamw: decoupled")
     lr: float = setting(5e-5, "learning rate of the encoder", gt=0)
     head_lr_ratio: float = setting(100.0, "learning rate of the head over that of the encoder", gt=0)
@@ -158,17 +158,24 @@ class FinetuneConfig(Settings):
     decay_rate: float = setting(0.5, "step schedule: factor of each decay", gt=0, le=1)
     warmup: float = setting(0.0, "share of all steps with a linearly rising rate", ge=0, lt=1)
     final_lr: float = setting(0.0, "cosine schedule: last rate over the base rate", ge=0, le=1)
+    target: Literal["auto", "single", "multi"] = setting(
+        "auto", "one label a clip, or any number; auto: one where every training clip has exactly one"
+    )
+    label: str = setting("", "parts of the class names that are the label, such as 1+2; empty: whole names")
     balanced: bool = setting(False, "class-balanced sampling")
     mixup: float = setting(0.5, "probability of mixing a clip with another", ge=0, le=1)
     freq_mask: int = setting(48, "largest SpecAugment mask, mel bins", ge=0)
     time_mask: int = setting(192, "largest SpecAugment mask, spectrogram rows", ge=0)
     noise: bool = setting(True, "additive noise and circular time roll; not applied to audio windows (Sync)")
     label_smoothing: float = setting(0.1, "label smoothing", ge=0, lt=1)
-    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels a clip, ce for one; auto: by the data")
+    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels a clip, ce for one; auto: by target")
     average_from: int = setting(3, "first epoch of the weight average; 0: no average", ge=0)
     average_to: int = setting(15, "last epoch of the weight average, or the last there is", ge=0)
     frames: Literal["all", "middle"] = setting(
         "all", "frames whose probabilities are averaged in the test; middle: input.eval_frame alone"
+    )
+    absent: Literal["present", "reference"] = setting(
+        "present", "classes no evaluated clip has: left out of mAP and mAUC, or AP 0 and AUC -1 (reference)"
     )
     missing: bool = setting(True, "multimodal: also test with one modality alone (paper 2g)")
     resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)

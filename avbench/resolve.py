@@ -100,11 +100,14 @@ def resolve(request: Request) -> RunConfig:
     }
     for name in names:
         preset = presets.load(name)
-        if presets.FINETUNE in preset:
-            raise InputError(f"--preset {name}: a recipe of fine-tuning, which this command does not do.")
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
             sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
-        of_task = {"task": preset.get(presets.TASKS, {}).get(request.task, {})}
+        by_task = preset.get(presets.TASKS, {})
+        if preset.keys() == {"summary", presets.TASKS} and request.task not in by_task:
+            raise InputError(
+                f"--preset {name}: found task '{request.task}', valid: {', '.join(by_task)}, whose settings it holds."
+            )
+        of_task = {"task": by_task.get(request.task, {})}
         sections = _apply(sections, of_task, f"preset {name}: ")
     if request.checkpoint is not None:
         given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
@@ -235,6 +238,9 @@ def _parse_set(text: str, request: Request) -> dict[str, Any]:
         if not owners:
             raise unknown("setting", key, _all_keys(request))
         section, field = owners[0].split(".")
+    field, *inner = field.split(".")
+    for name in reversed(inner):  # settings within settings, such as task.finetune.epochs
+        value = {name: value}
     if section not in SECTIONS:
         raise InputError(
             f"--set {key}: unknown section '{section}'.{did_you_mean(section, SECTIONS)} Valid: {', '.join(SECTIONS)}."

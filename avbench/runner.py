@@ -66,12 +66,14 @@ class Runner:
         Raises:
             InputError: A request cannot be used.
         """
-        from avbench import stages
+        from avbench import registry, stages
 
         configs = [resolve(request) for request in requests]
         for config in configs:
             locate(config.data, config.input)
             stages.check(config)
+            if config.task_name:
+                registry.find("task", config.task_name).load().TASK.check(config)
         return configs
 
     def clips(self, source: Source, config: RunConfig) -> Clips:

@@ -202,9 +202,10 @@ def extract(
             _clear(stage.folder)
         elif stage.done:
             return
+        built = method()  # which may train it: not part of this stage's time
         start = time.monotonic()
         extraction.extract(
-            kind, method(), clips, config, stage.folder, device=execution.device, progress=execution.progress
+            kind, built, clips, config, stage.folder, device=execution.device, progress=execution.progress
         )
         _finish(stage, time.monotonic() - start, n=len(clips))
     execution.computed(stage)

@@ -92,6 +92,10 @@ class Subject(Protocol):
         """Returns the method with its weights, a new object, in evaluation mode on :attr:`device`."""
         ...
 
+    def training_log(self) -> dict[str, Any] | None:
+        """Returns what the pretraining says of itself, such as the last row of its losses; None where there is none."""
+        ...
+
     def embeddings(self) -> Features:
         """Returns the retrieval embeddings of the evaluated clips."""
         ...

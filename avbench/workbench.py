@@ -89,6 +89,11 @@ class Workbench(Subject):
             load_weights(method, weights)
         return method.to(self.device).eval()
 
+    def training_log(self) -> dict[str, Any] | None:
+        """Returns what the pretraining says of itself, training first where that is not done; None without one."""
+        self.weights()
+        return None if self.plan.pretrain is None else stages.read_done(self.plan.pretrain)
+
     def embeddings(self) -> Features:
         """Returns the retrieval embeddings of the evaluated clips."""
         return extraction.features(self._extracted("vectors", self.evaluated), self.evaluated, self.config)

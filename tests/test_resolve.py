@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from avbench import presets
-from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.resolve import Request, resolve, task_options
-from avbench.settings import build
 
 
 def test_presets_lie_under_the_file_and_the_file_under_set(tmp_path: Path) -> None:
@@ -47,7 +45,7 @@ def test_a_leaf_alone_is_enough_where_it_is_unique() -> None:
         ({"sets": ("train.lr=fast",)}, "train.lr: found 'fast'"),
         ({"sets": ("seed=3",)}, "unknown setting 'seed'"),
         ({"config": Path("missing.yaml")}, "no such file"),
-        ({"presets": ("finetune-vggsound-av",)}, "a recipe of fine-tuning"),
+        ({"presets": ("finetune-vggsound-av",)}, "valid: classification, whose settings"),
     ],
 )
 def test_bad_requests_are_refused(changes: dict[str, object], words: str) -> None:
@@ -68,11 +66,12 @@ def test_bad_files_are_refused_and_named(tmp_path: Path, text: str) -> None:
 def test_every_preset_is_valid_and_has_a_summary(name: str) -> None:
     preset = presets.load(name)
     assert preset["summary"]
-    if presets.FINETUNE in preset:
-        build(FinetuneConfig, preset[presets.FINETUNE])
-    else:
-        config = resolve(Request(method="cavmae", data=".", presets=(name,)))
-        assert set(preset.get("method", {})) <= set(config.to_dict()["method"])
+    task = next(iter(preset.get("tasks", {})), "retrieval")
+    config = resolve(Request(method="cavmae", task=task, data=".", presets=(name,)))
+    assert set(preset.get("method", {})) <= set(config.to_dict()["method"])
+    for task, values in preset.get("tasks", {}).items():
+        options = resolve(Request(method="cavmae", task=task, data=".", presets=(name,))).to_dict()["task"]
+        assert values.items() <= options.items()
 
 
 def test_the_scale_plus_recipe_is_table_4s() -> None:

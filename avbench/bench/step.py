@@ -24,6 +24,7 @@ from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.vit import Attention
 from avbench.rng import torch_stream
 from avbench.training.metrics_log import MetricsLog
+from avbench.training.objective import Pretraining
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import autocast, gradient_scaler
 from avbench.training.session import Session
@@ -69,6 +70,7 @@ def _ours(method: Method, config: TrainConfig, precision: Precision, folder: Pat
     """Returns the training loop's own step."""
     session = Session(
         method=method,
+        objective=Pretraining(method),
         config=config,
         optimizer=build_optimizer(method, config, "cpu"),
         scaler=gradient_scaler(precision, "cpu"),

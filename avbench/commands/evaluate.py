@@ -1,4 +1,4 @@
-"""``avbench evaluate``: the second half of ``run``, from a checkpoint or from anyone's features file."""
+"""``avbench evaluate``: the second half of ``run``, from a checkpoint or from anyone's features or heat maps."""
 
 from __future__ import annotations
 
@@ -6,22 +6,29 @@ import json
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
+if TYPE_CHECKING:
+    from avbench.settings import Settings
+
 
 @dataclass(frozen=True, kw_only=True)
 class Command(ConfigOptions):
-    """Evaluates a checkpoint on data, or a features file (id, audio, visual) on its own."""
+    """Evaluates a checkpoint on data, or a file of features or heat maps on its own."""
 
     task: str = "retrieval"
     """The task; see: avbench list tasks."""
     method: str | None = None
-    """The method the checkpoint belongs to; not needed with --features."""
+    """The method the checkpoint belongs to; not needed with --features or --heatmaps."""
     features: Path | None = None
     """An .npz with id, audio and visual, from any model."""
+    heatmaps: Path | None = None
+    """An .npz with id and map, from any model; for localization."""
+    annotations: Path | None = None
+    """What the heat maps are judged by."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output."""
     force: bool = False
@@ -29,28 +36,56 @@ class Command(ConfigOptions):
 
     def execute(self) -> int:
         """Evaluates and prints the result."""
-        return self._from_features(self.features) if self.features is not None else self._from_checkpoint()
+        for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features",))):
+            if path is not None:
+                self._refuse(*others, "data", "checkpoint", "method", beside=path)
+        if self.features is not None:
+            return self._print(self._of_features(self.features))
+        if self.heatmaps is not None:
+            return self._print(self._of_heatmaps(self.heatmaps))
+        return self._from_checkpoint()
 
-    def _from_features(self, path: Path) -> int:
-        from avbench import registry
-        from avbench.report.terminal import render_evaluation
-        from avbench.resolve import task_options
-        from avbench.tasks.base import evaluate_features
-
-        refused = [name for name in ("data", "checkpoint", "method") if getattr(self, name) is not None]
+    def _refuse(self, *names: str, beside: Path) -> None:
+        refused = [name for name in names if getattr(self, name) is not None]
         if refused:
-            raise InputError(f"--{refused[0]}: not used with --features; leave one of them out.")
-        entry = registry.find("task", self.task)
-        options = task_options(self.task, self.config, tuple(text for group in self.set for text in group))
-        result = evaluate_features(path, entry.load().TASK, options)
+            raise InputError(f"--{refused[0]}: not used where {beside} is evaluated; leave one of them out.")
+
+    def _print(self, result: dict[str, Any]) -> int:
+        from avbench.report.terminal import render_evaluation
+
         sys.stdout.write((json.dumps(result, indent=2) if self.format == "json" else render_evaluation(result)) + "\n")
         return 0
+
+    def _options(self) -> Settings:
+        from avbench.resolve import task_options
+
+        return task_options(self.task, self.config, tuple(text for group in self.set for text in group))
+
+    def _of_features(self, path: Path) -> dict[str, Any]:
+        from avbench import registry
+        from avbench.tasks.base import evaluate_features
+
+        return evaluate_features(path, registry.find("task", self.task).load().TASK, self._options())
+
+    def _of_heatmaps(self, path: Path) -> dict[str, Any]:
+        from avbench import registry
+        from avbench.tasks.base import described
+
+        task = registry.find("task", self.task).load().TASK
+        if not hasattr(task, "evaluate_heatmaps"):
+            raise InputError(f"--heatmaps: not used by task '{self.task}', valid: localization.")
+        if self.annotations is None:
+            raise InputError(
+                "--annotations: found nothing, valid: the file or folder that the heat maps are judged by."
+            )
+        options = self._options()
+        return described(task, task.evaluate_heatmaps(path, self.annotations, options), options, {})
 
     def _from_checkpoint(self) -> int:
         from avbench.commands.run import Command as Run
 
         if self.checkpoint is None:
-            raise InputError("evaluate: found neither --checkpoint nor --features; give one of them.")
+            raise InputError("evaluate: found none of --checkpoint, --features and --heatmaps; give one of them.")
         if self.method is None:
             raise InputError("--method: found nothing, valid: the method the checkpoint belongs to.")
         shared: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(ConfigOptions)}

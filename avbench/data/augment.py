@@ -120,7 +120,7 @@ def mix_waveforms(one: NDArray[np.float32], other: NDArray[np.float32], weight: 
         other: (samples,), of any length.
         weight: Share of the first.
     """
-    mixed = (one - one.mean()) * np.float32(weight)
+    mixed: NDArray[np.float32] = (one - one.mean()) * np.float32(weight)
     n = min(len(one), len(other))
     if n:
         mixed[:n] += (other - other.mean())[:n] * np.float32(1 - weight)

@@ -25,13 +25,14 @@ from avbench.errors import InputError, RunError
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
 
-# What reading clips needs; times, notes and sources stay on disk.
+# What reading clips needs; notes and sources stay on disk.
 _COLUMNS = (
     "id",
     "labels",
     "split",
     "duration",
     "n_frames",
+    "frame_times",
     "shard",
     "frame_offsets",
     "frame_sizes",
@@ -64,7 +65,8 @@ class PreparedClips:
         }
         # One array per column: indexing a chunked one searches the chunks.
         self._lists = {
-            name: table[name].combine_chunks() for name in ("labels", "shard", "frame_offsets", "frame_sizes")
+            name: table[name].combine_chunks()
+            for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes")
         }
         self.ids: Sequence[str] = TextColumn(table["id"])
         self.splits: Sequence[str] = TextColumn(table["split"])
@@ -122,6 +124,11 @@ class PreparedClips:
     def n_frames(self, i: int) -> int:
         """Returns how many frames clip ``i`` has."""
         return int(self._scalars["n_frames"][i])
+
+    def frame_times(self, i: int) -> list[float]:
+        """Returns when each frame of clip ``i`` was captured, in seconds from the clip's start."""
+        times: list[float] = self._lists["frame_times"][int(i)].as_py()
+        return times
 
     def _shard(self, i: int) -> str:
         return str(self._lists["shard"][int(i)].as_py())

@@ -15,7 +15,7 @@ CARD = Card(
     summary="AV-MAE: CAV-MAE without contrast; masked reconstruction of both modalities from joint tokens",
     modalities=("audio", "visual"),
     objectives=("reconstruction",),
-    tasks=("retrieval",),
+    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
     parameters=191_036_160,
 )
 

@@ -24,7 +24,7 @@ CARD = Card(
     summary="CAV-MAE: masked reconstruction of both modalities from joint tokens, and contrast between them",
     modalities=("audio", "visual"),
     objectives=("reconstruction", "contrast"),
-    tasks=("retrieval",),
+    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
     parameters=191_036_160,
 )
 

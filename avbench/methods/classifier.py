@@ -1,26 +1,120 @@
-"""The fine-tuning model: CAV-MAE's encoder and a linear head (paper 2.4 and 4.1; facts/cavmae.md 1.14)."""
+"""The fine-tuning models: a method's encoder and a head (paper 2.4 and 4.1; facts/cavmae.md 1.14).
+
+:mod:`avbench.methods.finetuned` has those of the methods with another encoder, and builds one from pretraining weights.
+"""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from pathlib import Path
+from typing import ClassVar, Literal, cast, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError, unknown
 from avbench.methods.encoder import AudioVisualEncoder
-from avbench.methods.vit import uninitialised
+from avbench.methods.heads import KEYS, ClassHead, HeadKind
+from avbench.methods.tokens import Tokens, differs_from_previous
+from avbench.methods.vit import Stream, uninitialised
 
 Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
 MODES: tuple[str, ...] = get_args(Mode)
+Streams = Literal["MM", "SM", "MM+SM"]
+_SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
 
 
-class Classifier(AudioVisualEncoder):
-    """Class logits from sound, frame or both.
+class FinetuningModel(Tokens, ClassHead):
+    """Class logits from sound, frame or both; base of the models below, which say how tokens are encoded.
 
     ``missing*`` modes are for a model fine-tuned with both modalities and tested with one: the named one passes the
     joint encoder twice, with the joint and with its own LayerNorms, and the two means are averaged.
+
+    Attributes:
+        missing_modes: Those it has.
+        streams_read: What the head reads in mode multimodal: the mean token of the joint stream (MM), the mean of those
+            of the single streams (SM), or the mean of all three (MM+SM); paper 2.3 (the multi-modal stream alone, or
+            summed with the single ones) and Table 2f.
+    """
+
+    missing_modes: ClassVar[tuple[str, ...]] = ("missingaudioonly", "missingvideoonly")
+    streams_read: Streams = "MM"
+    frozen: bool = False
+
+    def freeze(self) -> None:
+        """Leaves only the head to be trained."""
+        self.frozen = True
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith(KEYS))
+
+    def forward(self, audio: Tensor | None, visual: Tensor | None, mode: str = "multimodal") -> Tensor:
+        """Returns logits, (B, C); of a linear head on several frames (B, F, C).
+
+        Args:
+            audio: (B, T, M), or (B, F, T, M) with a sound for each frame; may be None in modes that do not use it.
+            visual: (B, 3, H, W), or (B, F, 3, H, W); may be None in modes that do not use it.
+            mode: One of :data:`MODES`.
+
+        Raises:
+            InputError: An unknown mode, an input that is missing or has the wrong shape.
+        """
+        if mode not in MODES:
+            raise unknown("mode", mode, MODES)
+        sound = None if mode in _SOUNDLESS else _given(audio, "audio", mode)
+        frame = None if mode in _BLIND else _given(visual, "visual", mode)
+        shape = _clips_and_frames(sound, frame)
+        if shape is not None:
+            sound, frame = (None if x is None else x.flatten(0, 1) for x in (sound, frame))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            vectors = self._vectors(sound, frame, mode, several=shape is not None)
+        return self.classify(vectors if shape is None else vectors.reshape(*shape, -1))
+
+    def _vectors(self, sound: Tensor | None, frame: Tensor | None, mode: str, *, several: bool) -> Tensor:
+        """Returns what the head reads, (N, W), of N sounds (N, T, M) and frames (N, 3, H, W).
+
+        Args:
+            sound: None where it is not used.
+            frame: None where it is not used.
+            mode: One of :data:`MODES`.
+            several: Whether a clip has several in a row; sounds equal to the one before are then encoded once.
+        """
+        row: Tensor | None = None
+        if sound is not None and several:
+            new = differs_from_previous(sound)
+            row, sound = new.cumsum(dim=0) - 1, sound[new]
+        audio = None if sound is None else self.encode_a(self.tokens_a(sound))
+        if frame is None:
+            vectors = self.read(audio, None, mode)
+            return vectors if row is None else vectors[row]
+        if audio is not None and row is not None:
+            audio = audio[row]
+        return self.read(audio, self.encode_v(self.tokens_v(frame)), mode)
+
+    def read(self, audio: Tensor | None, visual: Tensor | None, mode: str) -> Tensor:
+        """Returns what the head reads of encoded tokens, (N, W).
+
+        Args:
+            audio: (N, tokens, D), or None where the mode does not use it.
+            visual: Likewise.
+            mode: One of :data:`MODES`.
+        """
+        if audio is not None and visual is not None:
+            found = []
+            if self.streams_read != "SM":
+                found.append(self.joint_stream(audio, visual).mean(dim=1))
+            if self.streams_read != "MM":
+                found += [self.pool(self.joint(audio, "audio")), self.pool(self.joint(visual, "visual"))]
+            return torch.stack(found).mean(dim=0) if len(found) > 1 else found[0]
+        stream: Stream = "audio" if audio is not None else "visual"
+        tokens = cast(Tensor, audio if audio is not None else visual)
+        own = self.pool(self.joint(tokens, stream))
+        if not mode.startswith("missing") or self.streams_read == "SM":
+            return own
+        return (self.pool(self.joint(tokens, "joint")) + own) / 2
+
+
+class Classifier(FinetuningModel, AudioVisualEncoder):
+    """CAV-MAE's encoder (also CAV's and AV-MAE's) and a head.
 
     Args:
         model: Sizes of the transformers; the decoder's are not used.
@@ -28,6 +122,10 @@ class Classifier(AudioVisualEncoder):
         n_classes: Logits per clip.
         seed: Seed of the first weights.
         trainable_positions: Train the position tables, as the authors' code does.
+        modality_norms: LayerNorms of their own for the single-modality streams of the joint encoder.
+        streams: See :class:`FinetuningModel`.
+        head: See :class:`~avbench.methods.heads.ClassHead`.
+        n_frames: Frames a clip, for the head ``concat``.
 
     Raises:
         InputError: Sizes that do not fit each other.
@@ -41,48 +139,62 @@ class Classifier(AudioVisualEncoder):
         *,
         seed: int = 0,
         trainable_positions: bool = True,
+        modality_norms: bool = True,
+        streams: Streams = "MM",
+        head: HeadKind = "linear",
+        n_frames: int = 1,
     ) -> None:
-        if n_classes < 1:
-            raise InputError(f"n_classes: found {n_classes}, valid: at least 1.")
         with uninitialised():
-            super().__init__(model, input, trainable_positions=trainable_positions)
-            self.n_classes = n_classes
-            self.mlp_head = nn.Sequential(nn.LayerNorm(model.embed_dim), nn.Linear(model.embed_dim, n_classes))
+            super().__init__(model, input, trainable_positions=trainable_positions, modality_norms=modality_norms)
+            self.streams_read = streams
+            self.add_head(head, model, model.embed_dim, n_classes, n_frames)
         self.initialise(seed)
 
-    def forward(self, audio: Tensor | None, visual: Tensor | None, mode: str = "multimodal") -> Tensor:
-        """Returns logits, (B, n_classes).
 
-        Args:
-            audio: (B, T, M); may be None in modes that do not use it.
-            visual: (B, 3, H, W); may be None in modes that do not use it.
-            mode: One of :data:`MODES`.
+def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_classes: int | None = None) -> Classifier:
+    """Returns a fine-tuned CAV-MAE from a file, the authors' or ours, loaded strictly.
 
-        Raises:
-            InputError: An unknown mode, an input that is missing or has the wrong shape.
-        """
-        if mode not in MODES:
-            raise unknown("mode", mode, MODES)
-        out: Tensor = self.mlp_head(self._pooled(audio, visual, mode))
-        return out
+    Args:
+        path: The file.
+        model: Sizes of the transformers.
+        input: Sizes of spectrogram and frame.
+        n_classes: Classes wanted; None: those of the file.
 
-    def _pooled(self, audio: Tensor | None, visual: Tensor | None, mode: str) -> Tensor:
-        """Returns the mean token that the head reads, (B, D)."""
-        encoded = []
-        if mode != "videoonly" and mode != "missingvideoonly":
-            encoded.append(self.encode_a(self.tokens_a(_given(audio, "audio", mode))))
-        if mode != "audioonly" and mode != "missingaudioonly":
-            encoded.append(self.encode_v(self.tokens_v(_given(visual, "visual", mode))))
-        tokens = torch.cat(encoded, dim=1)  # (B, N, D)
-        if mode == "multimodal":
-            return self.joint(tokens, "joint").mean(dim=1)
-        own = self.joint(tokens, "audio" if "audio" in mode else "visual").mean(dim=1)
-        if not mode.startswith("missing"):
-            return own
-        return (self.joint(tokens, "joint").mean(dim=1) + own) / 2
+    Raises:
+        InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes or other sizes.
+    """
+    from avbench.training.checkpoints import load_weights, read_state
+
+    state = read_state(path)
+    key = "mlp_head.1.weight"
+    if key not in state:
+        raise InputError(f"checkpoint {path}: found no {key}, valid: the weights of a fine-tuned CAV-MAE.")
+    found = state[key].shape[0]
+    if n_classes not in (None, found):
+        raise InputError(f"checkpoint {path}: found {found} classes, valid: {n_classes}, those of the data.")
+    classifier = Classifier(model, input, found)
+    try:
+        load_weights(classifier, state)
+    except InputError as error:
+        raise InputError(f"checkpoint {path}: {error}") from None
+    return classifier
 
 
 def _given(tensor: Tensor | None, name: str, mode: str) -> Tensor:
     if tensor is None:
         raise InputError(f"{name}: found None, which mode '{mode}' needs.")
     return tensor
+
+
+def _clips_and_frames(sound: Tensor | None, frame: Tensor | None) -> tuple[int, int] | None:
+    """Returns (B, F) where inputs have an axis of frames; None where they do not.
+
+    Raises:
+        InputError: Sound and frame differ in it.
+    """
+    sounds = sound.shape[:-2] if sound is not None else None
+    frames = frame.shape[:-3] if frame is not None else None
+    if sounds is not None and frames is not None and sounds != frames:
+        raise InputError(f"audio and visual: found {tuple(sounds)} sounds and {tuple(frames)} frames, valid: the same.")
+    shape = cast(torch.Size, sounds if sounds is not None else frames)
+    return (shape[0], shape[1]) if len(shape) == 2 else None

@@ -1,6 +1,6 @@
 """Named, partial configurations: strict YAML files in this folder.
 
-A preset has a ``summary`` and any of the sections data, input, model, method, train, task and finetune. Values in its
+A preset has a ``summary`` and any of the sections data, input, model, method, train and task. Values in its
 ``method`` section apply where the chosen method has that field, so that one preset serves the whole family. Its section
 ``methods`` holds, by method name, sections for that method alone, which go on top; its section ``tasks``, by task
 name, settings of that task.
@@ -16,7 +16,6 @@ import yaml
 from avbench.errors import InputError, did_you_mean, unknown
 
 SECTIONS = ("data", "input", "model", "method", "train", "task")
-FINETUNE = "finetune"  # a recipe's section for the classification task
 METHODS = "methods"  # sections for one method alone, by its name
 TASKS = "tasks"  # settings for one task alone, by its name
 FOLDER = Path(__file__).parent
@@ -56,7 +55,7 @@ def load(name: str) -> dict[str, Any]:
         raise unknown("preset", name, names())
     preset = read_yaml(FOLDER / f"{name}.yaml")
     for key in preset:
-        if key not in (*SECTIONS, FINETUNE, METHODS, TASKS, "summary"):
+        if key not in (*SECTIONS, METHODS, TASKS, "summary"):
             raise InputError(f"preset {name}: unknown section '{key}'.{did_you_mean(key, SECTIONS)}")
     for method, sections in preset.get(METHODS, {}).items():
         for key in sections:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-COLUMNS = ("R@1", "R@5", "R@10", "median_rank")
+NONE = "–"
 DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
-NAMES = {"median_rank": "median rank"}
+NAMES = {"median_rank": "median rank", "d_prime": "d'"}
+UNSCALED = ("d_prime", "mse", "contrast_loss")
 NOTE = "[95 % bootstrap interval over clips], ° contains chance"
 
 
@@ -31,47 +32,72 @@ def render(records: Sequence[dict[str, Any]]) -> str:
         f"{first['task']} on {first['data']}, split {first['split']}, n = {first['n']} clips,"
         f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; in %, {spread}{NOTE}"
     )
-    return f"{title}\n\n{_table(groups, first)}"
+    return f"{title}\n\n{_table(groups, first['task'])}"
 
 
 def render_evaluation(result: dict[str, Any]) -> str:
     """Returns what ``evaluate --features`` found, in the JSON form, as text."""
     title = f"{result['task']}, n = {result['n']} clips; in %, {NOTE}"
-    return f"{title}\n\n{_table({'features': [result]}, result)}"
+    return f"{title}\n\n{_table({'features': [result]}, result['task'])}"
 
 
-def _table(groups: dict[str, list[dict[str, Any]]], first: dict[str, Any]) -> str:
-    """Returns one row for each group and direction (or one a group, where metrics have no direction)."""
+def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
+    """Returns one row for each group and for what comes before the last part of its metrics' names, if anything."""
     from tabulate import tabulate
 
-    directions = [name for name in DIRECTIONS if any(metric.startswith(f"{name}/") for metric in first["metrics"])]
-    prefixes = [f"{name}/" for name in directions] or [""]
-    names = [name for name in COLUMNS if prefixes[0] + name in first["metrics"]] or sorted(first["metrics"])
-    rows = [["chance", "", *(_chance(first, prefixes[0] + name) for name in names)]]
+    records = [record for group in groups.values() for record in group]
+    keys = dict.fromkeys(key for record in records for key in record["metrics"])
+    names = list(dict.fromkeys(key.rpartition("/")[2] for key in keys))
+    shown = [name for name in _columns(task) if name in names] or names
+    prefixes = list(dict.fromkeys(key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in shown))
+
+    def row(label: str, prefix: str, cell: Callable[[str], str]) -> list[str]:
+        return [
+            label,
+            DIRECTIONS.get(prefix, prefix),
+            *(cell(f"{prefix}/{name}" if prefix else name) for name in shown),
+        ]
+
+    chance = {key: value for record in records for key, value in record.get("chance", {}).items()}
+    rows = [row("chance", prefix, lambda metric: _chance(chance, metric)) for prefix in prefixes]
+    if all(line[2:] == rows[0][2:] for line in rows):  # one for all
+        rows = [["chance", "", *rows[0][2:]]]
     for label, group in groups.items():
-        for prefix in prefixes:
-            direction = DIRECTIONS.get(prefix.rstrip("/"), "")
-            rows.append([label, direction, *(_cell(group, prefix + name) for name in names)])
-            label = ""  # named once
-    headers = ["", "", *(NAMES.get(name, name) for name in names)]
-    align = ["left", "left", *("right" for _ in names)]
+        rows += [row(label, prefix, lambda metric, group=group: _cell(group, metric)) for prefix in prefixes]  # type: ignore[misc]
+    rows = [line for line in rows if any(cell.strip(NONE) for cell in line[2:])]
+    for line, before in reversed(list(zip(rows[1:], rows, strict=False))):
+        line[0] = "" if line[0] == before[0] else line[0]  # named once
+    headers = ["", "", *(NAMES.get(name, name) for name in shown)]
+    align = ["left", "left", *("right" for _ in shown)]
     return tabulate(rows, headers=headers, colalign=align, disable_numparse=True)
 
 
+def _columns(task: str) -> tuple[str, ...]:
+    from avbench import registry
+
+    shown: tuple[str, ...] = registry.find("task", task).card.get("columns", ())
+    return shown
+
+
 def _scale(metric: str) -> tuple[float, int]:
-    """Returns factor and decimals: ranks as they are, fractions in percent."""
-    return (1.0, 1) if metric.endswith("_rank") else (100.0, 2)
+    """Returns factor and decimals: fractions in percent; ranks, losses and d' as they are."""
+    name = metric.rpartition("/")[2]
+    if name.endswith("_rank"):
+        return 1.0, 1
+    return (1.0, 3) if name in UNSCALED else (100.0, 2)
 
 
-def _chance(record: dict[str, Any], metric: str) -> str:
-    value = record.get("chance", {}).get(metric)
+def _chance(chance: Mapping[str, float], metric: str) -> str:
+    value = chance.get(metric)
     factor, digits = _scale(metric)
-    return "–" if value is None else f"{value * factor:.{digits}f}"
+    return NONE if value is None else f"{value * factor:.{digits}f}"
 
 
 def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
     factor, digits = _scale(metric)
-    values = [record["metrics"][metric] * factor for record in group]
+    values = [record["metrics"][metric] * factor for record in group if metric in record["metrics"]]
+    if not values:
+        return ""
     text = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.{digits}f}"

@@ -19,6 +19,7 @@ from avbench.features import Features, read_features
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
+    from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
 C = TypeVar("C", bound=Settings)
@@ -31,6 +32,7 @@ class TaskCard:
     summary: str
     needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
+    columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,14 @@ class Task(abc.ABC, Generic[C]):
     name: ClassVar[str]
     version: ClassVar[int]
     config_type: type[C]
+
+    def check(self, config: RunConfig) -> None:
+        """Refuses what a run cannot do, before any work is begun; here nothing.
+
+        Raises:
+            InputError: The configuration cannot be used with this task.
+        """
+        return
 
     def run(self, subject: Subject, config: C) -> TaskResult:
         """Evaluates a model with weights; here its embeddings.
@@ -108,5 +118,10 @@ def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:
         result = task.evaluate(features, config)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    return described(task, result, config, features.config)
+
+
+def described(task: Task[C], result: TaskResult, config: C, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a result as JSON values, with the options used and what the file evaluated says of itself."""
     options = {"name": task.name, "version": task.version, **to_dict(config)}
-    return {"task": task.name, **result.to_dict(), "config": {**features.config, "task": options}}
+    return {"task": task.name, **result.to_dict(), "config": {**source, "task": options}}

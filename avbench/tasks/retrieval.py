@@ -22,6 +22,7 @@ CARD = TaskCard(
     summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
     needs=("features", "vectors"),
     modalities=("audio", "visual"),
+    columns=("R@1", "R@5", "R@10", "median_rank"),
 )
 
 

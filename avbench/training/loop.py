@@ -1,4 +1,4 @@
-"""Pretraining: the plain loop, top to bottom.
+"""Training, of methods and of what is fine-tuned: the plain loop, top to bottom.
 
 The state of a run is weights, optimiser averages and the number of steps done; everything random is a function of
 the seed and that number. A run that is killed at any moment and started again therefore ends with the same weights as
@@ -8,9 +8,12 @@ one that was not: bit for bit on a CPU with the same number of threads.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from avbench.config import Precision, TrainConfig
 from avbench.data.progress import Progress
@@ -19,12 +22,13 @@ from avbench.methods.base import Method
 from avbench.training.device import torch_threads
 from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.metrics_log import MetricsLog
+from avbench.training.objective import Batch, Objective, Pretraining
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import gradient_scaler
-from avbench.training.session import WEIGHTS, Batch, Session
+from avbench.training.session import WEIGHTS, Session
 from avbench.training.state import Checkpoints, TrainState, exclusive
 
-__all__ = ["WEIGHTS", "TrainResult", "pretrain"]
+__all__ = ["WEIGHTS", "TrainResult", "pretrain", "train"]
 
 _MOST_VALIDATIONS = 25  # the authors validate after each of 25 epochs; very short epochs are not worth one each
 
@@ -44,7 +48,15 @@ class TrainResult:
 
 
 def pretrain(
-    method: Method,
+    method: Method, batches: Callable[[int, int], Iterable[Batch]], config: TrainConfig, **options: Any
+) -> TrainResult:
+    """Pretrains a method: :func:`train` with its own loss."""
+    return train(method, Pretraining(method), batches, config, **options)
+
+
+def train(
+    model: nn.Module,
+    objective: Objective,
     batches: Callable[[int, int], Iterable[Batch]],
     config: TrainConfig,
     *,
@@ -60,17 +72,22 @@ def pretrain(
     workers: int = 0,
     progress: bool = True,
     tensorboard: bool = False,
+    ratios: Mapping[tuple[str, ...], float] | None = None,
+    after_epoch: Callable[[int], None] | None = None,
+    what: str = "pretrain",
+    section: str = "train",
 ) -> TrainResult:
-    """Trains a method, or goes on with training it where ``directory`` holds checkpoints.
+    """Trains a model, or goes on with training it where ``directory`` holds checkpoints.
 
     Args:
-        method: The model with its first weights; moved to ``device`` and trained in place.
+        model: With its first weights; moved to ``device`` and trained in place.
+        objective: The loss of the model.
         batches: Called with an epoch, from 0, and the number of its batches to skip; gives the others, ``batch_size``
             clips each, on the CPU. Must be a function of its arguments alone.
         config: Optimiser, schedule, length, checkpoints.
         steps_per_epoch: Full batches of an epoch.
-        stage: Id of this pretraining; checkpoints with another are refused.
-        seed: Seed of the masks.
+        stage: Id of this training; checkpoints with another are refused.
+        seed: Seed of the objective's draws, such as masks.
         precision: Arithmetic of the forward pass.
         device: ``cpu`` or ``cuda``.
         directory: Where checkpoints, metrics.csv and the weights go.
@@ -80,6 +97,11 @@ def pretrain(
         workers: Processes that read clips meanwhile; torch takes the cores they leave.
         progress: Show how far it is, on standard error.
         tensorboard: Write TensorBoard events, too.
+        ratios: See :func:`~avbench.training.optimizer.build_optimizer`.
+        after_epoch: Called with the number of each epoch, from 1, after its last step and before any checkpoint of it;
+            a resumed run may call it again for an epoch, with the same weights.
+        what: What the progress is called.
+        section: The section of the settings that messages name.
 
     Returns:
         Where the weights are, and the figures.
@@ -89,18 +111,19 @@ def pretrain(
         RunError: The loss is not finite, the disk is full, or the data ended early.
         Interrupted: SIGINT, SIGTERM or ``stop``; the same call goes on from there.
     """
-    _check(config, steps_per_epoch, validating=validate is not None)
+    _check(config, steps_per_epoch, section, validating=validate is not None)
     steps = config.steps or config.epochs * steps_per_epoch
     validate_every = max(steps_per_epoch, steps // _MOST_VALIDATIONS)
 
     with exclusive(directory), torch_threads(workers, config.threads), stop_on_signals(stop) as request:
-        method.to(device).train()
-        optimizer = build_optimizer(method, config, device)
+        model.to(device).train()
+        optimizer = build_optimizer(model, config, device, ratios=ratios)
         checkpoints = Checkpoints(directory, stage, config.keep_checkpoints)
-        state = checkpoints.resume(method, optimizer) or TrainState(stage)
+        state = checkpoints.resume(model, optimizer) or TrainState(stage)
         resumed_from = state.step
         session = Session(
-            method=method,
+            method=model,
+            objective=objective,
             config=config,
             optimizer=optimizer,
             scaler=gradient_scaler(precision, device),
@@ -114,9 +137,10 @@ def pretrain(
             checkpoints=checkpoints,
             state=state,
             metrics=MetricsLog(directory, step=state.step, tensorboard=tensorboard),
+            section=section,
         )
         stream = _stream(batches, state.step, steps, steps_per_epoch)
-        with Progress("pretrain", steps, done=state.step, unit="step", enabled=progress) as bar:
+        with Progress(what, steps, done=state.step, unit="step", enabled=progress) as bar:
             while not session.done and not request.reason:
                 asked = time.monotonic()
                 try:
@@ -130,6 +154,8 @@ def pretrain(
                     break
                 session.step(batch, waited)
                 bar.step(session.note())
+                if after_epoch is not None and (session.done or state.step % steps_per_epoch == 0):
+                    after_epoch(-(-state.step // steps_per_epoch))
                 if validate is not None and (session.done or state.step % validate_every == 0):
                     session.write_row(tuning_loss=session.validate(validate()))
                 elif session.row_due:
@@ -157,11 +183,13 @@ def pretrain(
         )
 
 
-def _check(config: TrainConfig, steps_per_epoch: int, *, validating: bool) -> None:
+def _check(config: TrainConfig, steps_per_epoch: int, section: str, *, validating: bool) -> None:
     if config.select == "best" and not validating:
         raise InputError("train.select: found best, valid: last, as there are no clips to tune on.")
     if steps_per_epoch < 1:
-        raise InputError(f"train.batch_size: found {config.batch_size}, valid: at most the number of training clips.")
+        raise InputError(
+            f"{section}.batch_size: found {config.batch_size}, valid: at most the number of training clips."
+        )
 
 
 def _stream(

@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avbench.config import Precision, TrainConfig
 from avbench.errors import RunError
 from avbench.files import atomic_path, write_json
-from avbench.methods.base import MaskNoise, Method
+from avbench.methods.base import MaskNoise
 from avbench.rng import torch_stream
 from avbench.training.checkpoints import save_weights
 from avbench.training.metrics_log import Meter, MetricsLog, NonFinite
+from avbench.training.objective import Batch, Objective
+from avbench.training.optimizer import RATIO
 from avbench.training.precision import autocast
 from avbench.training.schedule import learning_rate
 from avbench.training.state import Checkpoints, TrainState, writing
@@ -30,27 +31,12 @@ _CHECKPOINT_SHARE = 0.05  # of the time: where a checkpoint takes long, they com
 _CLIPS_NAMED = 3  # of a batch that fails, in the message; the file beside it names all
 
 
-class Batch(Protocol):
-    """What training reads of a batch; see :mod:`avbench.data.dataset`."""
-
-    @property
-    def index(self) -> Any:
-        """(B,) positions of the clips in the data."""
-
-    @property
-    def audio(self) -> Tensor:
-        """(B, T, M) normalised spectrograms."""
-
-    @property
-    def visual(self) -> Tensor:
-        """(B, 3, H, W) normalised frames."""
-
-
 @dataclass
 class Session:
     """Everything that moves with a step."""
 
-    method: Method
+    method: nn.Module
+    objective: Objective
     config: TrainConfig
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -64,6 +50,7 @@ class Session:
     checkpoints: Checkpoints
     state: TrainState
     metrics: MetricsLog
+    section: str = "train"  # of the settings, in messages
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -111,9 +98,9 @@ class Session:
         """
         begin = time.monotonic()
         n = len(batch.audio)
-        noise = self.method.draw_noise(n, torch_stream(self.seed, "mask", self.state.step))
+        noise = self.objective.draw_noise(n, torch_stream(self.seed, "mask", self.state.step))
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+            group["lr"] = self.rate * group[RATIO]
 
         self.optimizer.zero_grad(set_to_none=True)
         size = n // self.config.accumulate
@@ -139,12 +126,10 @@ class Session:
 
     def _forward(self, batch: Batch, noise: MaskNoise, part: slice, *, backward: bool = False) -> dict[str, Tensor]:
         """Runs the model on a part of a batch; returns its loss and parts, detached."""
-        audio = batch.audio[part].to(self.device, non_blocking=True)
-        visual = batch.visual[part].to(self.device, non_blocking=True)
         with autocast(self.precision, self.device):
-            output = self.method(audio, visual, noise.part(part).to(self.device))
+            output = self.objective.loss(batch, part, noise, self.device)
         if backward:
-            self.scaler.scale(output.loss / self.config.accumulate).backward()
+            self.scaler.scale(output.loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
         return {"loss": output.loss.detach(), **output.parts}
 
     def _collect(self) -> None:
@@ -161,7 +146,7 @@ class Session:
             raise RunError(
                 f"the loss is {fault.values['loss']} at step {fault.step} of {self.steps}, on clips {named} (all"
                 f" {len(clips)} in {report}); the last good checkpoint is {self.checkpoints.last_good or 'none'}. Try a"
-                " lower train.lr, train.clip_norm=1, or --precision fp32."
+                f" lower {self.section}.lr, {self.section}.clip_norm=1, or --precision fp32."
             ) from None
 
     @torch.no_grad()
@@ -176,7 +161,7 @@ class Session:
         total, clips = torch.zeros((), dtype=torch.float64), 0
         for number, batch in enumerate(batches):
             n = len(batch.audio)
-            noise = self.method.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
+            noise = self.objective.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
             total += self._forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
             clips += n
         self.method.train()
@@ -230,7 +215,8 @@ class Session:
             if not torch.isfinite(parameter).all():
                 raise RunError(
                     f"weight {name} is not finite after step {self.state.step} of {self.steps}; the last good"
-                    f" checkpoint is {self.checkpoints.last_good or 'none'}. Try a lower train.lr or train.clip_norm=1."
+                    f" checkpoint is {self.checkpoints.last_good or 'none'}. Try a lower {self.section}.lr or"
+                    f" {self.section}.clip_norm=1."
                 )
         begin = time.monotonic()
         self.state.elapsed_s = self.elapsed

@@ -1,0 +1,312 @@
+"""Classification metrics: average precision, ROC AUC, d', top-k accuracy, their chance levels and bootstrap intervals.
+
+Source: facts/cavmae.md 3.4. Scores are compared in the precision they come in; everything else is float64. Per-class
+numbers equal scikit-learn's ``average_precision_score`` and ``roc_auc_score``: clips of equal score share a threshold.
+
+A class without a positive clip among those judged (for the AUC also: without a negative one) has no AP and no AUC.
+``present``, the default, averages over the other classes; ``reference`` counts AP 0 and AUC -1, as the authors' code
+does. The two agree on complete test sets, where every class has clips; only the first means anything on a small part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import NormalDist
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.errors import InputError, unknown
+from avbench.metrics import bootstrap
+
+Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Absent = Literal["present", "reference"]
+
+ABSENT: tuple[Absent, ...] = get_args(Absent)
+TOP = (1, 5)
+MEANS = {"mAP": 0.0, "mAUC": -1.0}  # in the order of PerClass; what absent classes count by the reference's rule
+GATHERED = 2**25  # weights of one class sorted at a time, bytes
+_NAMED = 3  # clips named in an error
+
+
+class PerClass(NamedTuple):
+    """Average precision and area under the ROC curve of each class, (C,) each; NaN where a class has none."""
+
+    ap: Float64
+    auc: Float64
+
+
+class _Column:
+    """One class: its clips by rising score, cut at the scores of its positive clips.
+
+    Args:
+        scores: (n,).
+        positive: (n,) bool.
+    """
+
+    def __init__(self, scores: Array, positive: npt.NDArray[np.bool_]) -> None:
+        self.order = np.argsort(scores)
+        ranked = scores[self.order]
+        self.positives = self.order[positive[self.order]]
+        # K distinct scores of positives: 2 K + 1 segments, below the first, equal to it, between it and the next ...
+        thresholds, self.starts = np.unique(scores[self.positives], return_index=True)
+        self.edges = np.empty(2 * len(thresholds) + 2, np.int64)
+        self.edges[0], self.edges[-1] = 0, len(scores)
+        self.edges[1:-1:2] = np.searchsorted(ranked, thresholds, side="left")
+        self.edges[2:-1:2] = np.searchsorted(ranked, thresholds, side="right")
+
+    def statistics(self, weights: npt.NDArray[np.uint8] | None = None) -> tuple[Float64, Float64]:
+        """Returns AP and AUC, (R,) each, of resamples in which each clip counts ``weights`` (n, R) times; None: once.
+
+        Without positive (or, for the AUC, negative) clips they are NaN.
+        """
+        if weights is None:
+            segments = np.diff(self.edges)[:, None].astype(np.float64)  # (2 K + 1, R)
+            hits = np.diff(self.starts, append=len(self.positives))[:, None].astype(np.float64)  # (K, R)
+        else:
+            segments = _sums(weights[self.order], self.edges)
+            hits = _sums(weights[self.positives], np.append(self.starts, len(self.positives)))
+        below = segments.cumsum(axis=0)
+        total, below = below[-1], below[:-1:2]  # (R,), (K, R)
+        found = hits[::-1].cumsum(axis=0)[::-1]  # positives at this score or above
+        positives = found[0] if len(found) else np.zeros_like(total)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            precision = np.where(hits > 0, found / (total - below), 0.0)
+            ap = (hits * precision).sum(axis=0) / positives
+            beaten = below - (positives - found) + (segments[1::2] - hits) / 2  # negatives, ties counted half
+            auc = (hits * beaten).sum(axis=0) / (positives * (total - positives))
+        return ap, auc
+
+
+def _sums(values: npt.NDArray[np.uint8], edges: Int64) -> Float64:
+    """Returns the sums of the rows between consecutive edges: (len(edges) - 1, R)."""
+    sums = np.zeros((len(edges) - 1, values.shape[1]), np.int32)
+    for i in np.flatnonzero(np.diff(edges)).tolist():
+        np.add.reduce(values[edges[i] : edges[i + 1]], axis=0, dtype=np.int32, out=sums[i])
+    return sums.astype(np.float64)
+
+
+def check(scores: Array, target: Array) -> npt.NDArray[np.bool_]:
+    """Checks scores and targets; returns which classes are right, (n, C).
+
+    Args:
+        scores: (n, C), one or more of both.
+        target: (n,) class indices, of clips with one label each, or (n, C) of zeros and ones.
+
+    Raises:
+        InputError: Shapes that do not fit, scores that are not finite, class indices that do not exist, or targets that
+            are neither 0 nor 1.
+    """
+    if scores.ndim != 2 or 0 in scores.shape:
+        raise InputError(f"scores: found shape {scores.shape}, valid: (clips, classes), one or more of both.")
+    n, classes = scores.shape
+    bad = np.flatnonzero(~np.isfinite(scores).all(axis=1))
+    if len(bad):
+        named = ", ".join(f"row {row}" for row in bad[:_NAMED].tolist()) + (", ..." if len(bad) > _NAMED else "")
+        raise InputError(
+            f"scores: found values that are not finite in {len(bad)} of {n} clips ({named}), valid: finite numbers;"
+            " the model has diverged, or its features are damaged."
+        )
+    if target.shape == (n,) and np.issubdtype(target.dtype, np.integer):
+        if target.min() < 0 or target.max() >= classes:
+            wrong = target.min() if target.min() < 0 else target.max()
+            raise InputError(f"target: found class {wrong}, valid: 0 to {classes - 1}.")
+        return np.asarray(target[:, None] == np.arange(classes))
+    if target.shape != (n, classes):
+        raise InputError(
+            f"target: found shape {target.shape} of {target.dtype}, valid: ({n},) whole numbers or ({n}, {classes})."
+        )
+    positive = target == 1
+    if not (positive | (target == 0)).all():
+        raise InputError("target: found values beside 0 and 1, valid: 0 and 1; soft labels cannot be judged.")
+    return np.asarray(positive)
+
+
+def per_class(scores: Array, target: Array) -> PerClass:
+    """Returns average precision and ROC AUC of each class; arguments and errors as in :func:`check`."""
+    pairs = [column.statistics() for column in _columns(scores, check(scores, target))]
+    ap, auc = (np.concatenate(values) for values in zip(*pairs, strict=True))
+    return PerClass(ap, auc)
+
+
+def _columns(scores: Array, positive: npt.NDArray[np.bool_]) -> Iterator[_Column]:
+    # Sorting half precision is many times slower than sorting the same numbers in single.
+    scores = scores.astype(np.float32) if scores.dtype == np.float16 else scores
+    for values, marks in zip(np.ascontiguousarray(scores.T), np.ascontiguousarray(positive.T), strict=True):
+        yield _Column(values, marks)
+
+
+def d_prime(mean_auc: float) -> float:
+    """Returns sqrt(2) times the normal quantile of the mean AUC; infinite for 0 and 1, NaN outside."""
+    if not 0 < mean_auc < 1:
+        return {0.0: -math.inf, 1.0: math.inf}.get(mean_auc, math.nan)
+    return math.sqrt(2) * NormalDist().inv_cdf(mean_auc)
+
+
+def top_k(scores: Array, target: Array, k: int) -> Float64:
+    """Returns how far each clip's class is among the k best, (n,): 1, 0 or, in a tie, the chance of a random order.
+
+    Equal scores for all C classes give k / C. Without ties this is what argmax and a sort give.
+
+    Args:
+        scores: (n, C).
+        target: (n,) class indices.
+        k: Places; k of C or more are always right.
+
+    Raises:
+        InputError: Targets of another shape, or as in :func:`check`.
+    """
+    if target.ndim != 1:
+        raise InputError(f"top{k}: found targets of shape {target.shape}, valid: (n,), one label a clip.")
+    check(scores, target)
+    own = np.take_along_axis(scores, target[:, None].astype(np.int64), axis=1)
+    better = np.count_nonzero(scores > own, axis=1)
+    equal = np.count_nonzero(scores == own, axis=1)
+    return np.asarray(np.clip((k - better) / equal, 0.0, 1.0))
+
+
+def _places(n_classes: int, target: Array) -> tuple[int, ...]:
+    """Returns the k of the top-k accuracies that say something: none for several labels a clip."""
+    return tuple(k for k in TOP if k == 1 or k < n_classes) if target.ndim == 1 else ()
+
+
+def _means(found: PerClass, absent: Absent) -> dict[str, float]:
+    """Returns the means over classes, by the rule for those that have no value, and d'."""
+    if absent not in ABSENT:
+        raise unknown("rule for absent classes", absent, ABSENT)
+    values: dict[str, float] = {}
+    for (name, stands_for), per in zip(MEANS.items(), found, strict=True):
+        missing = np.isnan(per)
+        counted = per[~missing] if absent == "present" else np.where(missing, stands_for, per)
+        values[name] = float(counted.mean()) if len(counted) else math.nan
+    return _finite({**values, "d_prime": d_prime(values["mAUC"])})
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if math.isfinite(value)}
+
+
+def summarise(scores: Array, target: Array, *, absent: Absent = "present") -> dict[str, float]:
+    """Returns ``mAP``, ``mAUC`` and ``d_prime``; of clips with one label each ``top1`` and ``top5``, too.
+
+    What is not a number is left out: ``top5`` where there are no more than five classes, ``d_prime`` where the mean
+    AUC is 0 or 1, everything that no class has.
+
+    Args:
+        scores: (n, C); larger is likelier. mAP and mAUC compare clips, so they need probabilities, or their logarithms,
+            rather than the logits of a softmax.
+        target: (n,) class indices or (n, C) zeros and ones.
+        absent: What classes without positive clips count; see the module.
+
+    Raises:
+        InputError: As in :func:`check`.
+    """
+    found = per_class(scores, target)
+    values = {f"top{k}": float(top_k(scores, target, k).mean()) for k in _places(scores.shape[1], target)}
+    return values | _means(found, absent)
+
+
+def chance(target: Array, n_classes: int, *, absent: Absent = "present") -> dict[str, float]:
+    """Returns what is reached without looking at the clip; keys of :func:`summarise`.
+
+    Top-k: always the k most frequent classes of the clips judged. mAP: the mean over all orders of the clips, which is
+    a little above a class's share p of positive clips: ((P - 1) / (n - 1) (n - H) + H) / n for P of n clips, H being
+    the n-th harmonic number. mAUC one half, d' zero.
+    """
+    n, harmonic = len(target), float((1 / np.arange(1, len(target) + 1)).sum())
+    positives = np.bincount(target, minlength=n_classes) if target.ndim == 1 else np.count_nonzero(target, axis=0)
+    ap = ((positives - 1) / max(n - 1, 1) * (n - harmonic) + harmonic) / n
+    auc = np.where(positives < n, 0.5, np.nan)
+    values: dict[str, float] = {}
+    if target.ndim == 1:
+        shares = np.sort(positives)[::-1] / n
+        values = {f"top{k}": float(shares[:k].sum()) for k in _places(n_classes, target)}
+    return values | _means(PerClass(*(np.where(positives > 0, each, np.nan) for each in (ap, auc))), absent)
+
+
+def intervals(
+    scores: Array,
+    target: Array,
+    *,
+    absent: Absent = "present",
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Returns bootstrap intervals over clips of what :func:`summarise` gives, for the same arguments.
+
+    The resamples are those of :mod:`avbench.metrics.bootstrap`. AP and AUC are computed exactly for each: a clip drawn
+    w times counts w times, and a class without positive clips in it is absent. A clip drawn twice stands beside itself,
+    which lifts AP as if the set were smaller; the percentiles of mAP and mAUC are therefore moved by the difference of
+    value and resamples' mean. They are intervals for the metric's expectation on test sets of this size.
+
+    Args:
+        scores: (n, C).
+        target: (n,) or (n, C).
+        absent: As in :func:`summarise`.
+        resamples: How many; none gives no intervals.
+        seed: Seed of the draws.
+        level: Share of the bootstrap distribution inside.
+
+    Raises:
+        InputError: As in :func:`check`.
+    """
+    positive = check(scores, target)
+    values = summarise(scores, target, absent=absent)
+    if resamples == 0:
+        return {}
+    ends: dict[str, tuple[float, float]] = {}
+    for k in _places(scores.shape[1], target):
+        means = {f"top{k}": lambda drawn: drawn.mean(axis=-1)}
+        ends |= bootstrap.intervals(top_k(scores, target, k), means, resamples=resamples, seed=seed, level=level)
+    tail = (1 - level) / 2
+    drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
+    for (name, stands_for), means_of in zip(MEANS.items(), drawn, strict=True):
+        estimates = means_of[np.isfinite(means_of)]
+        if name in values and len(estimates):
+            centred = np.clip(estimates - estimates.mean() + values[name], min(stands_for, 0.0), 1.0)
+            low, high = np.quantile(centred, (tail, 1 - tail))
+            ends[name] = float(low), float(high)
+    if "d_prime" in values and "mAUC" in ends:
+        ends["d_prime"] = d_prime(ends["mAUC"][0]), d_prime(ends["mAUC"][1])
+    return {name: pair for name, pair in ends.items() if all(map(math.isfinite, pair))}
+
+
+def resampled_means(
+    scores: Array, positive: npt.NDArray[np.bool_], *, absent: Absent, resamples: int, seed: int
+) -> Float64:
+    """Returns mAP and mAUC of every resample, (2, R); NaN where no class has one.
+
+    Args:
+        scores: (n, C).
+        positive: (n, C), as :func:`check` gives it.
+        absent: As in :func:`summarise`.
+        resamples: R.
+        seed: Seed of the draws.
+    """
+    sums, counts = np.zeros((2, resamples)), np.zeros((2, resamples))
+    weights = _weights(len(scores), resamples, seed)
+    chunk = max(1, GATHERED // len(scores))
+    for column in _columns(scores, positive):
+        for first in range(0, resamples, chunk):
+            part = slice(first, first + chunk)
+            for i, found in enumerate(column.statistics(weights[:, part])):
+                sums[i, part] += np.nan_to_num(found)
+                counts[i, part] += ~np.isnan(found)
+    if absent == "reference":
+        sums += np.array([*MEANS.values()])[:, None] * (scores.shape[1] - counts)
+        counts[:] = scores.shape[1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / counts)
+
+
+def _weights(n: int, resamples: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Returns how often each resample draws each clip, (n, R); more than 255 times never happens."""
+    counts = np.empty((resamples, n), np.uint8)
+    for r in range(resamples):
+        counts[r] = np.bincount(bootstrap.resample_indices(n, r, seed), minlength=n)
+    return np.ascontiguousarray(counts.T)

@@ -1,0 +1,165 @@
+"""Classification: a method fine-tuned end to end with labels, on sound, picture, or both (paper Tables 1 and 2f-2h).
+
+Source: paper 3 and Table 4; facts/cavmae.md 3.3-3.4; CAV-MAE Sync's probe of frames, facts/cavmae_sync.md 1.9 and 4.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.config import FinetuneConfig
+from avbench.errors import InputError
+from avbench.files import sha256_file
+from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.labels import LabelPair, read_pair
+from avbench.tasks.linear_probe import LinearProbeConfig, judge
+
+if TYPE_CHECKING:
+    from avbench.methods.classifier import FinetuningModel
+    from avbench.subject import Subject
+
+Scores = npt.NDArray[np.float32]
+
+# What the scores of each mode are called; of the last two, the modality that a model of both had to do without.
+STREAMS = {
+    "multimodal": "joint",
+    "audioonly": "audio",
+    "videoonly": "visual",
+    "missingaudioonly": "missing_visual",
+    "missingvideoonly": "missing_audio",
+}
+ENSEMBLE = "ensemble"
+_MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "videoonly": ("visual",)}
+
+CARD = TaskCard(
+    summary="fine-tune end to end on sound, picture or both: accuracy or mAP, also with a modality missing",
+    needs=("weights", "training clips"),
+)
+
+
+class Classification(Task[FinetuneConfig]):
+    """Fine-tunes one model a mode on the training clips, and judges each once on the evaluated ones."""
+
+    name = "classification"
+    version = 1
+    config_type = FinetuneConfig
+
+    def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
+        """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.
+
+        Raises:
+            InputError: Labels or options cannot be used, or there are fewer clips than a batch.
+            RunError: Training failed; what it kept is in the subject's folder.
+        """
+        modes = modes_of(config, subject.modalities, subject.config.method_name)
+        labels = read_pair(subject.train, subject.evaluated, kind=config.target, label=config.label)
+        loss: Literal["bce", "ce"] = ("ce" if labels.single else "bce") if config.loss == "auto" else config.loss
+        found: dict[str, Scores] = {}
+        for mode in modes:
+            found |= _mode_scores(subject, config, labels, mode, loss)
+        scores = {STREAMS[mode]: values for mode, values in found.items()}
+        if {"audio", "visual"} <= scores.keys():
+            scores[ENSEMBLE] = ensemble(scores["audio"], scores["visual"])
+        return report(list(subject.evaluated.ids), scores, labels, config)
+
+    def files(self, config: FinetuneConfig) -> dict[str, str]:
+        """Returns the hash of the fine-tuned weights, where they are given."""
+        if not config.weights:
+            return {}
+        if not Path(config.weights).is_file():
+            raise InputError(f"task.weights: {config.weights}: no such file.")
+        return {"weights": sha256_file(Path(config.weights))}
+
+
+def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -> tuple[str, ...]:
+    """Returns the modes to fine-tune, each once.
+
+    Raises:
+        InputError: A mode that needs a modality which the method does not take.
+    """
+    possible = [mode for mode, needed in _MODALITIES.items() if set(needed) <= set(modalities)]
+    for mode in config.modes:
+        if mode not in possible:
+            raise InputError(f"task.modes: found {mode}, valid: {', '.join(possible)}, for method '{method}'.")
+    return tuple(dict.fromkeys(config.modes)) or (possible[0],)
+
+
+def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns the scores of two single-modal models together, (n, C): the mean of their probabilities (paper Table 1).
+
+    They may come from the per-sample outputs of two runs, such as Audio-MAE's and Visual-MAE's, on the same clips.
+
+    Raises:
+        InputError: Their shapes differ.
+    """
+    if audio.shape != visual.shape:
+        raise InputError(f"ensemble: found scores of shapes {audio.shape} and {visual.shape}, valid: the same.")
+    mean: npt.NDArray[Any] = (audio + visual) / 2
+    return mean
+
+
+def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config: FinetuneConfig) -> TaskResult:
+    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C), as the linear probe does."""
+    options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
+    return judge(ids, scores, labels, options)
+
+
+def _mode_scores(
+    subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str, loss: Literal["bce", "ce"]
+) -> dict[str, Scores]:
+    """Returns the probabilities of one fine-tuned model, by mode: its own and, of both modalities, the missing ones."""
+    from avbench.training.finetune import Work, finetune, predict
+
+    run = subject.config
+    work = Work(
+        folder=subject.folder / mode,
+        stage=f"{subject.folder.name}-{mode}",
+        device=subject.device,
+        precision=run.precision,
+        seed=run.seed,
+        train=run.train,
+        progress=subject.progress,
+    )
+    model = _model(subject, config, labels, mode)
+    if not config.weights:
+        finetune(model, subject.train, labels.train, run.input, config, mode=mode, loss=loss, work=work)
+    modes = (mode, *model.missing_modes) if mode == "multimodal" and config.missing else (mode,)
+    return predict(
+        model.to(subject.device).eval(),
+        subject.evaluated,
+        run.input,
+        modes=modes,
+        loss=loss,
+        frames=config.frames,
+        work=work,
+    )
+
+
+def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str) -> FinetuningModel:
+    """Returns the model to fine-tune, or the one of ``task.weights``."""
+    run, classes = subject.config, len(labels.classes)
+    if config.weights:
+        from avbench.methods.classifier import read_classifier
+
+        return read_classifier(Path(config.weights), run.model, run.input, n_classes=classes)
+    from avbench.methods.finetuned import build_classifier
+
+    clips = subject.train
+    n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if config.head == "concat" else 1
+    return build_classifier(
+        subject.method(),
+        classes,
+        mode=mode,
+        head=config.head,
+        streams=config.streams,
+        n_frames=n_frames,
+        seed=run.seed,
+    )
+
+
+CONFIG = FinetuneConfig
+TASK = Classification()

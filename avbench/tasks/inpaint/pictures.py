@@ -1,0 +1,185 @@
+"""Pictures of what a decoder makes of what masks leave (paper Figures 9-13; facts/cavmae.md 1.13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from avbench.config import InputConfig
+from avbench.data.dataset import AudioVisualDataset
+from avbench.methods.masking import Draws, Form, MaskPlan, Strategy
+from avbench.methods.objectives import unpatchify
+from avbench.tasks.inpaint.inpainter import Model, clip_errors, draws, mask_plans, statistics
+
+if TYPE_CHECKING:
+    from avbench.data.clips import Clips
+
+_AT_ONCE = 8  # clips in memory
+# Inches: a line of frames or of spectrograms, between lines, and above and below them all.
+_HEIGHTS = {"visual": 3.0, "audio": 1.9}
+_WIDTH, _GAP, _MARGIN = 10.0, 0.3, 1.0
+_DPI = 100
+_GREY = (0.75, 0.75, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One line of a picture: what was there, what was left of it, and what was made of that.
+
+    Attributes:
+        modality: ``audio`` or ``visual``.
+        strategy: What was removed.
+        original: (M, T) log-mel, lowest mel bin first, or (H, W, 3) in [0, 1].
+        inpainted: The same with the removed patches as predicted.
+        removed: (M, T) or (H, W), True where pixels were removed.
+        error: The clip's mean squared error, as the metric has it.
+    """
+
+    modality: str
+    strategy: Strategy
+    original: npt.NDArray[np.float32]
+    inpainted: npt.NDArray[np.float32]
+    removed: npt.NDArray[np.bool_]
+    error: float
+
+
+def inpaint(
+    model: Model, clips: Clips, *, strategies: Sequence[Strategy], ratio: float, form: Form, seed: int
+) -> Iterator[list[Panel]]:
+    """Yields the lines of each clip's picture: the frame, then the sound by strategy.
+
+    Args:
+        model: The model.
+        clips: The clips.
+        strategies: Those of the sound, where the model takes it; frames are masked uniformly, beside the first.
+        ratio: Share of each modality's tokens that is removed.
+        form: See :mod:`avbench.methods.masking`.
+        seed: Seed of the masks, which are those of the metrics.
+
+    Raises:
+        InputError: The ratio keeps or removes nothing.
+        RunError: A clip cannot be read.
+    """
+    dataset = AudioVisualDataset(clips, model.input, mode="eval")
+    lines = strategies if "audio" in model.grids else ("uniform",)
+    plans = [mask_plans(model.grids, strategy, ratio, form) for strategy in lines]
+    for first in range(0, len(clips), _AT_ONCE):
+        chosen = range(first, min(first + _AT_ONCE, len(clips)))
+        batch = dataset.batch(chosen)
+        noise = draws([clips.ids[i] for i in chosen], model.grids, seed)
+        yield from _panels(model, batch.audio.to(model.device), batch.visual.to(model.device), plans, noise)
+
+
+def _panels(
+    model: Model, audio: Tensor, visual: Tensor, plans: Sequence[Mapping[str, MaskPlan]], noise: Mapping[str, Draws]
+) -> list[list[Panel]]:
+    patches, targets = model.patches(audio, visual), model.targets(audio, visual)
+    found: list[list[Panel]] = [[] for _ in audio]
+    for number, by_modality in enumerate(plans):
+        masks = {name: plan.mask(noise[name].to(model.device)) for name, plan in by_modality.items()}
+        predictions = model.predict(audio, visual, masks)
+        for name in reversed(model.grids):
+            if name == "visual" and number:
+                continue
+            plan, removed, true, prediction = by_modality[name], masks[name].removed, patches[name], predictions[name]
+            errors = clip_errors(prediction, targets[name], removed)
+            if model.norm_pix_loss:
+                mean, deviation = statistics(true)
+                prediction = prediction * deviation + mean
+            hidden = removed[..., None].expand_as(true)
+            images = (true, torch.where(hidden > 0, prediction, true), hidden)
+            original, inpainted, mask = (unpatchify(image, plan.grid, model.patch_size).cpu() for image in images)
+            for i, panels in enumerate(found):
+                panels.append(
+                    Panel(
+                        name,
+                        plan.strategy,
+                        _pixels(original[i], name, model.input),
+                        _pixels(inpainted[i], name, model.input),
+                        mask[i, 0].numpy() > 0,
+                        float(errors[i]),
+                    )
+                )
+    return found
+
+
+def _pixels(image: Tensor, modality: str, config: InputConfig) -> npt.NDArray[np.float32]:
+    """Returns log-mel (M, T) or colours (H, W, 3) in [0, 1] from a normalised image (C, H, W)."""
+    if modality == "audio":
+        return (image[0] * config.audio_std + config.audio_mean).numpy()
+    std, mean = torch.tensor(config.image_std), torch.tensor(config.image_mean)
+    return (image.permute(1, 2, 0) * std + mean).clamp(0, 1).numpy()
+
+
+def draw(path: Path, clip: str, panels: Sequence[Panel], model: Model) -> None:
+    """Draws the lines of one clip into a PNG: original, kept and in-painted, side by side.
+
+    Args:
+        path: The file.
+        clip: Its id, the title.
+        panels: The lines.
+        model: The model that made them.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [_HEIGHTS[panel.modality] for panel in panels]
+    height = sum(heights) + _GAP * (len(panels) - 1) + _MARGIN
+    figure = Figure(figsize=(_WIDTH, height))
+    FigureCanvasAgg(figure)
+    note = "\nmodel of normalised patches: those in-painted have the true mean and deviation of their patch"
+    figure.suptitle(clip + note * model.norm_pix_loss, fontsize=10, y=1 - 0.08 / height, va="top")
+    # Places are fixed: a layout engine would take ten times as long as all else.
+    grid = figure.add_gridspec(
+        len(panels),
+        3,
+        height_ratios=heights,
+        left=0.055,
+        right=0.99,
+        wspace=0.06,
+        hspace=_GAP * len(panels) / sum(heights),
+        top=1 - 0.65 * _MARGIN / height,
+        bottom=0.35 * _MARGIN / height,
+    )
+    for number, panel in enumerate(panels):
+        row = [figure.add_subplot(grid[number, column]) for column in range(3)]
+        share = f"{panel.strategy.replace('_', '-')}, {panel.removed.mean():.0%} removed"
+        for axes, title in zip(row, ("original", share, f"in-painted, MSE {panel.error:.3g}"), strict=True):
+            axes.set_title(title, fontsize=9, pad=3)
+        _fill(row, panel, model.input, last=number == len(panels) - 1)
+    figure.savefig(path, dpi=_DPI)
+
+
+def _fill(row: Sequence[Any], panel: Panel, config: InputConfig, *, last: bool) -> None:
+    """Draws one line into three axes, the last one with the seconds below."""
+    options: dict[str, Any] = {"interpolation": "nearest"}
+    scale: dict[str, Any] = {}
+    if panel.modality == "audio":
+        bins, rows = panel.original.shape
+        extent = (0.0, rows * config.frame_shift_ms / 1000, 0.0, float(bins))
+        options |= {"origin": "lower", "aspect": "auto", "extent": extent}
+        scale = {"cmap": "magma", "vmin": float(panel.original.min()), "vmax": float(panel.original.max())}
+    for axes, pixels in zip(row, (panel.original, panel.original, panel.inpainted), strict=True):
+        axes.imshow(pixels, **options, **scale)
+        axes.tick_params(labelsize=7)
+        if panel.modality == "visual":
+            axes.set_axis_off()
+            continue
+        if axes is row[0]:
+            axes.set_ylabel("mel bin", fontsize=8)
+        else:
+            axes.set_yticks([])
+        if last:
+            axes.set_xlabel("seconds", fontsize=8)
+        else:
+            axes.set_xticks([])
+    cover = np.zeros((*panel.removed.shape, 4), np.float32)  # RGBA, clear where a patch was kept
+    cover[panel.removed] = _GREY
+    row[1].imshow(cover, **options)

@@ -1,0 +1,236 @@
+"""Linear probe: what a LayerNorm and a linear layer read from frozen vectors of sound, picture, and both.
+
+Source: paper Tables 2i and 10; facts/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours, as none is published.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.data.clips import hash_ids
+from avbench.errors import InputError
+from avbench.metrics import classification as metric
+from avbench.settings import Settings, setting
+from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.labels import LabelPair, read_pair
+
+if TYPE_CHECKING:
+    from avbench.resolve import RunConfig
+    from avbench.subject import Part, Pooled, Subject
+
+Array = npt.NDArray[Any]
+
+STREAMS = ("audio", "visual", "joint")
+KEPT_SCORES = 2**24  # scores of a stream that are kept for each clip and class: 64 MB
+_NAMED = 3  # clips named in an error
+
+CARD = TaskCard(
+    summary="train a LayerNorm and a linear layer on frozen vectors of sound, picture and both: accuracy or mAP",
+    needs=("vectors", "training clips"),
+    modalities=(),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearProbeConfig(Settings):
+    """Options of the linear probe."""
+
+    target: Literal["auto", "single", "multi"] = setting(
+        "auto", "labels a clip: one (cross-entropy), any number (binary), or as the training clips have them"
+    )
+    label: str = setting("", "parts of the class names to predict, such as shape+pitch or 1+2; empty: whole names")
+    frames: Literal["mean", "concat"] = setting("mean", "vectors of several frames (Sync): their mean, or end to end")
+    joint: Literal["joint", "concat"] = setting(
+        "joint", "audio-visual vector: of the joint stream (paper), or those of the two single streams end to end"
+    )
+    optimizer: Literal["lbfgs", "adam"] = setting("lbfgs", "lbfgs: full batch; adam: mini-batches, for large sets")
+    weight_decays: tuple[float, ...] = setting(
+        (1e-4, 1e-3, 1e-2, 1e-1, 1.0), "weight decays of lbfgs to choose from", ge=0
+    )
+    learning_rates: tuple[float, ...] = setting(
+        (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), "learning rates of adam to choose from", gt=0
+    )
+    iterations: int = setting(100, "most iterations of lbfgs", ge=1)
+    epochs: int = setting(20, "passes of adam over the training clips", ge=1)
+    batch_size: int = setting(256, "clips a step of adam", ge=1)
+    validation_fraction: float = setting(0.2, "share of the training clips to choose with, class by class", gt=0, lt=1)
+    absent: metric.Absent = setting(
+        "present", "classes no evaluated clip has: left out of mAP and mAUC, or AP 0 and AUC -1 (reference)"
+    )
+    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
+
+
+class LinearProbe(Task[LinearProbeConfig]):
+    """One probe a stream, each with its own sweep; chosen on training clips, judged once on the evaluated ones."""
+
+    name = "linear_probe"
+    version = 1
+    config_type = LinearProbeConfig
+
+    def check(self, config: RunConfig) -> None:
+        """Refuses a sweep without values."""
+        _sweep(cast(LinearProbeConfig, config.task))
+
+    def run(self, subject: Subject, config: LinearProbeConfig) -> TaskResult:
+        """Trains and judges the probes; see :class:`~avbench.tasks.base.Task`.
+
+        Raises:
+            InputError: Labels or vectors cannot be used, or there are too few clips.
+        """
+        from avbench.training.probe import Recipe, fit
+
+        sweep = _sweep(config)
+        labels = read_pair(subject.train, subject.evaluated, kind=config.target, label=config.label)
+        target = labels.train.targets(single=labels.single)
+        vectors, judged = (_vectors(subject, part, config) for part in ("train", "evaluated"))
+        recipe = Recipe(
+            optimizer=config.optimizer,
+            sweep=sweep,
+            iterations=config.iterations,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            validation_fraction=config.validation_fraction,
+        )
+        scores = {}
+        for stream, values in vectors.items():
+            probe = fit(
+                values,
+                target,
+                len(labels.classes),
+                recipe,
+                seed=subject.config.seed,
+                device=subject.device,
+                progress=subject.progress,
+                name=f"{stream} probe",
+            )
+            scores[stream] = probe.scores(judged[stream])
+        return judge(list(subject.evaluated.ids), scores, labels, config)
+
+
+def _sweep(config: LinearProbeConfig) -> tuple[float, ...]:
+    key = "weight_decays" if config.optimizer == "lbfgs" else "learning_rates"
+    values: tuple[float, ...] = getattr(config, key)
+    if not values:
+        raise InputError(f"task.{key}: found none, valid: at least one value.")
+    return values
+
+
+def _vectors(subject: Subject, part: Part, config: LinearProbeConfig) -> dict[str, Array]:
+    """Returns one vector a clip for each stream, (n, D).
+
+    Raises:
+        InputError: The method has no stream, or vectors are not finite.
+    """
+    pooled = subject.pooled(part)
+    found = {}
+    for stream in STREAMS:
+        values = _stream(pooled, stream, config)
+        if values is not None:
+            _refuse(values, stream, pooled.ids)
+            found[stream] = values
+    if not found:
+        raise InputError(
+            f"method {subject.config.method_name}: found no vector of sound, picture or both, valid: at least one, for"
+            " task 'linear_probe'."
+        )
+    return found
+
+
+def _stream(pooled: Pooled, stream: str, config: LinearProbeConfig) -> Array | None:
+    if stream == "joint" and config.joint == "concat":
+        if pooled.audio is None or pooled.visual is None:
+            return None
+        return np.concatenate([_frames(pooled.audio, config), _frames(pooled.visual, config)], axis=1)
+    values = pooled.stream(stream)
+    return None if values is None else _frames(values, config)
+
+
+def _frames(values: Array, config: LinearProbeConfig) -> Array:
+    """Returns (n, D) or (n, F D) from (n, F, D)."""
+    n, frames, width = values.shape
+    if frames == 1 or config.frames == "concat":
+        return values.reshape(n, frames * width)
+    mean: Array = values.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return mean
+
+
+def _refuse(values: Array, stream: str, ids: list[str]) -> None:
+    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(bad):
+        named = ", ".join(ids[row] for row in bad[:_NAMED].tolist()) + (", ..." if len(bad) > _NAMED else "")
+        raise InputError(
+            f"{stream} vectors: found values that are not finite in {len(bad)} of {len(values)} clips ({named}), valid:"
+            " finite numbers; the model has diverged."
+        )
+
+
+def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: LinearProbeConfig) -> TaskResult:
+    """Returns metrics, chance, intervals and per-sample outputs.
+
+    Args:
+        ids: The evaluated clips.
+        scores: Log-probabilities of each stream, (n, C).
+        labels: What is right.
+        config: Rule for absent classes, and resamples.
+    """
+    target = labels.evaluated.targets(single=labels.single)
+    per_sample: dict[str, Array] = {"id": np.array(ids, dtype=np.str_), "target": target}
+    for stream, values in scores.items():
+        if labels.single:
+            per_sample[f"{stream}/top1"] = metric.top_k(values, target, 1)
+        if values.size <= KEPT_SCORES:
+            per_sample[f"{stream}/scores"] = values
+    chance = metric.chance(target, len(labels.classes), absent=config.absent)
+    metrics: dict[str, float] = {}
+    ci95: dict[str, tuple[float, float]] = {}
+    for stream, values in scores.items():
+        found = metric.summarise(values, target, absent=config.absent)
+        ends = metric.intervals(
+            values, target, absent=config.absent, resamples=config.resamples, seed=config.bootstrap_seed
+        )
+        metrics |= {f"{stream}/{name}": value for name, value in found.items()}
+        ci95 |= {f"{stream}/{name}": pair for name, pair in ends.items()}
+    return TaskResult(
+        n=len(ids),
+        ids_sha256=hash_ids(ids),
+        metrics=metrics,
+        chance={name: chance[name.split("/")[1]] for name in metrics if name.split("/")[1] in chance},
+        ci95=ci95,
+        per_sample=per_sample,
+    )
+
+
+def recompute(
+    per_sample: dict[str, Array], keep: npt.NDArray[Any], *, absent: metric.Absent = "present"
+) -> dict[str, float]:
+    """Returns the metrics of some of the clips from the per-sample outputs of a run.
+
+    Args:
+        per_sample: ``target`` and ``<stream>/scores``.
+        keep: Which clips, as indices or bool (n,).
+        absent: Rule for classes that none of them has.
+
+    Raises:
+        InputError: The run was too large to keep its scores, or no clip is left.
+    """
+    kept = {name.split("/")[0]: values for name, values in per_sample.items() if name.endswith("/scores")}
+    if not kept or "target" not in per_sample:
+        raise InputError(
+            "per-sample outputs: found no scores, valid: '<stream>/scores' and 'target'; sets of more than"
+            f" {KEPT_SCORES} scores a stream are not kept."
+        )
+    target = per_sample["target"][keep]
+    return {
+        f"{stream}/{name}": value
+        for stream, values in kept.items()
+        for name, value in metric.summarise(values[keep], target, absent=absent).items()
+    }
+
+
+CONFIG = LinearProbeConfig
+TASK = LinearProbe()

@@ -1,0 +1,242 @@
+"""Localization: where in the picture a sound comes from, by the similarity of the sound to each patch.
+
+Source: facts/cavmae_sync.md 5 (protocols) and facts/embedded_set.md 3 and 6: a map counts as localization of sound only
+by what the right sound adds over the wrong one, so controls stand beside every number.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.data.annotations.boxes import Rule
+from avbench.data.clips import hash_ids
+from avbench.data.locate import EMBEDDED
+from avbench.errors import InputError
+from avbench.metrics.bootstrap import intervals
+from avbench.metrics.localization import Binarisation
+from avbench.metrics.segmentation import Form
+from avbench.settings import Settings, setting
+from avbench.tasks.base import Task, TaskCard, TaskResult
+
+if TYPE_CHECKING:
+    from avbench.data.annotations.sample import Annotations
+    from avbench.resolve import RunConfig
+    from avbench.subject import Subject
+    from avbench.tasks.localizing.inputs import Judged
+    from avbench.tasks.localizing.scores import Scorer, Source
+
+CARD = TaskCard(
+    summary="find the sounding object by its sound: cIoU@0.5 and AUC, AP, mIoU, with controls",
+    needs=("tokens", "annotations", "heatmaps"),
+    modalities=("audio", "visual"),
+)
+Protocol = Literal["auto", "soundshapes", "vggss", "flickr", "is3", "avsbench", "ade20k"]
+log = logging.getLogger("avbench")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalizationConfig(Settings):
+    """Options of localization; docs/tasks.md says what the protocols make of them."""
+
+    protocol: Protocol = setting("auto", "whose protocol; auto: by the annotations, soundshapes for the embedded set")
+    annotations: str = setting("", "annotation file or folder; empty: the masks of the embedded set", identity=False)
+    subset: str = setting("", "text file of sample ids, one a line, to judge only these", identity=False)
+    negatives: str = setting("", "CSV video,audio,label of an extended set (SLAVC); empty: none", identity=False)
+    similarity: Literal["cosine", "dot"] = setting("cosine", "of a patch token and the sound's vector")
+    sign: Literal["positive", "negative"] = setting("positive", "negative: the least similar patches sound")
+    centring: Literal["none", "evaluated", "train"] = setting(
+        "none", "take the mean patch and the mean sound of these clips from all tokens first"
+    )
+    audio_vector: Literal["mean", "global"] = setting("mean", "the sound: mean of its tokens, or global token (Sync)")
+    frame: int = setting(-1, "frame judged where several are seen, from 0; -1: nearest to the annotated time", ge=-1)
+    binarisation: Binarisation = setting("ez", "ez: at least the median (EZ-VSL); lvs: above the upper median (LVS)")
+    upsampling: Literal["auto", "bilinear", "bilinear_corners", "bicubic_corners"] = setting(
+        "auto", "of the maps; auto: bilinear, with ez's boxes bilinear_corners"
+    )
+    rasterisation: Rule = setting("ez", "how box edges become pixels: ez (cut to the picture) or lvs; the same maps")
+    box_mapping: Literal["stretch", "crop"] = setting(
+        "stretch", "stretch: boxes over the whole map (both references); crop: moved with the frame's centre crop"
+    )
+    activation: Literal["sigmoid", "none"] = setting(
+        "sigmoid", "AVSBench masks: of the map, before thresholds; none: maps are probabilities"
+    )
+    f_score: Form = setting("whole_set", "AVSBench masks: largest mean F over the set, or of each batch as published")
+    f_batch: int = setting(4, "frames a batch in the published form of F", ge=1)
+    control_seed: int = setting(0, "seed of the wrong sounds and the random maps", ge=0)
+    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
+    pictures: int = setting(8, "samples on each sheet of overlays (first, best, worst); 0: none", ge=0, identity=False)
+    picture_folder: str = setting("", "where the sheets go; empty: beside the evaluation's files", identity=False)
+
+
+class Localization(Task[LocalizationConfig]):
+    """Scores maps of patches against boxes or masks, beside controls; see docs/tasks.md."""
+
+    name = "localization"
+    version = 1
+    config_type = LocalizationConfig
+
+    def check(self, config: RunConfig) -> None:
+        """Refuses a run without annotations, or with files that are not there.
+
+        Raises:
+            InputError: Such a run.
+        """
+        from avbench.data.annotations.read import detect
+        from avbench.tasks.localizing.controls import content_sha256
+
+        options = config.task
+        if not isinstance(options, LocalizationConfig):
+            raise TypeError("localization is asked about another task's options")  # only a mistake here gets there
+        for path in (options.subset, options.negatives):
+            if path:
+                content_sha256(Path(path))
+        if options.annotations:
+            detect(Path(options.annotations))
+        elif config.data.source != EMBEDDED:
+            raise InputError(
+                "task.annotations: found nothing, valid: an annotation file (docs/tasks.md, Localization)."
+            )
+
+    def files(self, config: LocalizationConfig) -> dict[str, str]:
+        """Returns the hashes of annotations, subset and negatives: their paths are not part of a run's identity."""
+        from avbench.tasks.localizing.controls import content_sha256
+
+        named = {"annotations": config.annotations, "subset": config.subset, "negatives": config.negatives}
+        return {name: content_sha256(Path(path)) for name, path in named.items() if path}
+
+    def run(self, subject: Subject, config: LocalizationConfig) -> TaskResult:
+        """Evaluates a model's patch tokens.
+
+        Rows: the maps; those of another clip's sound (``wrong_audio``), of the mean sound (``mean_audio``); random
+        ones; a centre disc; the mean mask of the training clips; the oracle; the whole image. ``gain`` is right minus
+        wrong.
+
+        Raises:
+            InputError: The annotations or the options cannot be used, or no annotated clip is there.
+        """
+        from avbench.tasks.localizing import controls, inputs
+
+        judged = inputs.judge(subject, config)
+        maker = inputs.map_maker(subject, config, judged)
+        rows: dict[str, Source] = {"": lambda chosen: maker.maps(judged.pictures[chosen], judged.sounds[chosen])}
+        wrong = judged.wrong_sounds(config.control_seed)
+        if wrong is not None:
+            rows["wrong_audio"] = lambda chosen: maker.maps(judged.pictures[chosen], wrong[chosen])
+        if config.centring == "none":  # the mean of centred sounds has no direction
+            rows["mean_audio"] = lambda chosen: maker.maps(judged.pictures[chosen], None)
+        prior = controls.mean_mask(subject, judged.annotations)
+        if prior is not None:
+            rows["mean_mask"] = lambda chosen: np.broadcast_to(prior, (len(chosen), *prior.shape))
+        result, scorer = self._scored(judged.annotations, rows, maker.grid, config, judged.aspects, subject.progress)
+        whole = rows[""](np.arange(len(judged.annotations)))
+        if config.pictures:
+            self._draw(subject, config, judged, rows, scorer, result)
+        return dataclasses.replace(result, per_sample={**result.per_sample, "map": whole})
+
+    def evaluate_heatmaps(self, path: Path, annotations: Path, config: LocalizationConfig) -> TaskResult:
+        """Evaluates maps that anyone made.
+
+        Args:
+            path: An .npz with ``id`` (n,) and ``map`` (n, h, w), larger where it sounds, of any resolution; and
+                perhaps ``wrong_audio`` (n, h, w), the maps of the same pictures with the sound of other clips.
+            annotations: The annotation file or folder.
+            config: Options; those of tokens and frames are not used.
+
+        Raises:
+            InputError: A file or option cannot be used, or no map has an annotation.
+        """
+        from avbench.tasks.localizing import inputs
+        from avbench.tasks.localizing.heatmaps import read_heatmaps
+
+        if config.box_mapping == "crop":
+            raise InputError("task.box_mapping: found crop, valid with heat maps: stretch; their frames are not known.")
+        found = read_heatmaps(path)
+        place = {name: row for row, name in enumerate(found.ids)}
+        known = inputs.read(annotations, config)
+        chosen = [row for row, sample in enumerate(known) if sample.id in place]
+        if not chosen:
+            raise InputError(
+                f"{path}: none of its {len(place)} ids is annotated in {annotations}; ids look like"
+                f" '{found.ids[0]}' and '{known.ids[0]}'."
+            )
+        unused = len(place) - len(chosen)
+        log.info("%d of %d annotated samples have maps; %d maps have none", len(chosen), len(known), unused)
+        judged = known.select(chosen)
+        index = np.array([place[name] for name in judged.ids])
+        rows: dict[str, Source] = {"": lambda some: found.maps[index[some]]}
+        wrong = found.wrong
+        if wrong is not None:
+            rows["wrong_audio"] = lambda some: wrong[index[some]]
+        height, width = found.maps.shape[1:]
+        return self._scored(judged, rows, (height, width), config, None, False)[0]
+
+    def _scored(
+        self,
+        annotations: Annotations,
+        rows: Mapping[str, Source],
+        grid: tuple[int, int],
+        config: LocalizationConfig,
+        aspects: npt.NDArray[np.float64] | None,
+        progress: bool,
+    ) -> tuple[TaskResult, Scorer]:
+        from avbench.data.progress import Progress
+        from avbench.tasks.localizing import controls, summary
+        from avbench.tasks.localizing.scores import Scorer
+
+        ids = annotations.ids
+        if config.negatives and all(sample.truth is not None for sample in annotations):
+            raise InputError(
+                "task.negatives: found none of its pairs, valid: clips of both, or maps with ids VIDEO+AUDIO."
+            )
+        rows = {**rows, **controls.fixed_rows(annotations, grid, config.control_seed)}
+        scorer = Scorer(annotations, controls.rules(annotations.protocol, config), aspects)
+        outputs: dict[str, npt.NDArray[Any]] = {
+            "id": np.array(ids, dtype=np.str_),
+            "class": np.array([sample.label for sample in annotations], dtype=np.str_),
+            "group": np.array([sample.picture for sample in annotations], dtype=np.str_),
+            "positive": np.array([sample.truth is not None for sample in annotations]),
+        }
+        with Progress("localization", len(ids), unit="map", enabled=progress) as bar:
+            if annotations.protocol == "ade20k":
+                groups, found = summary.class_statistics(scorer.score_classes(rows, lambda n: bar.step(count=n)))
+            else:
+                outputs.update(scorer.score(rows, lambda n: bar.step(count=n)))
+                groups, found = summary.statistics(outputs, summary.FScore(config.f_score, config.f_batch))
+        metrics = summary.values(groups, found)
+        compared = {k: v for k, v in found.items() if "/" not in k or k.startswith(("wrong_audio/", "gain/"))}
+        ci95 = intervals(np.arange(groups), compared, resamples=config.resamples, seed=config.bootstrap_seed)
+        main = [name for name in metrics if "/" not in name]
+        chance = {name: metrics[f"random/{name}"] for name in main}
+        result = TaskResult(
+            n=len(ids), ids_sha256=hash_ids(ids), metrics=metrics, chance=chance, ci95=ci95, per_sample=outputs
+        )
+        return result, scorer
+
+    def _draw(
+        self,
+        subject: Subject,
+        config: LocalizationConfig,
+        judged: Judged,
+        rows: Mapping[str, Source],
+        scorer: Scorer,
+        result: TaskResult,
+    ) -> None:
+        from avbench.tasks.localizing.pictures import draw
+
+        folder = Path(config.picture_folder) if config.picture_folder else subject.folder / "pictures"
+        shown = {name: rows[name] for name in ("", "wrong_audio") if name in rows}
+        draw(folder, subject, judged, shown, scorer, result, config.pictures)
+        log.info("overlay pictures: %s", folder)
+
+
+CONFIG = LocalizationConfig
+TASK = Localization()

@@ -1,0 +1,1 @@
+"""What the localization task is made of: maps from tokens, ground truth beside them, controls, scores, pictures."""

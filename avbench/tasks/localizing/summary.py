@@ -1,0 +1,198 @@
+"""From per-sample outputs of localization to metrics and what their intervals are resampled from.
+
+Every metric is computed from the outputs alone, so that it can be computed again for fewer samples. ADE20K pools pixels
+over samples and is the exception: it has one score a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.metrics import localization as loc
+from avbench.metrics import segmentation as seg
+from avbench.metrics.localization import Float64
+from avbench.tasks.localizing.scores import MEASURES, key
+
+Statistic = Callable[[npt.NDArray[Any]], Float64]  # (r, groups) indices of groups -> (r,)
+MEANS: dict[str, tuple[str, Callable[[Float64], Float64]]] = {
+    "cIoU@0.5": ("cIoU", loc.hits),
+    "AUC": ("cIoU", loc.areas),
+    "cIoU_adaptive@0.5": ("cIoU_adaptive", loc.hits),
+    "AUC_adaptive": ("cIoU_adaptive", loc.areas),
+    "AP": ("AP", np.asarray),
+    "IoU": ("IoU", np.asarray),
+    "peak": ("peak", np.asarray),
+    "mIoU": ("avs_iou", np.asarray),
+    "mIoU_adaptive": ("avs_iou_adaptive", np.asarray),
+}
+#: Both sources of a picture (IS3): the metrics of :data:`MEANS` of the worse of them.
+OF_PICTURES = {
+    "IIoU@0.5": "cIoU@0.5",
+    "IAUC": "AUC",
+    "IIoU_adaptive@0.5": "cIoU_adaptive@0.5",
+    "IAUC_adaptive": "AUC_adaptive",
+}
+
+
+@dataclass(frozen=True)
+class FScore:
+    """How AVSBench's F-score is taken; see :func:`avbench.metrics.segmentation.f_score`."""
+
+    form: seg.Form = "whole_set"
+    batch: int = 4
+
+
+def statistics(
+    outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = None
+) -> tuple[int, dict[str, Statistic]]:
+    """Returns how every metric is computed from chosen groups of samples, for its value and for its interval.
+
+    A group is what was not drawn independently: the frames of one clip, the sources of one picture.
+
+    Args:
+        outputs: The measures, with ``group`` and ``positive`` (n,).
+        f_score: How the F-score is taken.
+
+    Returns:
+        The number of groups, and metric to a function of (r, groups) indices of groups. ``gain/X`` is X of the right
+        sound minus X of the wrong one.
+    """
+    f_score = f_score or FScore()
+    positive = np.asarray(outputs["positive"], dtype=np.bool_)
+    group = _numbered(outputs["group"])
+    groups = int(group.max(initial=-1)) + 1
+    found: dict[str, Statistic] = {}
+    for row in _rows(outputs):
+        for name, (measure, share) in MEANS.items():
+            if key(row, measure) in outputs:
+                found[key(row, name)] = _mean(share(outputs[key(row, measure)]), positive, group, groups)
+        if key(row, "cIoU_adaptive") in outputs:
+            for name, single in OF_PICTURES.items():
+                measure, share = MEANS[single]
+                worst = loc.group_minimum(outputs[key(row, measure)], group)
+                found[key(row, name)] = _mean(share(worst), np.ones(groups, np.bool_), None, groups)
+        if key(row, "F_curve") in outputs:
+            found[key(row, "F")] = _f(outputs[key(row, "F_curve")], group, groups, f_score)
+        if key(row, "confidence") in outputs:
+            arguments = outputs[key(row, "cIoU")], outputs[key(row, "confidence")], positive
+            for name, field in (("AP_extended", "ap"), ("max_F1", "max_f1")):
+                found[key(row, name)] = _extended(*arguments, field, group)
+            found[key(row, "LocAcc")] = found[key(row, "cIoU@0.5")]
+    found = {name: _remembered(statistic) for name, statistic in found.items()}
+    return groups, {**found, **gains(found)}
+
+
+def gains(found: Mapping[str, Statistic]) -> dict[str, Statistic]:
+    """Returns the differences of the right sound's metrics and the wrong one's, on the same resamples."""
+
+    def difference(right: Statistic, wrong: Statistic) -> Statistic:
+        return lambda index: right(index) - wrong(index)
+
+    pairs = {name: f"wrong_audio/{name}" for name in found if "/" not in name}
+    return {f"gain/{a}": difference(found[a], found[b]) for a, b in pairs.items() if b in found}
+
+
+def class_statistics(scores: Mapping[str, Float64]) -> tuple[int, dict[str, Statistic]]:
+    """Returns the same for scores that are already one a class (ADE20K)."""
+    classes = len(next(iter(scores.values())))
+    whole = np.ones(classes, np.bool_)
+    found = {name: _mean(values, whole, None, classes) for name, values in scores.items()}
+    return classes, {**found, **gains(found)}
+
+
+def values(groups: int, found: Mapping[str, Statistic]) -> dict[str, float]:
+    """Returns every metric over all groups."""
+    everything = np.arange(groups)[None]
+    return {name: float(statistic(everything)[0]) for name, statistic in found.items()}
+
+
+def summarise(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = None) -> dict[str, float]:
+    """Returns every metric from per-sample outputs, of all samples or of some: take the same rows of each array."""
+    return values(*statistics(outputs, f_score))
+
+
+def _numbered(names: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Returns the number of each name, counted as they first appear."""
+    _, first, index = np.unique(names, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[index])
+
+
+def _remembered(statistic: Statistic) -> Statistic:
+    """Returns a function that keeps its last answer: differences ask for what was just computed."""
+    last: list[Any] = [None, None]
+
+    def remembered(index: npt.NDArray[Any]) -> Float64:
+        if last[0] is not index:
+            last[:] = [index, statistic(index)]
+        return np.asarray(last[1])
+
+    return remembered
+
+
+def _rows(outputs: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+    known = {measure for measures in MEASURES.values() for measure in measures}
+    return list(dict.fromkeys(key.rpartition("/")[0] for key in outputs if key.rpartition("/")[2] in known))
+
+
+def _mean(
+    shares: Float64, chosen: npt.NDArray[np.bool_], group: npt.NDArray[np.int64] | None, groups: int
+) -> Statistic:
+    """The mean over the chosen samples of some groups; 0 of none. Without ``group``, each sample is its own."""
+    if group is None:
+        group = np.arange(groups)
+    totals = np.bincount(group, np.where(chosen, shares, 0.0), groups)
+    counts = np.bincount(group, chosen.astype(np.float64), groups)
+
+    def statistic(index: npt.NDArray[Any]) -> Float64:
+        count = counts[index].sum(axis=-1)
+        return np.asarray(totals[index].sum(axis=-1) / np.maximum(count, 1))
+
+    return statistic
+
+
+def _f(curves: Float64, group: npt.NDArray[np.int64], groups: int, f_score: FScore) -> Statistic:
+    members = _members(group, groups)
+    kept = ~np.isnan(curves[:, 0])
+    totals = np.zeros((groups, curves.shape[1]))
+    np.add.at(totals, group[kept], curves[kept])
+    counts = np.bincount(group[kept], minlength=groups).astype(np.float64)
+
+    def statistic(index: npt.NDArray[Any]) -> Float64:
+        if f_score.form == "whole_set":
+            # Sums of curves by how often each group was drawn: the curves themselves are not copied.
+            drawn = np.stack([np.bincount(row, minlength=groups) for row in index]).astype(np.float64)
+            return np.asarray((drawn @ totals).max(axis=1) / np.maximum(drawn @ counts, 1))
+        rows = (_expanded(row, members) for row in index)
+        return np.array([seg.f_score(curves[row], form=f_score.form, batch=f_score.batch) for row in rows])
+
+    return statistic
+
+
+def _extended(
+    cious: Float64,
+    confidences: Float64,
+    positive: npt.NDArray[np.bool_],
+    field: str,
+    group: npt.NDArray[np.int64],
+) -> Statistic:
+    members = _members(group, int(group.max()) + 1)
+
+    def statistic(index: npt.NDArray[Any]) -> Float64:
+        rows = (_expanded(row, members) for row in index)
+        return np.array([getattr(loc.extended(cious[r], confidences[r], positive[r]), field) for r in rows])
+
+    return statistic
+
+
+def _members(group: npt.NDArray[np.int64], groups: int) -> list[npt.NDArray[np.int64]]:
+    order = np.argsort(group, kind="stable")
+    return np.split(order, np.searchsorted(group[order], np.arange(1, groups)))
+
+
+def _expanded(row: npt.NDArray[Any], members: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+    return np.concatenate([members[each] for each in row])

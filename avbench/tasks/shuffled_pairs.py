@@ -1,0 +1,240 @@
+"""Shuffled pairs: what remains of a model that was pretrained on sounds and pictures that do not belong together.
+
+Source: paper Table 16. The pretraining is repeated with every clip's picture taken from another clip, always the same
+one (a derangement, a function of the seed, kept in the pretraining's ``done.json``). Both models are then judged on
+true pairs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy.typing as npt
+
+from avbench.config import FinetuneConfig
+from avbench.errors import InputError
+from avbench.metrics import paired
+from avbench.metrics import retrieval as ranking
+from avbench.settings import setting
+from avbench.tasks import classification, linear_probe, retrieval
+from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
+
+if TYPE_CHECKING:
+    from avbench.features import Features
+    from avbench.subject import Subject
+
+Array = npt.NDArray[Any]
+
+CARD = TaskCard(
+    summary="pretrain on sounds and pictures that do not belong together as well, probe both models on true pairs",
+    needs=("vectors", "weights", "training clips"),
+    modalities=("audio", "visual"),
+)
+SHUFFLED = {"train": {"pairing": "shuffled"}}
+MODELS = ("true", "shuffled")  # as the pairs of the pretraining
+PROBED, FINETUNED, RETRIEVED = "probe", "finetune", "retrieval"
+KEYS = {PROBED: "", FINETUNED: "finetuned/", RETRIEVED: ""}  # what the keys of each part begin with
+CONTRAST = "contrast_loss"
+SHARED = ("id", "target")  # per-sample outputs that both models have in common
+EMBEDDINGS = {"audio": "audio_embedding", "visual": "visual_embedding"}  # per-sample outputs of each model
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShuffledPairsConfig(LinearProbeConfig):
+    """Options of shuffled pairs: those of the linear probe, and what else both models do on true pairs."""
+
+    measure: Literal["probe", "finetune", "both"] = setting(
+        "probe", "how the models are judged: probe, finetune (the paper's way), or both"
+    )
+    finetune: FinetuneConfig = setting(
+        FinetuneConfig(), "fine-tuning; target, label, absent and resamples are those of the probe"
+    )
+    aggregation: ranking.Aggregation = setting(
+        "diagonal_mean", "retrieval: cosines of frames to one number, see task retrieval"
+    )
+
+
+class ShuffledPairs(Task[ShuffledPairsConfig]):
+    """Judges the model of true pairs and that of shuffled ones by the other tasks; the drop is true less shuffled.
+
+    Metrics are keyed ``true/joint/top1``, ``shuffled/joint/top1`` and ``drop/joint/top1``, with the keys of the linear
+    probe and of retrieval behind; those of fine-tuning have ``finetuned/`` before. Where the method contrasts,
+    ``true/contrast_loss`` is its contrastive loss at the end of the pretraining, and chance what guessing gives: the
+    logarithm of the clips in a forward pass.
+    """
+
+    name = "shuffled_pairs"
+    version = 1
+    config_type = ShuffledPairsConfig
+
+    def variants(self, config: ShuffledPairsConfig) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
+        """Returns the pretraining on shuffled pairs."""
+        return (SHUFFLED,)
+
+    def run(self, subject: Subject, config: ShuffledPairsConfig) -> TaskResult:
+        """Pretrains on shuffled pairs, too, and judges both models; of untrained weights there is but one model.
+
+        Raises:
+            InputError: Weights from a file, or a run whose own pairs are shuffled; labels that cannot be used.
+            RunError: Training failed.
+        """
+        run = subject.config
+        if run.weights == "checkpoint":
+            raise InputError(
+                "--checkpoint: found a file of weights, valid: none; task 'shuffled_pairs' pretrains twice itself."
+            )
+        if run.train.pairing != "true":
+            raise InputError(
+                f"train.pairing: found {run.train.pairing}, valid: true; task 'shuffled_pairs' shuffles by itself."
+            )
+        if config.finetune.weights:
+            raise InputError("task.finetune.weights: found a file, valid: none; both models are fine-tuned here.")
+        true = judge(subject, config)
+        return compare(true, true if run.weights == "untrained" else judge(subject.variant(**SHUFFLED), config), config)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one model reaches on true pairs.
+
+    Attributes:
+        parts: Results of other tasks, by what their keys begin with here.
+        features: The embeddings that retrieval compared.
+        contrast: The contrastive loss at the end of the pretraining, and chance; None where there was none.
+    """
+
+    parts: dict[str, TaskResult]
+    features: Features
+    contrast: tuple[float, float] | None
+
+
+def judge(subject: Subject, config: ShuffledPairsConfig) -> Judged:
+    """Probes or fine-tunes one model, lets it retrieve, and looks up its contrastive loss.
+
+    Raises:
+        InputError: Labels or options cannot be used.
+        RunError: Training failed.
+    """
+    parts = {}
+    if config.measure != "finetune":
+        parts[PROBED] = linear_probe.TASK.run(subject, config)
+    if config.measure != "probe":
+        shared = ("target", "label", "absent", "resamples", "bootstrap_seed")
+        options = dataclasses.replace(config.finetune, **{name: getattr(config, name) for name in shared})
+        parts[FINETUNED] = classification.TASK.run(subject, options)
+    features = subject.embeddings()
+    parts[RETRIEVED] = retrieval.TASK.evaluate(
+        features,
+        retrieval.RetrievalConfig(
+            aggregation=config.aggregation, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed
+        ),
+    )
+    log, contrast = subject.training_log(), None
+    if log is not None and "contrast" in log["last_row"]:
+        train = subject.config.train
+        contrast = float(log["last_row"]["contrast"]), math.log(train.batch_size // train.accumulate)
+    return Judged(parts, features, contrast)
+
+
+def compare(true: Judged, shuffled: Judged, config: ShuffledPairsConfig) -> TaskResult:
+    """Returns what both models reach, and the drop from the one to the other, on the same clips."""
+    models = dict(zip(MODELS, (true, shuffled), strict=True))
+    result = true.parts[RETRIEVED]
+    metrics: dict[str, float] = {}
+    chance: dict[str, float] = {}
+    ci95: dict[str, tuple[float, float]] = {}
+    per_sample: dict[str, Array] = {"id": result.per_sample["id"]}
+    for name, model in models.items():
+        for part, found in model.parts.items():
+            prefix = f"{name}/{KEYS[part]}"
+            metrics |= {prefix + key: value for key, value in found.metrics.items()}
+            chance |= {prefix + key: value for key, value in found.chance.items()}
+            ci95 |= {prefix + key: ends for key, ends in found.ci95.items()}
+            per_sample |= {prefix + key: array for key, array in found.per_sample.items() if key not in SHARED}
+            per_sample |= {key: array for key, array in found.per_sample.items() if key in SHARED}
+        if model.features.audio.size <= KEPT_SCORES:
+            per_sample |= {f"{name}/{key}": getattr(model.features, side) for side, key in EMBEDDINGS.items()}
+        if model.contrast is not None:
+            metrics[f"{name}/{CONTRAST}"], chance[f"{name}/{CONTRAST}"] = model.contrast
+    drops = _drops(metrics)
+    metrics |= drops
+    chance |= dict.fromkeys(drops, 0.0)
+    for part, found in true.parts.items():
+        ends = _intervals(found.per_sample, shuffled.parts[part].per_sample, config)
+        ci95 |= {f"drop/{KEYS[part]}{key}": pair for key, pair in ends.items() if f"drop/{KEYS[part]}{key}" in drops}
+    return TaskResult(
+        n=result.n, ids_sha256=result.ids_sha256, metrics=metrics, chance=chance, ci95=ci95, per_sample=per_sample
+    )
+
+
+def _drops(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Returns true less shuffled, of every metric that both have but the loss."""
+    first, second = (f"{name}/" for name in MODELS)
+    return {
+        f"drop/{key.removeprefix(first)}": value - metrics[second + key.removeprefix(first)]
+        for key, value in metrics.items()
+        if key.startswith(first) and second + key.removeprefix(first) in metrics and not key.endswith(CONTRAST)
+    }
+
+
+def _intervals(
+    true: Mapping[str, Array], shuffled: Mapping[str, Array], config: ShuffledPairsConfig
+) -> dict[str, tuple[float, float]]:
+    """Returns the intervals of the drops of one part from its per-sample outputs, over the same resamples of clips."""
+    draws: dict[str, Any] = {"resamples": config.resamples, "seed": config.bootstrap_seed}
+    found: dict[str, tuple[float, float]] = {}
+    for key, first in true.items():
+        second, (stream, _, kind) = shuffled[key], key.rpartition("/")
+        if key.endswith("_rank"):
+            direction = key.removesuffix("_rank")
+            ends = paired.ranks(first, second, **draws)
+            found |= {f"{direction}/{name}": pair for name, pair in ends.items()}
+        elif kind == "scores":
+            ends = paired.scores(first, second, true["target"], absent=config.absent, **draws)
+            found |= {f"{stream}/{name}": pair for name, pair in ends.items()}
+        elif kind == "top1":  # all there is of sets too large to keep scores of
+            pair_of_means = paired.values(first, second, **draws)
+            found |= {} if pair_of_means is None else {key: pair_of_means}
+    return found
+
+
+def recompute(
+    per_sample: Mapping[str, Array], keep: Array, config: ShuffledPairsConfig | None = None
+) -> dict[str, float]:
+    """Returns the metrics of some of the clips from the per-sample outputs of a run.
+
+    Args:
+        per_sample: What :func:`compare` gave.
+        keep: Which clips, as indices or bool (n,).
+        config: The options of the run; None: the defaults.
+
+    Returns:
+        As :func:`compare`, without what the run was too large to keep and without the losses.
+    """
+    config = ShuffledPairsConfig() if config is None else config
+    metrics: dict[str, float] = {}
+    for name in MODELS:
+        for part in (PROBED, FINETUNED):
+            prefix = f"{name}/{KEYS[part]}"
+            scores = {
+                key.removeprefix(prefix): values
+                for key, values in per_sample.items()
+                if key.startswith(prefix) and key.removeprefix(prefix).count("/") == 1 and key.endswith("/scores")
+            }
+            if scores:
+                found = linear_probe.recompute({"target": per_sample["target"], **scores}, keep, absent=config.absent)
+                metrics |= {prefix + key: value for key, value in found.items()}
+        audio, visual = (per_sample.get(f"{name}/{key}") for key in EMBEDDINGS.values())
+        if audio is not None and visual is not None:
+            ranks = ranking.ranks(audio[keep], visual[keep], aggregation=config.aggregation)
+            metrics |= {f"{name}/{key}": value for key, value in ranking.summarise(ranks).items()}
+    return metrics | _drops(metrics)
+
+
+CONFIG = ShuffledPairsConfig
+TASK = ShuffledPairs()

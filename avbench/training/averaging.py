@@ -1,0 +1,77 @@
+"""The plain mean of a model's weights over epochs, kept on disk as a sum (facts/cavmae.md 3.4)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from avbench.errors import InputError
+from avbench.files import atomic_path, canonical_json
+
+FILE = "average.safetensors"
+_KEY = "avbench"
+
+
+class WeightAverage:
+    """Adds up weights at the end of epochs.
+
+    The sum and the epochs in it are one file, written at once: a run that is killed, resumed before an epoch's end and
+    reaches it again finds that epoch in the sum and leaves it as it is.
+
+    Args:
+        directory: The run's folder.
+        stage: Id of the training; a sum of another is begun anew.
+        first: First epoch of the mean, from 1; 0: none is taken.
+        last: Last epoch of the mean.
+    """
+
+    def __init__(self, directory: Path, stage: str, first: int, last: int) -> None:
+        self.path = directory / FILE
+        self._stage = stage
+        self._wanted = range(first, last + 1) if first else range(0)
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """The epochs in the sum."""
+        metadata = _metadata(self.path)
+        return tuple(metadata["epochs"]) if metadata.get("stage") == self._stage else ()
+
+    def add(self, epoch: int, model: nn.Module) -> None:
+        """Adds the weights after ``epoch``, from 1, if they are wanted and not there yet."""
+        from safetensors.torch import load_file, save_file
+
+        done = self.epochs
+        if epoch not in self._wanted or epoch in done:
+            return
+        before: dict[str, Tensor] = load_file(self.path) if done else {}
+        state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+        total = {key: (before[key] + value if done else value).contiguous() for key, value in state.items()}
+        note = {_KEY: canonical_json({"stage": self._stage, "epochs": [*done, epoch]})}
+        with atomic_path(self.path) as temporary:
+            save_file(total, temporary, metadata=note)
+
+    def apply(self, model: nn.Module) -> tuple[int, ...]:
+        """Gives a model the mean; where no epoch is in the sum it keeps its weights. Returns the epochs."""
+        from safetensors.torch import load_file
+
+        epochs = self.epochs
+        if epochs:
+            total = load_file(self.path)
+            model.load_state_dict({key: value / len(epochs) for key, value in total.items()})
+        return epochs
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        return {}
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            found: dict[str, Any] = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            return found
+    except (SafetensorError, json.JSONDecodeError):
+        raise InputError(f"{path}: damaged; delete {path.parent} and run the same command again.") from None

@@ -1,0 +1,237 @@
+"""End-to-end fine-tuning with labels, and the scores of what it gives (paper Table 4; facts/cavmae.md 3.3-3.4)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
+from avbench.data import augment, sampling
+from avbench.data.clips import Clips
+from avbench.data.dataset import Batch, Mode
+from avbench.data.loader import Feed
+from avbench.data.progress import Progress
+from avbench.errors import RunError
+from avbench.methods.classifier import FinetuningModel
+from avbench.methods.heads import KEYS
+from avbench.rng import numpy_stream
+from avbench.training.averaging import WeightAverage
+from avbench.training.checkpoints import load_weights, read_checkpoint, save_weights
+from avbench.training.device import torch_threads
+from avbench.training.loop import train
+from avbench.training.objective import Classification
+from avbench.training.precision import autocast
+
+Loss = Literal["bce", "ce"]
+FINETUNED = "finetuned.safetensors"  # what a finished fine-tuning leaves in its folder
+_FRAMES_AT_ONCE = 64  # of a test batch
+_SHARED = (
+    "epochs",
+    "steps",
+    "batch_size",
+    "optimizer",
+    "lr",
+    "betas",
+    "weight_decay",
+    "clip_norm",
+    "schedule",
+    "decay_start",
+    "decay_every",
+    "decay_rate",
+    "warmup",
+    "final_lr",
+)
+
+
+class LabelTable(augment.LabelTable, sampling.LabelTable, Protocol):
+    """Which classes each training clip has; see :class:`avbench.tasks.labels.Labels`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """Where and how a fine-tuning runs.
+
+    Attributes:
+        folder: Of this fine-tuning alone.
+        stage: Id of everything that can change its result; what another one left in the folder is refused.
+        device: ``cpu`` or ``cuda``.
+        precision: Arithmetic of the forward passes.
+        seed: Seed of the order and of all draws.
+        train: Readers, threads, checkpoint times and logging.
+        progress: Whether to show bars.
+    """
+
+    folder: Path
+    stage: str
+    device: str
+    precision: Precision
+    seed: int
+    train: TrainConfig
+    progress: bool = True
+
+
+def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
+    """Returns the recipe as the training loop takes it; readers, checkpoint times and logging are the run's own."""
+    own = {name: getattr(config, name) for name in _SHARED}
+    kept = ("workers", "threads", "checkpoint_seconds", "keep_checkpoints", "log_every", "tensorboard")
+    return TrainConfig(**own, noise=config.noise, **{name: getattr(train, name) for name in kept})
+
+
+def frames_mode(model: FinetuningModel) -> Mode:
+    """Returns what a training item of a model is: all frames where its head looks at them together, else one."""
+    return "train" if model.head == "linear" else "all_frames"
+
+
+def finetune(
+    model: FinetuningModel,
+    clips: Clips,
+    labels: LabelTable,
+    input: InputConfig,
+    config: FinetuneConfig,
+    *,
+    mode: str,
+    loss: Loss,
+    work: Work,
+) -> Path:
+    """Fine-tunes a model, or goes on with it where the folder holds checkpoints; it ends with the averaged weights.
+
+    A finished one is read again. What is left in the folder are those weights and metrics.csv.
+
+    Args:
+        model: With the weights to start from; changed in place, and in evaluation mode afterwards.
+        clips: Training clips.
+        labels: Their classes, in the clips' order.
+        input: How a clip becomes tensors.
+        config: The recipe.
+        mode: ``multimodal``, ``audioonly`` or ``videoonly``.
+        loss: Of each class by itself, or of classes that exclude each other.
+        work: Where and how.
+
+    Returns:
+        The weights file.
+
+    Raises:
+        InputError: Fewer clips than a batch, or a folder with another fine-tuning.
+        RunError: The loss is not finite, or the disk is full.
+        Interrupted: A signal; the same call goes on from there.
+    """
+    if config.freeze:
+        model.freeze()
+    weights = work.folder / FINETUNED
+    if weights.exists() and read_checkpoint(weights).metadata.get("stage") == work.stage:
+        load_weights(model, weights)
+        model.to(work.device).eval()
+        return weights
+    settings = train_settings(config, work.train)
+    feed = Feed(
+        clips,
+        input,
+        mode=frames_mode(model),
+        noise=config.noise,
+        seed=work.seed,
+        augment=augment.Augment.of(config, labels),
+        workers=settings.workers,
+    )
+    steps_per_epoch = len(clips) // config.batch_size
+    average = WeightAverage(work.folder, work.stage, config.average_from, config.average_to)
+
+    def batches(epoch: int, skip: int) -> Iterator[Batch]:
+        order = epoch_order(labels, len(clips), config, work.seed, epoch)
+        return feed.batches(order, config.batch_size, epoch=epoch, skip=skip, drop_last=True)
+
+    last = train(
+        model,
+        Classification(model, mode, loss),
+        batches,
+        settings,
+        steps_per_epoch=steps_per_epoch,
+        stage=work.stage,
+        seed=work.seed,
+        precision=work.precision,
+        device=work.device,
+        directory=work.folder,
+        clip_id=lambda index: str(clips.ids[index]),
+        workers=feed.workers,
+        progress=work.progress,
+        tensorboard=settings.tensorboard,
+        ratios={KEYS: config.head_lr_ratio},
+        after_epoch=lambda epoch: average.add(epoch, model),
+        what=f"fine-tune {mode}",
+        section="task",
+    ).weights
+    epochs = average.apply(model)
+    save_weights(weights, model, extra={"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs)})
+    model.eval()
+    for path in (last, average.path):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(work.folder / "checkpoints", ignore_errors=True)
+    return weights
+
+
+def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """Returns the clips of an epoch in their order, (n,): each once, or drawn by how rare their classes are."""
+    if config.balanced:
+        return sampling.balanced_order(labels, seed=seed, epoch=epoch)
+    return numpy_stream(seed, "order", epoch).permutation(n)
+
+
+@torch.inference_mode()
+def predict(
+    model: FinetuningModel,
+    clips: Clips,
+    input: InputConfig,
+    *,
+    modes: tuple[str, ...],
+    loss: Loss,
+    frames: Literal["all", "middle"],
+    work: Work,
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Returns the class probabilities of every clip in each mode, (n, C): none is left out, and none comes twice.
+
+    Each frame's probabilities (sigmoid or softmax in float32) are averaged over the frames of a clip; a head that looks
+    at all frames together gives one prediction.
+
+    Args:
+        model: In evaluation mode, on ``work.device``.
+        clips: The clips.
+        input: How a clip becomes tensors; a middle frame is ``eval_frame``.
+        modes: See :data:`avbench.methods.classifier.MODES`.
+        loss: ``bce``: sigmoid, ``ce``: softmax.
+        frames: Which frames of a clip.
+        work: Where and how.
+
+    Raises:
+        RunError: A clip cannot be read, or a probability is not finite.
+    """
+    every = frames == "all" or model.head != "linear"
+    if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head == "linear":
+        every = False  # each frame would bring the same sound
+    feed = Feed(clips, input, mode="all_frames" if every else "eval", workers=work.train.workers)
+    size = max(1, _FRAMES_AT_ONCE // feed.dataset.frames_per_item)
+    found: dict[str, list[npt.NDArray[np.float32]]] = {mode: [] for mode in modes}
+    with (
+        torch_threads(feed.workers, work.train.threads),
+        Progress("test", len(clips), unit="clip", enabled=work.progress) as bar,
+    ):
+        for batch in feed.batches(np.arange(len(clips)), size):
+            audio, visual = batch.audio.to(work.device), batch.visual.to(work.device)
+            for mode in modes:
+                with autocast(work.precision, work.device):
+                    logits = model(audio, visual, mode)
+                values = logits.float().sigmoid() if loss == "bce" else logits.float().softmax(dim=-1)
+                values = values.mean(dim=1) if values.ndim == 3 else values
+                found[mode].append(values.cpu().numpy())
+            bar.step(count=len(batch.index))
+    scores = {mode: np.concatenate(parts) for mode, parts in found.items()}
+    for mode, values in scores.items():
+        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(bad):
+            raise RunError(f"mode {mode}: {len(bad)} of {len(clips)} clips have probabilities that are not finite.")
+    return scores

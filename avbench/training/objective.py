@@ -1,0 +1,111 @@
+"""What a step of training minimises: a method's pretraining loss, or the classification loss of fine-tuning."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avbench.errors import InputError
+from avbench.methods.base import MaskNoise, Method, PretrainOutput
+from avbench.methods.classifier import FinetuningModel
+
+
+class Batch(Protocol):
+    """What training reads of a batch; see :mod:`avbench.data.dataset`."""
+
+    @property
+    def index(self) -> Any:
+        """(B,) positions of the clips in the data."""
+
+    @property
+    def audio(self) -> Tensor:
+        """(B, T, M) normalised spectrograms."""
+
+    @property
+    def visual(self) -> Tensor:
+        """(B, 3, H, W) normalised frames."""
+
+
+class Objective(Protocol):
+    """A loss, and the draws behind it."""
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws what the loss of ``batch`` clips needs."""
+        ...
+
+    def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
+        """Returns the loss of some clips of a batch that is on the CPU."""
+        ...
+
+
+class Pretraining:
+    """A method's own loss on masked tokens."""
+
+    def __init__(self, method: Method) -> None:
+        self._method = method
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """See :class:`Objective`."""
+        return self._method.draw_noise(batch, generator)
+
+    def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
+        """See :class:`Objective`."""
+        audio = batch.audio[part].to(device, non_blocking=True)
+        visual = batch.visual[part].to(device, non_blocking=True)
+        output: PretrainOutput = self._method(audio, visual, noise.part(part).to(device))
+        return output
+
+
+class Classification:
+    """Binary or soft-target cross-entropy of a fine-tuning model in one mode, means over clips (facts/cavmae.md 3.3).
+
+    Args:
+        model: The model.
+        mode: See :data:`avbench.methods.classifier.MODES`.
+        kind: ``bce``: each class by itself; ``ce``: classes that exclude each other.
+    """
+
+    def __init__(self, model: FinetuningModel, mode: str, kind: Literal["bce", "ce"]) -> None:
+        self._model = model
+        self._mode = mode
+        self._kind = kind
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws nothing: clips come augmented."""
+        return MaskNoise()
+
+    def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
+        """See :class:`Objective`.
+
+        Raises:
+            InputError: The batch has no targets.
+        """
+        target: Tensor | None = getattr(batch, "target", None)
+        if target is None:
+            raise InputError("batch: found no target, valid: soft labels (B, C); give the data an augment.")
+        used = {"multimodal": (True, True), "audioonly": (True, False), "videoonly": (False, True)}[self._mode]
+        audio, visual = (
+            tensor[part].to(device, non_blocking=True) if needed else None
+            for tensor, needed in zip((batch.audio, batch.visual), used, strict=True)
+        )
+        logits = self._model(audio, visual, self._mode)
+        return PretrainOutput(classification_loss(logits, target[part].to(device), self._kind))
+
+
+def classification_loss(logits: Tensor, target: Tensor, kind: Literal["bce", "ce"]) -> Tensor:
+    """Returns the mean loss, ().
+
+    Args:
+        logits: (B, C), or (B, F, C) with a prediction for each frame, which all have the clip's target.
+        target: Soft labels, (B, C).
+        kind: ``bce`` or ``ce``.
+    """
+    if logits.ndim == 3:
+        target = target[:, None].expand_as(logits).flatten(0, 1)
+        logits = logits.flatten(0, 1)
+    if kind == "bce":
+        return F.binary_cross_entropy_with_logits(logits.float(), target)
+    return F.cross_entropy(logits.float(), target)

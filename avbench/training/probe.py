@@ -1,0 +1,303 @@
+"""A linear head on frozen vectors: LayerNorm and Linear, trained for every value of a sweep at once.
+
+The vectors do not change, so the normalisation is done once, and the members of a sweep (weight decays of L-BFGS,
+learning rates of Adam) are one matrix product: their heads lie side by side. The value is chosen on a part of the
+training clips that the heads have not seen; then one head is trained on all training clips. Test clips play no part.
+
+Source: the head is that of the fine-tuning model (facts/cavmae.md 1.14, 3.3: ``mlp_head``); the papers give no recipe
+for the probe (paper Tables 2i and 10), so the optimisers and their sweeps are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avbench.data.progress import Progress
+from avbench.errors import InputError
+from avbench.metrics import classification as metric
+from avbench.rng import numpy_stream
+from avbench.training.lbfgs import minimise
+
+Optimizer = Literal["lbfgs", "adam"]
+Array = npt.NDArray[Any]
+Objective = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+EPS = 1e-5  # nn.LayerNorm's
+BLOCK_LOGITS = 2**22  # logits held at a time: 16 MB, near a processor's cache
+BETAS = (0.95, 0.999)  # the authors' Adam (facts/cavmae.md 3.1), and its weight decay:
+ADAM_WEIGHT_DECAY = 5e-7
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a head is trained.
+
+    Attributes:
+        optimizer: ``lbfgs``: full batch; ``adam``: mini-batches, the rate falling to zero along a cosine.
+        sweep: Values to choose from: weight decays of ``lbfgs``, learning rates of ``adam``.
+        iterations: Most iterations of ``lbfgs``.
+        epochs: Passes of ``adam`` over the clips.
+        batch_size: Clips a step of ``adam``.
+        validation_fraction: Share of the training clips on which the value is chosen.
+    """
+
+    optimizer: Optimizer
+    sweep: tuple[float, ...]
+    iterations: int
+    epochs: int
+    batch_size: int
+    validation_fraction: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One value of the sweep and what it reached on the validation clips."""
+
+    value: float
+    score: float  # top-1 accuracy or mAP; NaN where nothing was chosen
+    loss: float
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A trained head.
+
+    Attributes:
+        weight: (C, D), the LayerNorm's scale included.
+        bias: (C,), its shift included.
+        single: One class a clip (softmax), or any number (sigmoids).
+        chosen: The value of the sweep.
+        trials: All values, in the order of the recipe.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    single: bool
+    chosen: float
+    trials: tuple[Trial, ...]
+
+    def scores(self, vectors: Array) -> npt.NDArray[np.float32]:
+        """Returns log-probabilities, (n, C), of vectors (n, D): logarithms keep apart what rounds to one."""
+        return _log_probabilities(normalise(vectors, str(self.weight.device)) @ self.weight.T + self.bias, self.single)
+
+
+def normalise(vectors: Array, device: str = "cpu") -> Tensor:
+    """Returns vectors (n, D) as LayerNorm does before its scale and shift: mean 0 and variance 1 each, float32."""
+    values = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32)).to(device)
+    return F.layer_norm(values, values.shape[-1:], eps=EPS)
+
+
+def fit(
+    vectors: Array,
+    target: Array,
+    n_classes: int,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = False,
+    name: str = "probe",
+) -> Probe:
+    """Chooses a value of the sweep on a part of the clips and trains a head with it on all of them.
+
+    Args:
+        vectors: (n, D) finite.
+        target: (n,) class indices: cross-entropy. (n, C) zeros and ones: binary cross-entropy, summed over classes.
+        n_classes: C.
+        recipe: How.
+        seed: Of the choice of validation clips and of the order of mini-batches.
+        device: Where to compute.
+        progress: Whether to show a bar.
+        name: What to call the work.
+
+    Raises:
+        InputError: There are too few clips to choose a value on.
+    """
+    single = target.ndim == 1
+    inputs = normalise(vectors, device)  # (n, D)
+    right = torch.from_numpy(np.ascontiguousarray(target)).to(device)
+    trials = tuple(Trial(value, math.nan, math.nan) for value in recipe.sweep)
+    if len(trials) > 1:
+        seen, unseen = validation_split(target, recipe.validation_fraction, seed)
+        if len(seen) == 0 or len(unseen) == 0:
+            raise InputError(
+                f"linear probe: found {len(target)} training clips, of which {len(unseen)} would choose among"
+                f" {len(trials)} values, valid: at least one to train and one to choose; give one value, or more clips."
+            )
+        rows, held_out = (torch.from_numpy(part).to(device) for part in (seen, unseen))
+        heads = _train(
+            inputs[rows], right[rows], n_classes, recipe.sweep, recipe, seed, f"{name}: sweep", progress=progress
+        )
+        trials = tuple(
+            Trial(value, *_validate(inputs[held_out], target[unseen], weight, bias))
+            for value, (weight, bias) in zip(recipe.sweep, heads, strict=True)
+        )
+    best = max(range(len(trials)), key=lambda i: (trials[i].score, -trials[i].loss)) if len(trials) > 1 else 0
+    chosen = trials[best].value
+    ((weight, bias),) = _train(inputs, right, n_classes, (chosen,), recipe, seed, name, progress=progress)
+    return Probe(weight, bias, single, chosen, trials)
+
+
+def validation_split(target: Array, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns the clips to train on and those to choose with, about ``fraction``, in the same shares of each class.
+
+    Clips are laid out class by class (of several labels, the rarest counts), in random order within each, and every
+    so-manieth is taken: each class gives its share to within one clip.
+
+    Args:
+        target: (n,) class indices or (n, C) zeros and ones.
+        fraction: In (0, 1).
+        seed: Of the random order.
+    """
+    n = len(target)
+    if target.ndim == 1:
+        stratum = target
+    else:
+        counts = np.count_nonzero(target, axis=0)
+        stratum = np.where(target.astype(bool), counts, n + 1).argmin(axis=1)
+    random = numpy_stream(seed, "probe/validation").random(n)
+    order = np.lexsort((random, stratum))
+    taken = np.diff(np.floor(np.arange(n + 1) * fraction + 0.5)) > 0
+    return np.sort(order[~taken]), np.sort(order[taken])
+
+
+def _validate(inputs: Tensor, target: Array, weight: Tensor, bias: Tensor) -> tuple[float, float]:
+    """Returns the metric, top-1 accuracy or mAP, and the loss."""
+    scores = _log_probabilities(inputs @ weight.T + bias, target.ndim == 1)
+    right = torch.from_numpy(np.ascontiguousarray(target)).to(inputs.device)
+    loss = float(_losses((inputs @ weight.T + bias)[:, None], right)[0]) / len(target)
+    if not np.isfinite(scores).all():  # a learning rate that was too high
+        return -math.inf, math.inf
+    if target.ndim == 1:
+        return float(metric.top_k(scores, target, 1).mean()), loss
+    return metric.summarise(scores, target)["mAP"], loss
+
+
+def _log_probabilities(logits: Tensor, single: bool) -> npt.NDArray[np.float32]:
+    found = F.log_softmax(logits, dim=-1) if single else F.logsigmoid(logits)
+    values: npt.NDArray[np.float32] = found.cpu().numpy()
+    return values
+
+
+def _losses(logits: Tensor, right: Tensor) -> Tensor:
+    """Returns the summed loss of each member, (M,), of logits (B, M, C) and targets (B,) or (B, C)."""
+    batch, members, classes = logits.shape
+    if right.ndim == 1:
+        wide = right[:, None].expand(batch, members)
+        return F.cross_entropy(logits.reshape(-1, classes), wide.reshape(-1), reduction="none").view(wide.shape).sum(0)
+    # Sum of softplus(z) - y z; summed over classes, so that a weight decay means the same for both losses.
+    own = torch.einsum("bmc,bc->m", logits, right.to(logits.dtype))
+    return F.softplus(logits).sum(dim=(0, 2)) - own
+
+
+class _Heads:
+    """M heads in one tensor (M, P): weight (C, D), bias (C,), and the LayerNorm's scale - 1 and shift, (D,) each."""
+
+    def __init__(self, n_classes: int, width: int) -> None:
+        self.sizes = (n_classes * width, n_classes, width, width)
+        self.shape = (n_classes, width)
+
+    def first(self, members: int, right: Tensor) -> Tensor:
+        """Returns first values: zeros, which the loss of a linear head has no trouble leaving, and biases of priors."""
+        classes = self.shape[0]
+        counts = torch.bincount(right, minlength=classes) if right.ndim == 1 else right.sum(dim=0)
+        prior = (counts.float() + 0.5) / (len(right) + 1)
+        theta = torch.zeros(members, sum(self.sizes), device=right.device)
+        theta[:, self.sizes[0] : self.sizes[0] + classes] = prior.log() if right.ndim == 1 else prior.logit()
+        return theta
+
+    def effective(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns each head as one linear map: (M, C, D) and (M, C)."""
+        weight, bias, scale, shift = torch.split(theta, list(self.sizes), dim=1)
+        weight = weight.view(-1, *self.shape)
+        return weight * (1 + scale[:, None]), bias + torch.einsum("mcd,md->mc", weight, shift)
+
+    def penalty(self, theta: Tensor) -> Tensor:
+        """Returns half the squared distance from a plain LayerNorm and zero weights, (M,); the biases are free."""
+        weight, _, scale, shift = torch.split(theta, list(self.sizes), dim=1)
+        return sum(((part**2).sum(dim=1) for part in (weight, scale, shift)), torch.zeros(len(theta)).to(theta)) / 2
+
+
+def _objective(heads: _Heads, inputs: Tensor, right: Tensor, decay: Tensor) -> Objective:
+    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P)."""
+
+    def objective(theta: Tensor, members: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        theta = theta.detach().requires_grad_()
+        weight, bias = heads.effective(theta)
+        # The gradient reaches the heads once, however many blocks of clips there are.
+        flat, flat_bias = weight.detach().flatten(0, 1).requires_grad_(), bias.detach().requires_grad_()
+        total = torch.zeros(len(theta), device=theta.device)
+        for block in torch.split(rows, max(1, BLOCK_LOGITS // flat.shape[0])):
+            x, y = (inputs, right) if len(block) == len(inputs) else (inputs[block], right[block])
+            logits = (x @ flat.T).view(len(x), len(theta), -1) + flat_bias
+            losses = _losses(logits, y) / len(rows)
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            total += losses.detach()
+        penalty = heads.penalty(theta) * decay[members]
+        (gradient,) = torch.autograd.grad(
+            (weight, bias, penalty.sum()),
+            theta,
+            (flat.grad.view_as(weight), flat_bias.grad, None),  # type: ignore[union-attr]
+        )
+        return total + penalty.detach(), gradient
+
+    return objective
+
+
+def _train(
+    inputs: Tensor,
+    right: Tensor,
+    n_classes: int,
+    sweep: tuple[float, ...],
+    recipe: Recipe,
+    seed: int,
+    name: str,
+    *,
+    progress: bool,
+) -> list[tuple[Tensor, Tensor]]:
+    """Returns a trained head for each value of the sweep, as one linear map each: (C, D) and (C,)."""
+    heads = _Heads(n_classes, inputs.shape[1])
+    theta = heads.first(len(sweep), right)
+    values = torch.tensor(sweep, device=inputs.device)
+    everything = torch.arange(len(inputs), device=inputs.device)
+    if recipe.optimizer == "lbfgs":
+        objective = _objective(heads, inputs, right, values)
+        with Progress(name, recipe.iterations, unit="iteration", enabled=progress) as bar:
+            theta = minimise(lambda x, m: objective(x, m, everything), theta, recipe.iterations, after=bar.step)
+    else:
+        objective = _objective(heads, inputs, right, torch.full_like(values, ADAM_WEIGHT_DECAY))
+        with Progress(name, recipe.epochs, unit="epoch", enabled=progress) as bar:
+            theta = _adam(objective, theta, values, everything, recipe, seed, bar)
+    weight, bias = heads.effective(theta)
+    return list(zip(weight, bias, strict=True))
+
+
+def _adam(
+    objective: Objective, theta: Tensor, rates: Tensor, rows: Tensor, recipe: Recipe, seed: int, bar: Progress
+) -> Tensor:
+    """Returns the heads after mini-batch training, each with its own learning rate."""
+    n, members = len(rows), torch.arange(len(theta), device=theta.device)
+    batches = math.ceil(n / recipe.batch_size)
+    first, second = torch.zeros_like(theta), torch.zeros_like(theta)
+    step = 0
+    for epoch in range(recipe.epochs):
+        order = torch.from_numpy(numpy_stream(seed, "probe/order", epoch).permutation(n)).to(theta.device)
+        for batch in torch.split(order, recipe.batch_size):
+            share = 0.5 * (1 + math.cos(math.pi * step / (batches * recipe.epochs)))
+            step += 1
+            _, gradient = objective(theta, members, batch)
+            first.lerp_(gradient, 1 - BETAS[0])
+            second.lerp_(gradient**2, 1 - BETAS[1])
+            mean, square = first / (1 - BETAS[0] ** step), second / (1 - BETAS[1] ** step)
+            theta = theta - share * rates[:, None] * mean / (square.sqrt() + 1e-8)
+        bar.step()
+    return theta

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from avbench.config import InputConfig, ModelConfig
+from avbench.errors import InputError
+from avbench.methods.base import MaskNoise, Method, PretrainOutput
+from avbench.methods.classifier import FinetuningModel
+from avbench.methods.finetuned import build_classifier
+from avbench.methods.heads import KEYS
+from avbench.settings import Settings
+
+BOTH = ("cav", "avmae", "cavmae", "vanilla_avmae")
+PLAIN = {"multimodal": "joint", "audioonly": "audio", "videoonly": "visual"}
+
+
+def built(method: Method, mode: str = "multimodal", **options: Any) -> FinetuningModel:
+    return build_classifier(method, 5, mode=mode, **options).eval()
+
+
+@pytest.mark.parametrize("mode", PLAIN)
+@pytest.mark.parametrize("name", BOTH)
+def test_head_reads_the_method_s_own_vectors(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str, mode: str
+) -> None:
+    method = make(name).eval()
+    model = built(method)
+    torch.testing.assert_close(model(*batch, mode), model.classify(method.vectors(*batch)[PLAIN[mode]]))
+
+
+@pytest.mark.parametrize(("name", "mode"), [("audiomae", "audioonly"), ("visualmae", "videoonly")])
+def test_single_modality_methods(make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str, mode: str) -> None:
+    method = make(name).eval()
+    model = built(method, mode)
+    torch.testing.assert_close(model(*batch, mode), model.classify(method.vectors(*batch)[PLAIN[mode]]))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["cavmae", "vanilla_avmae"])
+def test_streams_are_averaged(make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str) -> None:
+    method = make(name).eval()
+    vectors = method.vectors(*batch)
+    wanted = {
+        "MM": vectors["joint"],
+        "SM": (vectors["audio"] + vectors["visual"]) / 2,
+        "MM+SM": (vectors["joint"] + vectors["audio"] + vectors["visual"]) / 3,
+    }
+    for streams, vector in wanted.items():
+        model = built(method, streams=streams)
+        torch.testing.assert_close(model(*batch), model.classify(vector))
+
+
+def test_without_the_joint_stream_a_missing_modality_leaves_the_other_s(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor]
+) -> None:
+    model = built(make("cavmae"), streams="SM")
+    torch.testing.assert_close(model(*batch, "missingaudioonly"), model(*batch, "audioonly"))
+
+
+def test_without_modality_norms(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
+    method = make("cavmae", modality_norms=False).eval()
+    model = built(method)
+    torch.testing.assert_close(model(*batch, "audioonly"), model.classify(method.vectors(*batch)["audio"]))
+
+
+@pytest.mark.parametrize("mode", PLAIN)
+@pytest.mark.parametrize("name", [*BOTH, "cavmae_sync"])
+def test_several_frames_are_those_frames_one_by_one(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str, mode: str
+) -> None:
+    model = built(make(name), mode, head="linear")
+    audio = torch.stack([batch[0], batch[0], batch[0] * 0.5], dim=1)  # two equal sounds in a row
+    visual = torch.stack([batch[1], -batch[1], batch[1] * 0.5], dim=1)
+    each = torch.stack([model(audio[:, k], visual[:, k], mode) for k in range(3)], dim=1)
+    torch.testing.assert_close(model(audio, visual, mode), each, atol=1e-5, rtol=1e-5)
+
+
+def test_frames_must_fit_sounds(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(InputError, match="sounds and"):
+        built(make("cavmae"))(batch[0][:, None], batch[1])
+
+
+@pytest.mark.parametrize("options", [{}, {"registers": 0}, {"global_token": False}, {"keep_registers": True}])
+def test_sync_probe_reads_global_tokens_of_the_modality_encoders(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], options: dict[str, Any]
+) -> None:
+    method = make("cavmae_sync", **options).eval()
+    model = built(method)
+    assert model.head == "attention"
+    audio, visual = (torch.stack([x, x * 0.3], dim=1) for x in batch)  # (B, 2, ...)
+    vectors = []
+    for k in range(2):
+        sound = method.pool(method.encode_a(method.tokens_a(audio[:, k])))
+        frame = method.pool(method.encode_v(method.tokens_v(visual[:, k])))
+        vectors.append(torch.cat([sound, frame], dim=-1))
+    torch.testing.assert_close(model(audio, visual), model.classify(torch.stack(vectors, dim=1)))
+    used = {name.partition(".")[0] for name, p in _gradients(model, audio, visual) if p}
+    assert not used & {"blocks_u", "norm", "norm_a", "norm_v"}
+
+
+def _gradients(model: nn.Module, audio: Tensor, visual: Tensor) -> list[tuple[str, bool]]:
+    model(audio, visual).square().sum().backward()
+    return [(name, p.grad is not None) for name, p in model.named_parameters()]
+
+
+@pytest.mark.parametrize(("mode", "letter"), [("audioonly", "a"), ("videoonly", "v")])
+def test_sync_with_one_modality_takes_the_plain_norms(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], mode: str, letter: str
+) -> None:
+    method = make("cavmae_sync").eval()
+    encoded = (
+        method.encode_a(method.tokens_a(batch[0])) if letter == "a" else method.encode_v(method.tokens_v(batch[1]))
+    )
+    tokens = method.norm(method.blocks_u(encoded, "joint"))
+    probe, linear = built(method, mode), built(method, mode, head="linear")
+    torch.testing.assert_close(probe(*batch, mode), probe.classify(tokens.mean(dim=1)))
+    torch.testing.assert_close(linear(*batch, mode), linear.classify(tokens[:, 0]))
+
+
+def test_sync_leaves_the_contrastive_heads_behind(make: Callable[..., Any]) -> None:
+    assert not [key for key in built(make("cavmae_sync", head_depth=1)).state_dict() if "constrative" in key]
+
+
+def test_sync_knows_no_missing_modality(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
+    model = built(make("cavmae_sync"))
+    assert model.missing_modes == ()
+    with pytest.raises(InputError, match="found missingaudioonly for CAV-MAE Sync"):
+        model(*batch, "missingaudioonly")
+
+
+def test_concat_over_frames(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
+    model = built(make("cavmae_sync"), head="concat", n_frames=2)
+    assert model(*(torch.stack([x, x], dim=1) for x in batch)).shape == (3, 5)
+
+
+def test_frozen_models_train_their_head_alone(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
+    for name in ("cavmae", "cavmae_sync"):
+        model = built(make(name))
+        model.freeze()
+        model(*batch).sum().backward()
+        with_gradient = {key for key, p in model.named_parameters() if p.grad is not None}
+        assert with_gradient
+
+        trained = {key for key, p in model.named_parameters() if p.requires_grad}
+        assert with_gradient <= trained
+        assert all(key.startswith(KEYS) for key in trained)
+
+
+def test_method_is_not_changed_and_the_head_is_a_function_of_the_seed(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor]
+) -> None:
+    method = make("cavmae")
+    one, same, other = built(method), built(method), built(method, seed=1)
+    assert torch.equal(one(*batch), same(*batch))
+    assert not torch.equal(one(*batch), other(*batch))
+    with torch.no_grad():
+        one.norm.weight.zero_()
+    assert method.norm.weight.abs().sum() > 0
+
+
+class Foreign(Method):
+    name = "foreign"
+
+    def __init__(self, model: ModelConfig, input: InputConfig) -> None:
+        super().__init__()
+        self.config, self.model_config, self.input_config = Settings(), model, input
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        return MaskNoise()
+
+    def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
+        return PretrainOutput.empty(audio)
+
+    def embed(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        return audio, visual
+
+
+def test_a_model_of_another_kind_is_refused(sizes: tuple[ModelConfig, InputConfig]) -> None:
+    with pytest.raises(InputError, match="method foreign: found a model without CAV-MAE's tokens"):
+        built(Foreign(replace(sizes[0]), sizes[1]))

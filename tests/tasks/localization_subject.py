@@ -1,0 +1,118 @@
+"""A subject with planted tokens: patches of the sounding object point where the clip's own sound does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from avbench.config import DataConfig, InputConfig
+from avbench.data.clips import hash_ids
+from avbench.errors import InputError
+from avbench.subject import Tokens
+
+SIZE = 32
+
+
+@dataclass
+class FakeClips:
+    """Clips of one colour a frame; ``aspect`` is width over height of the stored frames."""
+
+    ids: list[str]
+    frames: int = 1
+    seconds: float = 10.0
+    aspect: float = 1.0
+    root: Path = Path()
+    class_names: tuple[str, ...] = ("a", "b")
+    sha256: str = "0"
+    read: list[tuple[int, int]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def splits(self) -> list[str]:
+        return [""] * len(self.ids)
+
+    def labels(self, i: int) -> tuple[str, ...]:
+        return (self.class_names[i % 2],)
+
+    def duration(self, i: int) -> float:
+        return self.seconds
+
+    def n_frames(self, i: int) -> int:
+        return self.frames
+
+    def frame(self, i: int, k: int) -> np.ndarray:
+        self.read.append((i, k))
+        wide = round(SIZE * self.aspect)
+        return np.full((SIZE, wide, 3), (30 * k) % 256, np.uint8)
+
+    def ids_sha256(self) -> str:
+        return hash_ids(self.ids)
+
+
+@dataclass
+class FakeSubject:
+    """See :class:`avbench.subject.Subject`; what the task does not ask for is left out."""
+
+    evaluated: Any
+    made: Tokens
+    folder: Path
+    config: Any
+    train_clips: Any = None
+    train_tokens: Tokens | None = None
+    device: str = "cpu"
+    progress: bool = False
+    modalities: tuple[str, ...] = ("audio", "visual")
+
+    @property
+    def train(self) -> Any:
+        if self.train_clips is None:
+            raise InputError("--data: found no clips of split 'train'.")
+        return self.train_clips
+
+    def tokens(self, part: str) -> Tokens:
+        if part == "train":
+            assert self.train_tokens is not None
+            return self.train_tokens
+        return self.made
+
+
+def planted(masks: np.ndarray, *, width: int = 8, noise: float = 0.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of frames whose ``masks`` (n, F, rows, columns) say where the own sound's direction is.
+
+    Returns:
+        Visual (n, F, P, D) and sound (n, F, D).
+    """
+    rng = np.random.default_rng(seed)
+    n, frames = masks.shape[:2]
+    sound = rng.normal(size=(n, frames, width))
+    other = rng.normal(size=(n, frames, masks[0, 0].size, width))
+    visual = np.where(masks.reshape(n, frames, -1, 1) > 0, sound[:, :, None], other * (1 - noise) + noise)
+    return visual.astype(np.float32), sound.astype(np.float32)
+
+
+def subject(
+    tmp_path: Path,
+    ids: list[str],
+    visual: np.ndarray,
+    sound: np.ndarray,
+    *,
+    grid: tuple[int, int],
+    clips: FakeClips | None = None,
+    global_sound: np.ndarray | None = None,
+    eval_frame: int = 0,
+    source: str = "elsewhere",
+) -> FakeSubject:
+    """Returns a subject with these tokens."""
+    tokens = Tokens(ids, visual, sound, None, global_sound, grid)
+    config = SimpleNamespace(
+        data=DataConfig(source=source),
+        input=InputConfig(image_size=SIZE, eval_frame=eval_frame),
+        method_name="planted",
+    )
+    return FakeSubject(clips or FakeClips(ids, frames=visual.shape[1]), tokens, tmp_path / "work", config)

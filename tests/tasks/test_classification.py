@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from labelled_clips import INPUT, MODEL, LabelledClips
+
+from avbench import registry
+from avbench.config import DataConfig, FinetuneConfig, TrainConfig
+from avbench.errors import InputError
+from avbench.methods.base import Method
+from avbench.methods.classifier import Classifier
+from avbench.resolve import RunConfig
+from avbench.tasks.classification import TASK, ensemble, modes_of
+from avbench.tasks.linear_probe import recompute
+from avbench.training import finetune
+from avbench.training.checkpoints import export_published
+
+
+@dataclass
+class MadeSubject:
+    """A method with its first weights, and made-up clips."""
+
+    folder: Path
+    name: str = "cavmae"
+    several: bool = False
+    device: str = "cpu"
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        module = registry.find("method", self.name).load()
+        self.modalities = module.METHOD.modalities
+        self.train, self.evaluated = LabelledClips(20, several=self.several), LabelledClips(13, first=50)
+        self.config = RunConfig(
+            method_name=self.name,
+            task_name="classification",
+            data=DataConfig(),
+            input=INPUT,
+            model=MODEL,
+            method=module.CONFIG(),
+            train=TrainConfig(workers=0, tensorboard=False),
+            task=FinetuneConfig(),
+            seed=0,
+            precision="fp32",
+            weights="untrained",
+        )
+
+    def method(self) -> Method:
+        module = registry.find("method", self.name).load()
+        method: Method = module.METHOD(self.config.method, MODEL, INPUT, seed=0)
+        return method.eval()
+
+
+def recipe(**changes: Any) -> FinetuneConfig:
+    values = {"steps": 2, "batch_size": 6, "freq_mask": 4, "time_mask": 8, "resamples": 20, **changes}
+    return FinetuneConfig(**values)
+
+
+def run(folder: Path, config: FinetuneConfig | None = None, **options: Any) -> Any:
+    return TASK.run(MadeSubject(folder, **options), config or recipe())  # type: ignore[arg-type]
+
+
+def test_all_modes_with_missing_modalities_and_the_ensemble(tmp_path: Path) -> None:
+    result = run(tmp_path / "id", recipe(modes=("audioonly", "videoonly", "multimodal")))
+    streams = {key.split("/")[0] for key in result.metrics}
+    assert streams == {"audio", "visual", "joint", "missing_audio", "missing_visual", "ensemble"}
+    assert {key.split("/")[1] for key in result.metrics} == {"top1", "mAP", "mAUC", "d_prime"}
+    assert result.n == 13
+    assert result.chance.keys() == result.metrics.keys() >= result.ci95.keys()
+    scores = result.per_sample
+    np.testing.assert_array_equal(scores["ensemble/scores"], (scores["audio/scores"] + scores["visual/scores"]) / 2)
+    np.testing.assert_allclose(scores["joint/scores"].sum(axis=1), 1, atol=1e-5)  # one label a clip: a softmax
+    assert scores["id"].tolist() == [f"clip{i:03d}" for i in range(50, 63)]
+    assert recompute(scores, np.arange(13)) == result.metrics
+    assert {path.name for path in (tmp_path / "id").iterdir()} == {"audioonly", "videoonly", "multimodal"}
+
+
+def test_several_labels_a_clip_are_judged_by_map(tmp_path: Path) -> None:
+    result = run(tmp_path, recipe(missing=False), several=True)
+    assert {key.split("/")[1] for key in result.metrics} == {"mAP", "mAUC", "d_prime"}
+    assert result.per_sample["target"].shape == (13, 3)
+    assert result.per_sample["joint/scores"].sum(axis=1).std() > 0  # sigmoids
+
+
+@pytest.mark.parametrize(
+    ("name", "streams"),
+    [
+        ("audiomae", {"audio"}),
+        ("visualmae", {"visual"}),
+        ("vanilla_avmae", {"joint", "missing_audio", "missing_visual"}),
+        ("cavmae_sync", {"joint"}),
+    ],
+)
+def test_each_kind_of_method(tmp_path: Path, name: str, streams: set[str]) -> None:
+    assert {key.split("/")[0] for key in run(tmp_path, name=name).metrics} == streams
+
+
+def test_run_again_reads_what_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = run(tmp_path)
+    monkeypatch.setattr(finetune, "train", None)
+    assert run(tmp_path).metrics == first.metrics
+
+
+def test_part_of_the_name_as_label_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"task.label: found 'pitch'"):
+        run(tmp_path, recipe(label="pitch"))
+
+
+def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
+    classifier = Classifier(MODEL, INPUT, 3, seed=7).eval()
+    export_published(tmp_path / "fine.pth", classifier)
+    config = recipe(weights=str(tmp_path / "fine.pth"), modes=("multimodal", "audioonly"), frames="middle")
+    result = run(tmp_path / "x", config)
+    clips = LabelledClips(13, first=50)
+    from avbench.data.dataset import AudioVisualDataset
+
+    batch = AudioVisualDataset(clips, INPUT, mode="eval").batch(range(13))
+    for mode, stream in (
+        ("multimodal", "joint"),
+        ("audioonly", "audio"),
+        ("missingaudioonly", "missing_visual"),
+        ("missingvideoonly", "missing_audio"),
+    ):
+        with torch.no_grad():
+            wanted = classifier(batch.audio, batch.visual, mode).softmax(dim=1).numpy()
+        np.testing.assert_allclose(result.per_sample[f"{stream}/scores"], wanted, atol=1e-6)
+    assert not (tmp_path / "x").exists()
+    assert TASK.files(config).keys() == {"weights"}
+
+
+def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
+    export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 4))
+    with pytest.raises(InputError, match="found 4 classes, valid: 3"):
+        run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth")))
+    with pytest.raises(InputError, match="no such file"):
+        TASK.files(recipe(weights="nowhere.pth"))
+
+
+def test_modes_follow_the_modalities() -> None:
+    both = ("audio", "visual")
+    assert modes_of(FinetuneConfig(), both, "m") == ("multimodal",)
+    assert modes_of(FinetuneConfig(), ("audio",), "m") == ("audioonly",)
+    assert modes_of(FinetuneConfig(modes=("videoonly", "videoonly")), both, "m") == ("videoonly",)
+    with pytest.raises(InputError, match=r"task.modes: found multimodal, valid: audioonly, for method 'm'"):
+        modes_of(FinetuneConfig(modes=("multimodal",)), ("audio",), "m")
+
+
+def test_ensemble_of_two_runs_needs_the_same_clips() -> None:
+    np.testing.assert_array_equal(ensemble(np.zeros((2, 3)), np.ones((2, 3))), np.full((2, 3), 0.5))
+    with pytest.raises(InputError, match="ensemble: found scores of shapes"):
+        ensemble(np.zeros((2, 3)), np.ones((3, 3)))
