@@ -125,7 +125,7 @@ class TrainConfig(Settings):
             )
 
 
-Mode = Literal["multimodal", "audioonly", "videoonly"]
+Mode = Literal["all", "multimodal", "audioonly", "videoonly"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class FinetuneConfig(Settings):
     """End-to-end fine-tuning (paper Table 4; facts/cavmae.md 3.3-3.4); defaults are those for AudioSet-20K."""
 
     modes: tuple[Mode, ...] = setting(
-        (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality"
+        (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
     )
     streams: Literal["MM", "SM", "MM+SM"] = setting(
         "MM", "multimodal: what the head reads, the joint stream, the mean of the single ones, or of all (paper 2f)"

@@ -6,11 +6,12 @@ Source: paper 3 and Table 4; facts/cavmae.md 3.3-3.4; CAV-MAE Sync's probe of fr
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from avbench import registry
 from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.files import sha256_file
@@ -20,6 +21,7 @@ from avbench.tasks.linear_probe import LinearProbeConfig, judge
 
 if TYPE_CHECKING:
     from avbench.methods.classifier import FinetuningModel
+    from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
 Scores = npt.NDArray[np.float32]
@@ -33,6 +35,7 @@ STREAMS = {
     "missingvideoonly": "missing_audio",
 }
 ENSEMBLE = "ensemble"
+ALL = "all"
 _MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "videoonly": ("visual",)}
 
 CARD = TaskCard(
@@ -47,6 +50,11 @@ class Classification(Task[FinetuneConfig]):
     name = "classification"
     version = 1
     config_type = FinetuneConfig
+
+    def check(self, config: RunConfig) -> None:
+        """Refuses modes that need a modality which the method does not take."""
+        card = registry.find("method", config.method_name).card
+        modes_of(cast(FinetuneConfig, config.task), tuple(card["modalities"]), config.method_name)
 
     def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
         """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.
@@ -83,8 +91,10 @@ def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -
     """
     possible = [mode for mode, needed in _MODALITIES.items() if set(needed) <= set(modalities)]
     for mode in config.modes:
-        if mode not in possible:
-            raise InputError(f"task.modes: found {mode}, valid: {', '.join(possible)}, for method '{method}'.")
+        if mode not in (*possible, ALL):
+            raise InputError(f"task.modes: found {mode}, valid: {', '.join(possible)}, {ALL}, for method '{method}'.")
+    if ALL in config.modes:
+        return tuple(possible)
     return tuple(dict.fromkeys(config.modes)) or (possible[0],)
 
 

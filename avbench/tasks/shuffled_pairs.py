@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy.typing as npt
 
@@ -26,6 +26,7 @@ from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
     from avbench.features import Features
+    from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
 Array = npt.NDArray[Any]
@@ -76,26 +77,29 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
         """Returns the pretraining on shuffled pairs."""
         return (SHUFFLED,)
 
+    def check(self, config: RunConfig) -> None:
+        """Refuses weights from a file, and a run whose own pairs are shuffled."""
+        if config.weights == "checkpoint":
+            raise InputError(
+                "--checkpoint: found a file of weights, valid: none; task 'shuffled_pairs' pretrains twice itself."
+            )
+        if config.train.pairing != "true":
+            raise InputError(
+                f"train.pairing: found {config.train.pairing}, valid: true; task 'shuffled_pairs' shuffles by itself."
+            )
+        if cast(ShuffledPairsConfig, config.task).finetune.weights:
+            raise InputError("task.finetune.weights: found a file, valid: none; both models are fine-tuned here.")
+
     def run(self, subject: Subject, config: ShuffledPairsConfig) -> TaskResult:
         """Pretrains on shuffled pairs, too, and judges both models; of untrained weights there is but one model.
 
         Raises:
-            InputError: Weights from a file, or a run whose own pairs are shuffled; labels that cannot be used.
+            InputError: Labels that cannot be used.
             RunError: Training failed.
         """
-        run = subject.config
-        if run.weights == "checkpoint":
-            raise InputError(
-                "--checkpoint: found a file of weights, valid: none; task 'shuffled_pairs' pretrains twice itself."
-            )
-        if run.train.pairing != "true":
-            raise InputError(
-                f"train.pairing: found {run.train.pairing}, valid: true; task 'shuffled_pairs' shuffles by itself."
-            )
-        if config.finetune.weights:
-            raise InputError("task.finetune.weights: found a file, valid: none; both models are fine-tuned here.")
         true = judge(subject, config)
-        return compare(true, true if run.weights == "untrained" else judge(subject.variant(**SHUFFLED), config), config)
+        untrained = subject.config.weights == "untrained"
+        return compare(true, true if untrained else judge(subject.variant(**SHUFFLED), config), config)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from avbench.errors import InputError
 from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier
 from avbench.resolve import RunConfig
+from avbench.resolve import Request, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
 from avbench.tasks.linear_probe import recompute
 from avbench.training import finetune
@@ -145,8 +146,12 @@ def test_modes_follow_the_modalities() -> None:
     assert modes_of(FinetuneConfig(), both, "m") == ("multimodal",)
     assert modes_of(FinetuneConfig(), ("audio",), "m") == ("audioonly",)
     assert modes_of(FinetuneConfig(modes=("videoonly", "videoonly")), both, "m") == ("videoonly",)
-    with pytest.raises(InputError, match=r"task.modes: found multimodal, valid: audioonly, for method 'm'"):
+    assert modes_of(FinetuneConfig(modes=("all",)), both, "m") == ("multimodal", "audioonly", "videoonly")
+    assert modes_of(FinetuneConfig(modes=("all",)), ("visual",), "m") == ("videoonly",)
+    with pytest.raises(InputError, match=r"task.modes: found multimodal, valid: audioonly, all, for method 'm'"):
         modes_of(FinetuneConfig(modes=("multimodal",)), ("audio",), "m")
+    with pytest.raises(InputError, match=r"task.modes: found videoonly, valid: audioonly, all, for method 'audiomae'"):
+        TASK.check(resolve(Request(method="audiomae", task="classification", sets=("task.modes=[videoonly]",))))
 
 
 def test_ensemble_of_two_runs_needs_the_same_clips() -> None:

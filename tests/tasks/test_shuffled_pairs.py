@@ -16,6 +16,7 @@ from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.features import Features
 from avbench.subject import Pooled
+from avbench.resolve import Request, resolve
 from avbench.tasks import classification, linear_probe
 from avbench.tasks.base import TaskResult
 from avbench.tasks.shuffled_pairs import CARD, SHUFFLED, TASK, ShuffledPairsConfig, recompute
@@ -157,14 +158,17 @@ def test_the_variant_is_the_one_that_was_named(tmp_path: Path) -> None:
     assert CARD.modalities == ("audio", "visual")
 
 
-def test_what_has_no_pairs_to_shuffle_is_refused(tmp_path: Path) -> None:
+def test_what_has_no_pairs_to_shuffle_is_refused_before_any_work(tmp_path: Path) -> None:
+    def request(**changes: Any) -> Any:
+        return dataclasses.replace(resolve(Request(method="cavmae", task="shuffled_pairs")), **changes)
+
+    TASK.check(request())
     with pytest.raises(InputError, match="--checkpoint: found a file of weights"):
-        TASK.run(Fake(tmp_path, weights="checkpoint"), QUICK)  # type: ignore[arg-type]
+        TASK.check(request(weights="checkpoint"))
     with pytest.raises(InputError, match=r"train\.pairing: found shuffled, valid: true"):
-        TASK.run(Fake(tmp_path, pairing="shuffled"), QUICK)  # type: ignore[arg-type]
+        TASK.check(request(train=TrainConfig(pairing="shuffled")))
     with pytest.raises(InputError, match=r"task\.finetune\.weights"):
-        config = dataclasses.replace(QUICK, finetune=FinetuneConfig(weights="some.safetensors"))
-        TASK.run(Fake(tmp_path), config)  # type: ignore[arg-type]
+        TASK.check(request(task=dataclasses.replace(QUICK, finetune=FinetuneConfig(weights="some.safetensors"))))
     with pytest.raises(InputError, match="features alone"):
         TASK.evaluate(Fake(tmp_path).embeddings(), QUICK)
 
