@@ -105,9 +105,9 @@ class Command(ConfigOptions):
 
     def _slots(self, device: str, configs: list[RunConfig]) -> tuple[list[dict[str, str]], list[str]]:
         """Returns the environment of each job that may run at a time, and settings that share the cores among them."""
-        if device == "cuda":
-            import torch
+        import torch
 
+        if device == "cuda":
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
             names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
             count = self.jobs or len(names)
@@ -120,4 +120,6 @@ class Command(ConfigOptions):
         share: dict[str, Any] = {}
         if count > 1 and any(config.train.threads == 0 for config in configs):
             share["train.threads"] = max(1, cores // count)
-        return [{} for _ in range(count)], [f"{key}={value}" for key, value in share.items()]
+        # Also for what is not training: threads that wait for a core of another job's would only turn.
+        allowed = min(max(1, cores // count), torch.get_num_threads())
+        return [{"OMP_NUM_THREADS": str(allowed)}] * count, [f"{key}={value}" for key, value in share.items()]

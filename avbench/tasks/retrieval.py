@@ -14,7 +14,7 @@ from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.features import Features
 from avbench.metrics import retrieval as metric
-from avbench.metrics.bootstrap import intervals
+from avbench.metrics.bootstrap import intervals, unanimous_interval
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Task, TaskCard, TaskResult
 
@@ -42,7 +42,7 @@ class Retrieval(Task[RetrievalConfig]):
     """Ranks by cosine similarity, ties counted half; metrics, intervals over queries, chance."""
 
     name = "retrieval"
-    version = 1
+    version = 2  # 2: exact intervals of recalls of 0 and 1
     config_type = RetrievalConfig
 
     def evaluate(self, features: Features, config: RetrievalConfig) -> TaskResult:
@@ -55,18 +55,19 @@ class Retrieval(Task[RetrievalConfig]):
             chosen = slice(config.frame, config.frame + 1)
             audio, visual = audio[:, chosen], visual[:, chosen]
         found = metric.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+        metrics = metric.summarise(found)
         statistics = {name: functools.partial(metric.statistic, name) for name in metric.METRICS}
-        ci95 = {
-            f"{direction}/{name}": interval
-            for direction, values in zip(metric.DIRECTIONS, found, strict=True)
-            for name, interval in intervals(
-                values, statistics, resamples=config.resamples, seed=config.bootstrap_seed
-            ).items()
-        }
+        ci95 = {}
+        for direction, values in zip(metric.DIRECTIONS, found, strict=True):
+            ends = intervals(values, statistics, resamples=config.resamples, seed=config.bootstrap_seed)
+            for name, interval in ends.items():
+                share = metrics[f"{direction}/{name}"]
+                unanimous = name.startswith("R@") and share in (0, 1)
+                ci95[f"{direction}/{name}"] = unanimous_interval(share, len(values)) if unanimous else interval
         return TaskResult(
             n=len(features.ids),
             ids_sha256=hash_ids(features.ids),
-            metrics=metric.summarise(found),
+            metrics=metrics,
             chance=metric.chance(len(features.ids)),
             ci95=ci95,
             per_sample={
