@@ -14,8 +14,7 @@ from avbench.config import DataConfig, FinetuneConfig, TrainConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier
-from avbench.resolve import RunConfig
-from avbench.resolve import Request, resolve
+from avbench.resolve import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
 from avbench.tasks.linear_probe import recompute
 from avbench.training import finetune

@@ -15,8 +15,8 @@ from avbench.config import FinetuneConfig, TrainConfig
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.features import Features
-from avbench.subject import Pooled
 from avbench.resolve import Request, resolve
+from avbench.subject import Pooled
 from avbench.tasks import classification, linear_probe
 from avbench.tasks.base import TaskResult
 from avbench.tasks.shuffled_pairs import CARD, SHUFFLED, TASK, ShuffledPairsConfig, recompute
