@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from label_rows import codes_of
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.data.clips import hash_ids
@@ -65,6 +66,9 @@ class LabelledClips:
     def labels(self, i: int) -> tuple[str, ...]:
         own = self._indices[i] % 3
         return (CLASSES[own], CLASSES[own - 1]) if self._several and own else (CLASSES[own],)
+
+    def label_codes(self) -> Any:
+        return codes_of(self)
 
     def duration(self, i: int) -> float:
         return (300 + 10 * (self._indices[i] % 4)) / RATE

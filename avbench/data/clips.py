@@ -48,6 +48,15 @@ class Clips(Protocol):
         """Returns the class names of clip ``i``."""
         ...
 
+    def label_codes(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Returns the labels of all clips at once, as indices of :attr:`class_names`.
+
+        Returns:
+            Offsets (n + 1,) and codes (labels in all,): clip ``i`` has ``codes[offsets[i] : offsets[i + 1]]``, in the
+            order of :meth:`labels`.
+        """
+        ...
+
     def duration(self, i: int) -> float:
         """Returns the length of clip ``i`` in seconds; NaN where only decoding would tell."""
         ...

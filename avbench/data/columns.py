@@ -7,9 +7,24 @@ from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 _CHUNK = 65536
+
+
+def coded_lists(lists: Any, known: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Returns lists of texts as offsets (n + 1,) into codes (texts in all,), indices of ``known``.
+
+    Args:
+        lists: Arrow list array, every text of it in ``known``, without nulls.
+        known: Distinct texts.
+    """
+    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    flat = lists.flatten().cast(pa.large_string())
+    codes: NDArray[np.int32] = pc.index_in(flat, pa.array(known, pa.large_string())).to_numpy(zero_copy_only=False)
+    return offsets, codes.astype(np.int32)
 
 
 class TextColumn(Sequence[str]):

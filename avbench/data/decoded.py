@@ -56,6 +56,10 @@ class DecodedClips:
         """Returns no labels."""
         return ()
 
+    def label_codes(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Returns no labels, of all windows."""
+        return np.zeros(len(self) + 1, np.int64), np.zeros(0, np.int32)
+
     def duration(self, i: int) -> float:
         """Returns the length of window ``i`` in seconds."""
         return self.windows[i].duration

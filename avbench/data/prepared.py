@@ -15,9 +15,9 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from avbench.data.clips import MANIFEST, hash_ids
-from avbench.data.columns import TextColumn
+from avbench.data.columns import TextColumn, coded_lists
 from avbench.data.images import decode_jpeg
-from avbench.data.manifest_file import content_hash, content_line, schema
+from avbench.data.manifest_file import schema, table_hash
 from avbench.data.shards import ShardReader
 from avbench.data.waveform import decode_flac
 from avbench.errors import InputError, RunError
@@ -41,8 +41,30 @@ _COLUMNS = (
     "sha256",
     "silent",
 )
+CLASSES = "classes.txt"  # id, tab, name; what preparing a set of the catalogue leaves
 _HASHED = ("id", "split", "labels", "sha256")
-_CHUNK = 65536
+
+
+def _in_official_order(path: Path, names: list[str]) -> tuple[str, ...]:
+    """Returns the classes of a catalogue's set as its list has them, all of them; without a list, those that occur.
+
+    Raises:
+        InputError: A clip has a class that the list lacks.
+    """
+    if not path.is_file():
+        return tuple(names)
+    official = [line.partition("\t")[2] for line in path.read_text(encoding="utf-8").splitlines()]
+    missing = sorted(set(names) - set(official))
+    if missing:
+        raise InputError(f"{path}: lacks class '{missing[0]}' of the clips; prepare the folder again.")
+    return tuple(official)
+
+
+def _one_array(column: Any) -> Any:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+_SLICE = 65_536  # rows taken at a time: a copy of all would cost as much memory again
 
 
 class PreparedClips:
@@ -51,25 +73,33 @@ class PreparedClips:
     Args:
         root: The folder.
         table: The manifest's columns, one row a clip.
-        class_names: All classes, sorted.
+        class_names: All classes: in the order of ``classes.txt``, where the folder has one, else sorted.
         reader: Reads the shards.
+        rows: Which rows of the table, in which order; None: all. Selections share the table.
     """
 
-    def __init__(self, root: Path, table: Any, class_names: tuple[str, ...], reader: ShardReader) -> None:
+    def __init__(
+        self,
+        root: Path,
+        table: Any,
+        class_names: tuple[str, ...],
+        reader: ShardReader,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
         self.root = root
         self.class_names = class_names
         self._table = table
         self._reader = reader
+        self._rows = np.arange(table.num_rows) if rows is None else rows
         self._scalars = {
             name: table[name].to_numpy() for name in ("duration", "n_frames", "audio_offset", "audio_size")
         }
         # One array per column: indexing a chunked one searches the chunks.
         self._lists = {
-            name: table[name].combine_chunks()
-            for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes")
+            name: _one_array(table[name]) for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes")
         }
-        self.ids: Sequence[str] = TextColumn(table["id"])
-        self.splits: Sequence[str] = TextColumn(table["split"])
+        self.ids: Sequence[str] = TextColumn(self._chosen("id"))
+        self.splits: Sequence[str] = TextColumn(self._chosen("split"))
 
     @classmethod
     def open(cls, root: Path) -> PreparedClips:
@@ -88,50 +118,65 @@ class PreparedClips:
             missing = [name for name in _COLUMNS if name not in found]
             if missing:
                 raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
-            wanted = pa.schema([schema().field(name) for name in _COLUMNS])
-            table = pq.read_table(path, columns=list(_COLUMNS)).cast(wanted).combine_chunks()
+            # One column after the other: two million rows would otherwise be in memory two or three times.
+            columns = [
+                _one_array(pq.read_table(path, columns=[name])[name].cast(schema().field(name).type))
+                for name in _COLUMNS
+            ]
+            table = pa.table(columns, names=list(_COLUMNS))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
                 f"{path}: not a manifest of prepared clips ({reason}); prepare the folder again."
             ) from None
-        names = pc.unique(pc.list_flatten(table["labels"])).to_pylist()
-        return cls(root, table, tuple(sorted(names)), ShardReader(root))
+        names = sorted(pc.unique(pc.list_flatten(table["labels"])).to_pylist())
+        return cls(root, table, _in_official_order(root / CLASSES, names), ShardReader(root))
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return len(self._rows)
+
+    def _chosen(self, name: str) -> Any:
+        """Returns a column of these clips."""
+        column, rows = self._table[name], self._rows
+        whole = len(rows) == len(column) and bool((rows[1:] > rows[:-1]).all())
+        return column if whole else column.take(pa.array(rows))
 
     @functools.cached_property
     def sha256(self) -> str:
         """Identity of the content: ids, splits, labels and bytes of these clips, in any order."""
-        hashed = self._table.select(list(_HASHED))
-        return content_hash(content_line(row) for batch in hashed.to_batches(_CHUNK) for row in batch.to_pylist())
+        table = self._table.select(list(_HASHED))
+        slices = (self._rows[first : first + _SLICE] for first in range(0, len(self), _SLICE))
+        return table_hash(table.take(pa.array(rows)) for rows in slices)
 
     @functools.cached_property
     def silent(self) -> NDArray[np.bool_]:
         """Which clips have no sound above zero, bool (n,)."""
-        values: NDArray[np.bool_] = self._table["silent"].to_numpy()
+        values: NDArray[np.bool_] = self._chosen("silent").to_numpy()
         return values
 
     def labels(self, i: int) -> tuple[str, ...]:
         """Returns the class names of clip ``i``."""
-        return tuple(self._lists["labels"][int(i)].as_py())
+        return tuple(self._lists["labels"][int(self._rows[i])].as_py())
+
+    def label_codes(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Returns the labels of all clips as offsets and indices of :attr:`class_names`."""
+        return coded_lists(_one_array(self._chosen("labels")), self.class_names)
 
     def duration(self, i: int) -> float:
         """Returns the length of clip ``i`` in seconds."""
-        return float(self._scalars["duration"][i])
+        return float(self._scalars["duration"][self._rows[i]])
 
     def n_frames(self, i: int) -> int:
         """Returns how many frames clip ``i`` has."""
-        return int(self._scalars["n_frames"][i])
+        return int(self._scalars["n_frames"][self._rows[i]])
 
     def frame_times(self, i: int) -> list[float]:
         """Returns when each frame of clip ``i`` was captured, in seconds from the clip's start."""
-        times: list[float] = self._lists["frame_times"][int(i)].as_py()
+        times: list[float] = self._lists["frame_times"][int(self._rows[i])].as_py()
         return times
 
     def _shard(self, i: int) -> str:
-        return str(self._lists["shard"][int(i)].as_py())
+        return str(self._lists["shard"][int(self._rows[i])].as_py())
 
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the mono waveform (samples,) in [-1, 1] and its sample rate.
@@ -140,7 +185,8 @@ class PreparedClips:
             RunError: The shard is missing or damaged.
         """
         shard = self._shard(i)
-        data = self._reader.read(shard, int(self._scalars["audio_offset"][i]), int(self._scalars["audio_size"][i]))
+        row = self._rows[i]
+        data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
         try:
             return decode_flac(data)
         except (FFmpegError, ValueError) as error:
@@ -156,8 +202,9 @@ class PreparedClips:
         if last < 0:
             raise self._damaged(i, "frame 0", "the manifest names no frame")
         k = min(k, last)
-        offset = self._lists["frame_offsets"][int(i)][k].as_py()
-        size = self._lists["frame_sizes"][int(i)][k].as_py()
+        row = int(self._rows[i])
+        offset = self._lists["frame_offsets"][row][k].as_py()
+        size = self._lists["frame_sizes"][row][k].as_py()
         data = self._reader.read(self._shard(i), offset, size)
         try:
             return decode_jpeg(data)
@@ -173,8 +220,8 @@ class PreparedClips:
 
     def select(self, indices: Sequence[int] | NDArray[np.integer]) -> Clips:
         """Returns the clips at ``indices``, in that order; shards stay open once for all selections."""
-        chosen = pa.array(np.asarray(indices, dtype=np.int64))
-        return PreparedClips(self.root, self._table.take(chosen), self.class_names, self._reader)
+        rows = self._rows[np.asarray(indices, dtype=np.int64)]
+        return PreparedClips(self.root, self._table, self.class_names, self._reader, rows)
 
     def ids_sha256(self) -> str:
         """Returns the hash of the sorted ids."""

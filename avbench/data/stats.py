@@ -43,8 +43,10 @@ def data_stats(
     """
     n = len(clips)
     listened = np.arange(n) if not max_clips or max_clips >= n else np.linspace(0, n - 1, max_clips).astype(np.int64)
-    counts = Counter(label for i in range(n) for label in set(clips.labels(i)))
-    counts.update(dict.fromkeys(clips.class_names, 0))
+    offsets, codes = clips.label_codes()
+    clip = np.repeat(np.arange(n), np.diff(offsets))
+    once = np.unique(clip * max(1, len(clips.class_names)) + codes) % max(1, len(clips.class_names))
+    counts = dict(zip(clips.class_names, np.bincount(once, minlength=len(clips.class_names)).tolist(), strict=True))
     return {
         "clips": n,
         "frames": _quantiles(clips.n_frames(i) for i in range(n)),

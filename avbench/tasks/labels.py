@@ -95,31 +95,32 @@ def read_labels(clips: Clips, shown: Mapping[str, str], *, what: str = "clips") 
     """
     n = len(clips)
     index = {label: i for i, label in enumerate(dict.fromkeys(shown.values()))}
-    classes = {name: index[label] for name, label in shown.items()}
-    offsets = np.zeros(n + 1, np.int64)
-    codes: list[int] = []
-    bare: list[int] = []
-    for i in range(n):
-        names = clips.labels(i)
-        try:
-            found = [classes[name] for name in names]
-        except KeyError as error:
-            raise InputError(f"clip '{clips.ids[i]}': found label {error}, which is no class of the data.") from None
-        codes += found if len(found) < 2 else dict.fromkeys(found)
-        if not found:
-            bare.append(i)
-        offsets[i + 1] = len(codes)
+    offsets, codes = clips.label_codes()
+    shown_codes = np.array([index.get(shown.get(name, ""), -1) for name in clips.class_names], np.int32)
+    codes = shown_codes[codes] if len(codes) else codes
+    row = np.repeat(np.arange(n), np.diff(offsets))
+    unknown = np.flatnonzero(codes < 0)
+    if len(unknown):
+        clip = int(row[unknown[0]])
+        name = next(name for name in clips.labels(clip) if name not in shown)
+        raise InputError(f"clip '{clips.ids[clip]}': found label '{name}', which is no class of the data.")
+    if len(codes) > n:  # two names of one clip may stand for one label
+        kept = np.sort(np.unique(row * len(index) + codes, return_index=True)[1])
+        codes = codes[kept]
+        offsets = np.concatenate(([0], np.cumsum(np.bincount(row[kept], minlength=n))))
+    bare = np.flatnonzero(np.diff(offsets) == 0)
     if len(bare) == n:
         raise InputError(
             f"labels: found none for any of the {n} {what}, valid: one or more a clip; prepare a CSV with the columns"
             " file,label or folders named by class, or name the label CSV with --set data.labels=FILE."
         )
-    if bare:
+    if len(bare):
+        some = _some([clips.ids[i] for i in bare[:_NAMED].tolist()], len(bare))
         raise InputError(
-            f"labels: found none for {len(bare)} of the {n} {what} ({_some([clips.ids[i] for i in bare])}), valid: one"
-            " or more a clip; label these clips or leave them out."
+            f"labels: found none for {len(bare)} of the {n} {what} ({some}), valid: one or more a clip; label these"
+            " clips or leave them out."
         )
-    return Labels(tuple(index), offsets, np.array(codes, np.int32))
+    return Labels(tuple(index), offsets, codes)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 
 import clip_files
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from avbench.data.manifest_file import content_hash, content_line, schema, table_hash
 from avbench.data.prepared import PreparedClips
 from avbench.errors import InputError, RunError
 
@@ -84,3 +87,38 @@ def test_missing_column(tmp_path: Path) -> None:
     pq.write_table(table.drop_columns(["audio_size"]), root / "manifest.parquet")
     with pytest.raises(InputError, match="audio_size"):
         PreparedClips.open(root)
+
+
+def test_labels_of_all_clips_at_once(clips: PreparedClips) -> None:
+    for some in (clips, clips.select([4, 0, 0]), clips.select([])):
+        offsets, codes = some.label_codes()
+        assert offsets[0] == 0
+        rows = [codes[a:b] for a, b in itertools.pairwise(offsets)]
+        assert [tuple(some.class_names[c] for c in row) for row in rows] == [some.labels(i) for i in range(len(some))]
+
+
+def test_classes_stand_in_the_order_of_the_list_beside_the_manifest(tmp_path: Path) -> None:
+    folder = clip_files.prepared(tmp_path / "p")
+    (folder / "classes.txt").write_text("/m/1\train\n/m/2\tdog\n/m/3\tcat\n/m/4\tnobody has it\n")
+    clips = PreparedClips.open(folder)
+    assert clips.class_names == ("rain", "dog", "cat", "nobody has it")
+    assert clips.labels(0) == ("cat", "rain")
+    assert clips.label_codes()[1][:2].tolist() == [2, 0]
+    (folder / "classes.txt").write_text("/m/1\train\n")
+    with pytest.raises(InputError, match="lacks class 'cat'"):
+        PreparedClips.open(folder)
+
+
+def test_the_hash_of_a_table_is_that_of_its_rows() -> None:
+    texts = ["a", "", 'a "quoted" one', "back\\slash", "a\nb", "ünï – ☃", "a,b", '","', "\x7f", "'"]
+    rows = [
+        {"id": f"{i} {text}", "split": text if i % 3 else "train", "labels": texts[: i % 5], "sha256": f"{i:04x}"}
+        for i, text in enumerate(texts * 3)
+    ]
+    rows += [{"id": text, "split": "", "labels": [text], "sha256": ""} for text in texts]
+    columns = pa.schema([schema().field(name) for name in ("id", "split", "labels", "sha256")])
+    table = pa.Table.from_pylist(rows, schema=columns)
+    expected = content_hash(content_line(row) for row in rows)
+    assert table_hash([table]) == expected
+    assert table_hash([table.slice(7), table.slice(0, 7)]) == expected
+    assert table_hash([]) == table_hash([table.slice(0, 0)]) == content_hash([])

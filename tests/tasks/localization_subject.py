@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from label_rows import codes_of
 
 from avbench.config import DataConfig, InputConfig
 from avbench.data.clips import hash_ids
@@ -39,6 +40,9 @@ class FakeClips:
 
     def labels(self, i: int) -> tuple[str, ...]:
         return (self.class_names[i % 2],)
+
+    def label_codes(self) -> Any:
+        return codes_of(self)
 
     def duration(self, i: int) -> float:
         return self.seconds

@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
+from label_rows import codes_of
 
 from avbench import registry
 from avbench.data.clips import hash_ids
@@ -37,6 +38,9 @@ class LabelledClips:
 
     def labels(self, i: int) -> tuple[str, ...]:
         return self._labels[i]
+
+    def label_codes(self) -> Any:
+        return codes_of(self)
 
 
 @dataclasses.dataclass

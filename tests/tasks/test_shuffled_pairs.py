@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from label_rows import codes_of
 
 from avbench.config import FinetuneConfig, TrainConfig
 from avbench.data.clips import hash_ids
@@ -38,6 +39,9 @@ class Labelled:
 
     def labels(self, i: int) -> tuple[str, ...]:
         return (NAMES[i % 3],)
+
+    def label_codes(self) -> Any:
+        return codes_of(self)
 
 
 class Fake:
