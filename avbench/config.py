@@ -29,6 +29,11 @@ class DataConfig(Settings):
     split: Literal["auto", "all", "train", "tune", "test"] = setting(
         "auto", "clips to evaluate; auto: test where pretrained here, all with a checkpoint and no split"
     )
+    subset: str = setting(
+        "",
+        "of these, only the listed clips: a file of ids, or a subset of the catalogue such as retrieval",
+        identity=False,
+    )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
     clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)

@@ -6,6 +6,7 @@ checkpoint therefore share one pretraining and one extraction, and a change reco
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from avbench.data.clips import Clips
 
+log = logging.getLogger("avbench")
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
 PRETRAIN_SCHEMA = 2
 EXTRACTION_SCHEMA = 2
@@ -258,6 +260,29 @@ def _words(name: str) -> tuple[int, ...]:
 
 
 def _evaluated(config: RunConfig, clips: Clips) -> tuple[Clips, str]:
+    """Returns the clips to judge, and the name of their split."""
+    chosen, split = _of_split(config, clips)
+    return (_listed(config, chosen) if config.data.subset else chosen), split
+
+
+def _listed(config: RunConfig, clips: Clips) -> Clips:
+    """Returns those of the clips that ``data.subset`` lists, in their own order."""
+    from avbench.data.catalogue.subset import read_subset
+
+    text = config.data.subset
+    wanted = set(read_subset(text, config.data.source, clips.root))
+    chosen = [i for i, name in enumerate(clips.ids) if name in wanted]
+    if not chosen:
+        raise InputError(
+            f"data.subset: found none of the {len(wanted)} clips of '{text}', valid: a list of ids such as"
+            f" '{clips.ids[0]}'; data.split may leave them out."
+        )
+    if len(chosen) < len(wanted):
+        log.warning("data.subset: %d of the %d clips of '%s' are here", len(chosen), len(wanted), text)
+    return clips.select(chosen)
+
+
+def _of_split(config: RunConfig, clips: Clips) -> tuple[Clips, str]:
     import numpy as np
 
     named = any(split != "" for split in clips.splits)

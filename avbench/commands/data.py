@@ -56,13 +56,35 @@ class Make:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Show:
+    """A data set of the catalogue: how to get it, where its files go, its lists, counts and traps."""
+
+    name: tyro.conf.Positional[str]
+    """Its name; see: avbench list data."""
+
+    def execute(self) -> int:
+        """Prints it."""
+        from avbench.data.catalogue.entry import entry
+        from avbench.data.catalogue.text import describe
+
+        sys.stdout.write(describe(entry(self.name)) + "\n")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class Prepare:
     """Decodes every video once into shards and a manifest; goes on where it was stopped."""
 
-    source: tyro.conf.Positional[Path]
-    """A folder of videos (sub-folder = label) or a CSV with file,label[,split]."""
-    out: Path
-    """The folder to write."""
+    source: tyro.conf.Positional[str]
+    """A folder of videos (sub-folder = label), a CSV with file,label[,split], or with --root a name of the catalogue."""
+    out: Path | None = None
+    """The folder to write; of the catalogue: the cache, so that --data NAME finds it."""
+    root: Path | None = None
+    """Of the catalogue: the folder with the media, and with the official list."""
+    list: tuple[Path, ...] = ()
+    """Of the catalogue: official lists, or folders with them, that are elsewhere."""
+    dry_run: bool = False
+    """Of the catalogue: join and count, decode and write nothing."""
     settings: tyro.conf.OmitArgPrefixes[PrepareSettings] = field(default_factory=PrepareSettings)
     """How."""
     workers: int = -1
@@ -70,15 +92,52 @@ class Prepare:
 
     def execute(self) -> int:
         """Prepares, and prints the counts and why clips were rejected."""
+        from avbench.data.catalogue.entry import names
+
+        if self.source in names() and (self.root is not None or not Path(self.source).exists()):
+            return self._of_catalogue()
+        given = {"--root": self.root, "--list": self.list, "--dry-run": self.dry_run}
+        wrong = next((option for option, value in given.items() if value), None)
+        if wrong is not None:
+            raise InputError(f"{wrong}: found with {self.source}, valid: with a data set ({', '.join(names())}).")
+        if self.out is None:
+            raise InputError(f"--out: found nothing, valid: the folder to write what {self.source} becomes.")
+        return self._of_videos(Path(self.source), self.out)
+
+    def _of_videos(self, source: Path, out: Path) -> int:
         from avbench.data.prepare import prepare
 
-        report = prepare(self.source, self.out, self.settings, workers=self.workers)
+        report = prepare(source, out, self.settings, workers=self.workers)
         sys.stdout.write(
             f"{report.folder}: {report.clips} clips of {report.files} files, {report.seconds:.0f} s,"
             f" {report.silent} silent, {report.rejected} rejected{' (was complete)' if report.reused else ''}\n"
         )
         for reason, count in sorted(report.reasons.items(), key=lambda item: -item[1]):
             sys.stdout.write(f"  {count:>6}  {reason}\n")
+        return 0
+
+    def _of_catalogue(self) -> int:
+        from avbench.data.catalogue.entry import entry
+        from avbench.data.catalogue.prepare import prepare_set
+        from avbench.data.catalogue.text import render
+        from avbench.data.locate import set_folder
+
+        found = entry(self.source)
+        if found.lists and self.root is None:
+            raise InputError(
+                f"--root: found nothing, valid: the folder with the files of {found.title};"
+                f" 'avbench data show {found.name}' says how to get them."
+            )
+        account = prepare_set(
+            found,
+            self.root or Path(),
+            self.out or set_folder(found.name),
+            self.settings,
+            lists=self.list,
+            dry_run=self.dry_run,
+            workers=self.workers,
+        )
+        sys.stdout.write(render(account) + "\n")
         return 0
 
 
@@ -132,4 +191,4 @@ class Stats:
         return 0
 
 
-ACTIONS = {"list": List, "make": Make, "prepare": Prepare, "verify": Verify, "stats": Stats}
+ACTIONS = {"list": List, "show": Show, "make": Make, "prepare": Prepare, "verify": Verify, "stats": Stats}

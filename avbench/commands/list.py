@@ -75,8 +75,11 @@ def _tasks() -> list[tuple[str, str]]:
 
 
 def _data() -> list[tuple[str, str]]:
+    from avbench.data.catalogue.entry import entry, names
+
+    sets = sorted(map(entry, names()), key=lambda found: (bool(found.lists), found.name))  # what needs no files first
     return [
-        ("soundshapes", "embedded set: moving shapes that sound, generated on this machine"),
+        *((found.name, found.facts) for found in sets),
         ("FOLDER", "videos (sub-folder = label), a CSV with file,label[,split], or a prepared folder"),
         ("FILE.json", "the authors' manifest: wav + frame_i/ID.jpg, read in place"),
     ]

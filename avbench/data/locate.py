@@ -57,16 +57,38 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
         return _embedded(data, settings)
     path = Path(data.source).expanduser()
     if not path.exists():
-        raise InputError(
-            f"--data {data.source}: no such name, file or folder.{did_you_mean(data.source, [EMBEDDED])}"
-            f" Valid: {EMBEDDED}, a folder of videos, a CSV of videos, a prepared folder, a manifest.json."
-        )
+        path = _of_catalogue(data.source)
     if path.is_file() and path.suffix == ".json":
         return Source(path.stem, path, labels=data.labels)
     if path.is_dir() and (path / "manifest.parquet").exists():
         return Source(path.resolve().name, path)
     key = sha256_text(canonical_json([str(path.resolve()), _listing(path), to_dict(settings, identity_only=True)]))[:16]
     return Source(path.resolve().stem, cache_folder() / "prepared" / key, videos=path, settings=settings)
+
+
+def set_folder(name: str) -> Path:
+    """Returns where ``avbench data prepare NAME`` puts a set of the catalogue unless told otherwise."""
+    return cache_folder() / "sets" / name
+
+
+def _of_catalogue(source: str) -> Path:
+    """Returns the prepared folder or manifest of a data set that is given by name."""
+    from avbench.data.catalogue.entry import names
+
+    if source not in names():
+        raise InputError(
+            f"--data {source}: no such name, file or folder.{did_you_mean(source, names())} Valid: {EMBEDDED}, a"
+            " data set prepared from the catalogue (avbench list data), a folder of videos, a CSV of videos, a prepared"
+            " folder, a manifest.json."
+        )
+    folder = set_folder(source)
+    for path, found in ((folder, "manifest.parquet"), (folder / "manifest.json", "")):
+        if (path / found).is_file():
+            return path
+    raise InputError(
+        f"--data {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
+        " with --out, name that folder."
+    )
 
 
 def _listing(path: Path) -> list[list[object]]:

@@ -1,0 +1,200 @@
+"""The join of an official list with the files on disk, whatever they are called.
+
+A file is named by the id, or by the video alone, or by the video with start or with start and end, in seconds or
+milliseconds, in any sub-folder. A video of YouTube is an id of eleven characters, which may hold ``_`` and ``-``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avbench.data.catalogue.entry import Entry, ListFile
+from avbench.data.catalogue.rows import Row
+from avbench.data.source import SUFFIXES
+from avbench.errors import InputError
+
+#: Endings of sound files.
+SOUNDS = frozenset((".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"))
+#: Endings of files with a picture track. Sound files often lie beside them, under the same names.
+VIDEOS = SUFFIXES - SOUNDS
+_TIMED = re.compile(r"(?P<video>.{11})[_-](?P<start>\d+(?:\.\d+)?)(?:[_-](?P<end>\d+(?:\.\d+)?))?")
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Rows of the official list, and the files that are theirs.
+
+    Attributes:
+        rows: Id to row.
+        files: Id to file, for the clips that are there; in the order of the list.
+        extra: Files that are no clip of the list.
+        ambiguous: Files whose name fits several clips of the list.
+        duplicates: Files of a clip that has another file.
+    """
+
+    rows: Mapping[str, Row]
+    files: Mapping[str, str]
+    extra: tuple[str, ...] = field(default=())
+    ambiguous: tuple[str, ...] = field(default=())
+    duplicates: tuple[str, ...] = field(default=())
+
+    @property
+    def missing(self) -> list[str]:
+        """Ids of the list without a file."""
+        return [id for id in self.rows if id not in self.files]
+
+
+def find_lists(entry: Entry, root: Path, named: Iterable[Path] = ()) -> list[tuple[ListFile, Path]]:
+    """Finds the official lists of a data set.
+
+    Args:
+        entry: The data set.
+        root: Its folder; the lists are looked for there and in its direct sub-folders.
+        named: List files, or folders with them, that the user named; the root is then not searched.
+
+    Returns:
+        What each file is, and the file; for each part of the set the first that was found.
+
+    Raises:
+        InputError: There is none, or a named file is none of the set's lists.
+    """
+    places = [root]
+    files: list[Path] = []
+    named = list(named)
+    for path in named:
+        if not path.exists():
+            raise InputError(f"--list {path}: no such file or folder; {_how(entry)}")
+        (places if path.is_dir() else files).append(path)
+    found = [(_which(entry, path), path) for path in files]
+    if named:
+        places.remove(root)
+    covered = {part for which, _ in found for part in which.parts}
+    for which in entry.lists:
+        path = find_file(places, which.files)
+        if path is not None and not covered & set(which.parts):
+            found.append((which, path))
+            covered |= set(which.parts)
+    if not found:
+        looked = ", ".join(str(place) for place in places)
+        raise InputError(f"{entry.name}: no official list in {looked} or the folders in it; {_how(entry)}")
+    return found
+
+
+def _how(entry: Entry) -> str:
+    names = " or ".join(dict.fromkeys(which.files[0] for which in entry.lists))
+    return f"valid: {names}; put it there or name it with --list FILE. To get it: {' '.join(entry.obtain.split())}"
+
+
+def _which(entry: Entry, path: Path) -> ListFile:
+    """Tells which of a set's lists a file is: by its name, else by the split in its name, else the first."""
+    for which in entry.lists:
+        if path.name in which.files:
+            return which
+    suffix = [which for which in entry.lists if Path(which.files[0]).suffix == path.suffix]
+    if not suffix:
+        valid = ", ".join(which.files[0] for which in entry.lists)
+        raise InputError(f"--list {path}: not the form of a list of {entry.title}, valid: {valid}.")
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    ours = {"train": "train", "val": "tune", "test": "test", "eval": "test"}
+    split = next((ours[word] for word in words if word in ours), None)
+    return next((which for which in suffix if split and which.split == split), suffix[0])
+
+
+def find_file(places: Iterable[Path], names: Iterable[str]) -> Path | None:
+    """Returns the first file of one of the names in the places or their direct sub-folders."""
+    names = list(names)
+    for place in places:
+        if place.is_file():
+            return place
+        folders = [place, *sorted(Path(item.path) for item in os.scandir(place) if item.is_dir())]
+        for name in names:
+            for folder in folders:
+                if (folder / name).is_file():
+                    return folder / name
+    return None
+
+
+def find_files(root: Path, suffixes: frozenset[str], exclude: Path | None = None) -> list[str]:
+    """Returns the absolute paths of the files below a folder with one of the suffixes, sorted, without hidden ones.
+
+    Args:
+        root: The folder.
+        suffixes: Such as ``.mp4``, in lower case.
+        exclude: A folder to leave out.
+    """
+    found: list[str] = []
+    seen: set[str] = set()
+    without = os.path.realpath(exclude) if exclude is not None else ""
+    for folder, folders, files in os.walk(root.absolute(), followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen or real == without:  # a link back to a folder above would never end
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file in files:
+            if not file.startswith(".") and os.path.splitext(file)[1].lower() in suffixes:  # noqa: PTH122  (millions)
+                found.append(f"{folder}{os.sep}{file}")
+    return sorted(found)
+
+
+class _Finder:
+    """From a file's name to the clips it may be."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = rows
+        self._videos: defaultdict[str, list[str]] = defaultdict(list)
+        for id, row in rows.items():
+            self._videos[row.video].append(id)
+
+    def ids(self, stem: str) -> list[str]:
+        """Returns the ids that a file of this name may be: none, one or several."""
+        if stem in self._rows:
+            return [stem]
+        if stem in self._videos:
+            return self._videos[stem]
+        timed = _TIMED.fullmatch(stem)
+        if timed is None or timed["video"] not in self._videos:
+            return []
+        ids = self._videos[timed["video"]]
+        start = float(timed["start"])
+        # Where the list gives no start, the video has one clip and the name says it all.
+        return [id for id in ids if math.isnan(self._rows[id].start) or self._same(start, self._rows[id].start)]
+
+    @staticmethod
+    def _same(written: float, start: float) -> bool:
+        return min(abs(written - start), abs(written / 1000 - start)) < 0.5
+
+
+def join(rows: Mapping[str, Row], files: Iterable[str]) -> Joined:
+    """Joins rows and files.
+
+    Of several files for one clip the one named by the id is taken, else the first in alphabetical order.
+
+    Args:
+        rows: Id to row.
+        files: Paths.
+    """
+    finder = _Finder(rows)
+    chosen: dict[str, str] = {}
+    extra, ambiguous, duplicates = [], [], []
+    for path in files:
+        stem = Path(path).stem
+        ids = finder.ids(stem)
+        if len(ids) != 1:
+            (ambiguous if ids else extra).append(path)
+            continue
+        id = ids[0]
+        other = chosen.setdefault(id, path)
+        if other != path:
+            better = stem == id and Path(other).stem != id
+            chosen[id] = path if better else other
+            duplicates.append(other if better else path)
+    ordered = {id: chosen[id] for id in rows if id in chosen}
+    return Joined(rows, ordered, tuple(extra), tuple(ambiguous), tuple(duplicates))

@@ -1,0 +1,274 @@
+"""Official lists of clips, one reader a format, read into rows of one form."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from avbench.data.catalogue.entry import Entry, ListFile
+from avbench.errors import InputError
+
+_SPLITS = {"train": "train", "training": "train", "val": "tune", "valid": "tune", "validation": "tune", "test": "test"}
+
+
+class Row(NamedTuple):
+    """One clip of an official list.
+
+    Attributes:
+        id: Its id.
+        split: ``train``, ``tune``, ``test`` or "".
+        labels: Class names, in the official spelling.
+        video: What its file may be called without the start: the YouTube id, or the id.
+        start: Second at which it begins in the video; NaN where the list does not say.
+        picture: Stem of its picture file, where picture and sound are two files.
+        sound: Stem of its sound file, likewise.
+    """
+
+    id: str
+    split: str
+    labels: tuple[str, ...]
+    video: str
+    start: float = math.nan
+    picture: str = ""
+    sound: str = ""
+
+
+class _Reading(NamedTuple):
+    path: Path
+    entry: Entry
+    split: str
+
+    def bad(self, line: int, found: object, valid: str) -> InputError:
+        return InputError(
+            f"{self.path}:{line}: found {found!r}, valid: {valid}; is this the list of {self.entry.title}?"
+        )
+
+    def number(self, line: int, text: str) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            raise self.bad(line, text, "a number of seconds") from None
+
+    def split_of(self, line: int, text: str) -> str:
+        """Returns our name of a split; one that the list file states goes first."""
+        found = self.split or _SPLITS.get(text.strip().lower())
+        if found is None:
+            raise self.bad(line, text, "a split: " + ", ".join(sorted(_SPLITS)))
+        return found
+
+    def table(self, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+        """Yields line number and cells of each line that is not empty or a comment."""
+        with self.path.open(newline="", encoding="utf-8-sig") as handle:
+            quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+            reader = csv.reader(handle, delimiter=delimiter, skipinitialspace=True, quoting=quoting)
+            for cells in reader:
+                if cells and not cells[0].startswith("#"):
+                    yield reader.line_num, [cell.strip() for cell in cells]
+
+    def named(self, *columns: str) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yields line number and cells by column of a table with a header.
+
+        Raises:
+            InputError: A column is missing.
+        """
+        header: list[str] | None = None
+        for line, cells in self.table():
+            if header is None:
+                header = [cell.lower() for cell in cells]
+                missing = [column for column in columns if column not in header]
+                if missing:
+                    raise self.bad(line, ",".join(cells), f"a header with {','.join(columns)}")
+            else:
+                yield line, dict(zip(header, cells, strict=False))
+
+    def json(self) -> Any:
+        """Returns the file's content."""
+        return json.loads(self.path.read_text(encoding="utf-8-sig"))
+
+
+def _audioset(reading: _Reading) -> Iterator[Row]:
+    """``YTID, start, end, "mid,mid"`` below comment lines."""
+    # Two million rows have far fewer combinations of labels.
+    names = functools.cache(lambda text: tuple(reading.entry.class_name(mid) for mid in text.split(",") if mid))
+    for line, cells in reading.table():
+        if len(cells) != 4:
+            raise reading.bad(line, ",".join(cells), 'YTID, start, end, "labels"')
+        yield Row(cells[0], reading.split, names(cells[3]), cells[0], reading.number(line, cells[1]))
+
+
+def _vggsound(reading: _Reading) -> Iterator[Row]:
+    """``YTID,start,label,split``, or ``YTID_SSSSSS.mp4,label``."""
+    names = functools.cache(reading.entry.class_name)
+    for line, cells in reading.table():
+        if len(cells) == 4:
+            start = reading.number(line, cells[1])
+            split = reading.split_of(line, cells[3])
+            yield Row(f"{cells[0]}_{int(start):06d}", split, (names(cells[2]),), cells[0], start)
+        elif len(cells) == 2:
+            id = cells[0].removesuffix(".mp4")
+            video, start = _second(id)
+            yield Row(id, reading.split, (names(cells[1]),), video, start)
+        else:
+            raise reading.bad(line, ",".join(cells), "YTID,start,label,split or YTID_SSSSSS.mp4,label")
+
+
+def _second(id: str) -> tuple[str, float]:
+    """Splits ``YTID_START`` and ``YTID_START_END``; the YouTube id itself may hold ``_``."""
+    video, start = id[:11], id[12:].split("_")[0]
+    return (video, float(start)) if start.isdecimal() and id[11:12] == "_" else (id, math.nan)
+
+
+def _kinetics(reading: _Reading) -> Iterator[Row]:
+    """``{"database": {id: {"subset", "label"}}}``; labels may be below ``annotations``."""
+    # The official validation part is what results are reported on; there is no other test part.
+    split = {"training": "train", "validation": "test", "testing": "test"}
+    for id, item in reading.json()["database"].items():
+        label = item.get("annotations", item)["label"]
+        video, start = _second(id)
+        yield Row(id, split[item["subset"]], (reading.entry.class_name(label),), video, start)
+
+
+def _msrvtt(reading: _Reading) -> Iterator[Row]:
+    """A CSV with the column ``video_id``; the other columns are captions."""
+    for _, row in reading.named("video_id"):
+        yield Row(row["video_id"], reading.split, (), row["video_id"])
+
+
+def _vggss(reading: _Reading) -> Iterator[Row]:
+    """``[{"file": id, "class": name, "bbox": ...}]``."""
+    for item in reading.json():
+        video, start = _second(item["file"])
+        yield Row(item["file"], reading.split, (reading.entry.class_name(item["class"]),), video, start)
+
+
+def _flickr(reading: _Reading) -> Iterator[Row]:
+    """``ID``, ``ID.jpg`` or ``ID,first frame``, one a line."""
+    for _, cells in reading.table():
+        id = cells[0].removesuffix(".jpg")
+        yield Row(id, reading.split, (), id, picture=id, sound=id)
+
+
+def _is3(reading: _Reading) -> Iterator[Row]:
+    """``[{"image": path, "audio": path, "gt_box": ...}]``."""
+    for item in reading.json():
+        id = PurePosixPath(item["image"]).stem
+        yield Row(id, reading.split, (id.rpartition("_")[2],), id, picture=id, sound=PurePosixPath(item["audio"]).stem)
+
+
+def _avsbench(reading: _Reading) -> Iterator[Row]:
+    """``CLIP_K,category``, K from 1 to 5, or ``name,category,split`` of the clips, of which the test ones are taken."""
+    for line, cells in reading.table():
+        if len(cells) == 2:
+            clip = cells[0].rpartition("_")[0]
+            samples = [cells[0]]
+        elif len(cells) == 3:
+            clip = cells[0]
+            samples = [f"{clip}_{k}" for k in range(1, 6)] if cells[2] == "test" else []
+        else:
+            raise reading.bad(line, ",".join(cells), "CLIP_K,category or name,category,split")
+        for sample in samples:
+            label = reading.entry.class_name(cells[1])
+            yield Row(sample, reading.split, (label,), sample, picture=sample, sound=clip)
+
+
+def _ave(reading: _Reading) -> Iterator[Row]:
+    """``category&YTID&quality&start&end``; the times are of the event in the clip, not of the clip in the video."""
+    for line, cells in reading.table("&"):
+        if len(cells) < 2:
+            raise reading.bad(line, "&".join(cells), "category&YTID&quality&start&end")
+        if cells[1] != "VideoID":
+            yield Row(cells[1], reading.split, (reading.entry.class_name(cells[0]),), cells[1])
+
+
+def _ade20k(reading: _Reading) -> Iterator[Row]:
+    """A CSV with image_location, vggsound_file and ade_class_id; rows without a prompt or of class 0 do not count."""
+    for line, row in reading.named("image_location", "vggsound_file", "ade_class_id"):
+        number = int(reading.number(line, row["ade_class_id"] or "0"))
+        if number and row["vggsound_file"]:
+            picture, sound = (PurePosixPath(row[key]).stem for key in ("image_location", "vggsound_file"))
+            id = f"{picture}_{number}"
+            yield Row(id, reading.split, (), id, picture=picture, sound=sound)
+
+
+def _manifest(reading: _Reading) -> Iterator[Row]:
+    """The authors' manifest, ``{"data": [{"video_id", "labels", ...}]}`` (facts/cavmae.md 2.1)."""
+    for item in reading.json()["data"]:
+        video, start = _second(item["video_id"])
+        names = (reading.entry.class_name(mid) for mid in item.get("labels", "").split(",") if mid)
+        yield Row(item["video_id"], reading.split, tuple(names), video, start)
+
+
+READERS: dict[str, Callable[[_Reading], Iterator[Row]]] = {
+    "audioset": _audioset,
+    "vggsound": _vggsound,
+    "kinetics": _kinetics,
+    "msrvtt": _msrvtt,
+    "vggss": _vggss,
+    "flickr": _flickr,
+    "is3": _is3,
+    "avsbench": _avsbench,
+    "ave": _ave,
+    "ade20k": _ade20k,
+    "manifest": _manifest,
+}
+_ORDER = ("", "train", "tune", "test")
+
+
+def read_rows(entry: Entry, lists: Sequence[tuple[ListFile, Path]]) -> dict[str, Row]:
+    """Reads official lists.
+
+    A clip that is listed more than once has all of its labels, and the last of its splits in the order train, tune,
+    test: a test clip never trains.
+
+    Args:
+        entry: The data set.
+        lists: What each file is, and the file.
+
+    Returns:
+        Id to row, in the order of the lists.
+
+    Raises:
+        InputError: A file cannot be read, is something else, or names a class that is none of the set's.
+    """
+    rows: dict[str, Row] = {}
+    for which, path in lists:
+        for row in _read(entry, which.format, which.split, path):
+            before = rows.get(row.id)
+            if before is not None:
+                split = max(before.split, row.split, key=_ORDER.index)
+                labels = (*before.labels, *(label for label in row.labels if label not in before.labels))
+                row = before._replace(split=split, labels=labels)
+            rows[row.id] = row
+    return rows
+
+
+def read_ids(entry: Entry, format: str, path: Path) -> list[str]:
+    """Returns the ids of a list, in its order.
+
+    Raises:
+        InputError: As :func:`read_rows`.
+    """
+    return list(dict.fromkeys(row.id for row in _read(entry, format, "", path)))
+
+
+def _read(entry: Entry, format: str, split: str, path: Path) -> Iterator[Row]:
+    count = 0
+    try:
+        for row in READERS[format](_Reading(path, entry, split)):
+            count += 1
+            yield row
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read ({reason}); valid: a list of {entry.title}.") from None
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        raise InputError(
+            f"{path}: not a list of {entry.title} ({reason}), valid: {format}, see docs/data.md."
+        ) from None
+    if not count:
+        raise InputError(f"{path}: found no clip, valid: a list of {entry.title}.")

@@ -1,0 +1,106 @@
+"""The clips that a protocol evaluates on: a list in a file, or a named subset such as the papers' for retrieval."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from avbench.data.catalogue.entry import Entry, entry, names
+from avbench.data.catalogue.join import find_file
+from avbench.data.catalogue.prepare import ACCOUNT
+from avbench.data.catalogue.rows import read_ids
+from avbench.data.clips import hash_ids
+from avbench.errors import InputError, did_you_mean, unknown
+
+_VALID = "a text file with an id on each line, a CSV with the column id or video_id, or an authors' manifest.json"
+
+
+def read_subset(text: str, source: str, root: Path) -> list[str]:
+    """Returns the ids that ``data.subset`` means, in the order of its list.
+
+    Args:
+        text: A file, or the name of a subset of the catalogue.
+        source: What ``--data`` said.
+        root: The folder of the clips.
+
+    Raises:
+        InputError: There is no such file or subset, or it cannot be read.
+    """
+    path = Path(text).expanduser()
+    if path.is_file():
+        return _read_file(path)
+    found, places = _known(source, root)
+    if found is None:
+        raise InputError(f"data.subset: found '{text}', no such file; valid: {_VALID}.")
+    return subset_ids(found, text, places)
+
+
+def subset_ids(entry: Entry, name: str, places: Sequence[Path]) -> list[str]:
+    """Returns the ids of a subset, in the order of its list.
+
+    Args:
+        entry: The data set.
+        name: One of ``entry.subsets``, such as ``retrieval``.
+        places: The list file, or folders that may hold it, themselves or in a direct sub-folder.
+
+    Raises:
+        InputError: There is no such subset, its file is not found, or it names other clips than the papers used.
+    """
+    if name not in entry.subsets:
+        if not entry.subsets:
+            raise InputError(f"data.subset: found '{name}', no such file, and {entry.name} has no named subsets.")
+        raise unknown(f"subset of {entry.name}", name, entry.subsets)
+    subset = entry.subsets[name]
+    path = find_file([place for place in places if place.exists()], subset.files)
+    if path is None:
+        raise InputError(
+            f"data.subset: no list of {entry.name}'s {name} subset in {', '.join(map(str, places))}; valid:"
+            f" {' or '.join(subset.files)}, there or named; from {subset.obtain}."
+        )
+    ids = read_ids(entry, subset.format, path)
+    if len(ids) != subset.count or hash_ids(ids) != subset.ids_sha256:
+        raise InputError(
+            f"{path}: found {len(ids)} clips with the hash {hash_ids(ids)[:12]}, valid: {subset.count} with"
+            f" {subset.ids_sha256[:12]}; take the file from {subset.obtain}."
+        )
+    return ids
+
+
+def _known(source: str, root: Path) -> tuple[Entry | None, list[Path]]:
+    """Returns the data set of the catalogue that the clips are of, and where its lists may be."""
+    account = root / ACCOUNT
+    places = [root]
+    if account.is_file():
+        content = json.loads(account.read_text(encoding="utf-8"))
+        places += dict.fromkeys(Path(file).parent for file in content["lists"])
+        return entry(content["name"]), places
+    return (entry(source) if source in names() else None), places
+
+
+def _read_file(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        ids = _ids_of(text, path.suffix.lower())
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise InputError(f"data.subset: {path}: cannot be read ({error}); valid: {_VALID}.") from None
+    if not ids:
+        raise InputError(f"data.subset: {path}: found no id; valid: {_VALID}.")
+    return list(dict.fromkeys(ids))
+
+
+def _ids_of(text: str, suffix: str) -> list[str]:
+    if suffix == ".json":
+        content: Any = json.loads(text)
+        items = content["data"] if isinstance(content, dict) else content
+        return [item if isinstance(item, str) else str(item["video_id"]) for item in items]
+    if suffix == ".csv":
+        reader = csv.DictReader(text.splitlines())
+        column = next((name for name in ("id", "video_id") if name in (reader.fieldnames or ())), None)
+        if column is None:
+            near = did_you_mean((reader.fieldnames or [""])[0], ["id", "video_id"])
+            raise ValueError(f"no column id or video_id.{near}")
+        return [row[column] for row in reader if row[column]]
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
