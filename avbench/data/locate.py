@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from avbench.data.prepare_settings import PrepareSettings
 
 EMBEDDED = "soundshapes"
+PREPARED, AUTHORS = "manifest.parquet", "manifest.json"  # what the folder of either kind of clips holds
 TUNE_SHARE = 20  # one tuning clip for every so many test clips
 
 
@@ -58,9 +59,12 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
     path = Path(data.source).expanduser()
     if not path.exists():
         path = _of_catalogue(data.source)
+    if path.is_dir() and not (path / PREPARED).exists() and (path / AUTHORS).is_file():
+        path = path / AUTHORS  # what preparing a set of pictures and sounds writes, and the authors' usual name
     if path.is_file() and path.suffix == ".json":
-        return Source(path.stem, path, labels=data.labels)
-    if path.is_dir() and (path / "manifest.parquet").exists():
+        name = path.resolve().parent.name if path.name == AUTHORS else path.stem
+        return Source(name, path, labels=data.labels)
+    if path.is_dir() and (path / PREPARED).exists():
         return Source(path.resolve().name, path)
     key = sha256_text(canonical_json([str(path.resolve()), _listing(path), to_dict(settings, identity_only=True)]))[:16]
     return Source(path.resolve().stem, cache_folder() / "prepared" / key, videos=path, settings=settings)
@@ -82,9 +86,8 @@ def _of_catalogue(source: str) -> Path:
             " folder, a manifest.json."
         )
     folder = set_folder(source)
-    for path, found in ((folder, "manifest.parquet"), (folder / "manifest.json", "")):
-        if (path / found).is_file():
-            return path
+    if (folder / PREPARED).is_file() or (folder / AUTHORS).is_file():
+        return folder
     raise InputError(
         f"--data {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
         " with --out, name that folder."

@@ -21,10 +21,11 @@ from avbench.data.clips import hash_ids
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.metrics.bootstrap import intervals
+from avbench.metrics.evidence import Evidence
 from avbench.metrics.localization import Binarisation
 from avbench.metrics.segmentation import Form
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from avbench.data.annotations.sample import Annotations
@@ -37,8 +38,23 @@ CARD = TaskCard(
     summary="find the sounding object by its sound: cIoU@0.5 and AUC, AP, mIoU, with controls",
     needs=("tokens", "annotations", "heatmaps"),
     modalities=("audio", "visual"),
+    columns=(
+        "cIoU@0.5",
+        "AUC",
+        "IIoU@0.5",
+        "IAUC",
+        "AP_extended",
+        "max_F1",
+        "AP",
+        "IoU",
+        "mAP",
+        "mIoU",
+        "mIoU_adaptive",
+        "F",
+    ),
 )
 Protocol = Literal["auto", "soundshapes", "vggss", "flickr", "is3", "avsbench", "ade20k"]
+OF_TOKENS = ("image", "box_mapping", "similarity", "sign", "centring", "audio_vector", "frame")  # unused with maps
 log = logging.getLogger("avbench")
 
 
@@ -62,6 +78,9 @@ class LocalizationConfig(Settings):
         "auto", "of the maps; auto: bilinear, with ez's boxes bilinear_corners"
     )
     rasterisation: Rule = setting("ez", "how box edges become pixels: ez (cut to the picture) or lvs; the same maps")
+    image: Literal["crop", "stretch"] = setting(
+        "crop", "what of a frame is judged: crop: the middle square; stretch: all of it, its aspect changed (EZ-VSL)"
+    )
     box_mapping: Literal["stretch", "crop"] = setting(
         "stretch", "stretch: boxes over the whole map (both references); crop: moved with the frame's centre crop"
     )
@@ -76,12 +95,23 @@ class LocalizationConfig(Settings):
     pictures: int = setting(8, "samples on each sheet of overlays (first, best, worst); 0: none", ge=0, identity=False)
     picture_folder: str = setting("", "where the sheets go; empty: beside the evaluation's files", identity=False)
 
+    def __post_init__(self) -> None:
+        """Checks the fields.
+
+        Raises:
+            InputError: A wrong type, a value out of range, or boxes that are to move with a crop that is not made.
+        """
+        super().__post_init__()
+        if self.image == "stretch" and self.box_mapping == "crop":
+            raise InputError("task.box_mapping: found crop, valid with task.image=stretch: stretch.")
+
 
 class Localization(Task[LocalizationConfig]):
     """Scores maps of patches against boxes or masks, beside controls; see docs/tasks.md."""
 
     name = "localization"
-    version = 1
+    version = 2
+    resampled = "clips or, where several samples share a picture, pictures are resampled"
     config_type = LocalizationConfig
 
     def check(self, config: RunConfig) -> None:
@@ -149,7 +179,7 @@ class Localization(Task[LocalizationConfig]):
             path: An .npz with ``id`` (n,) and ``map`` (n, h, w), larger where it sounds, of any resolution; and
                 perhaps ``wrong_audio`` (n, h, w), the maps of the same pictures with the sound of other clips.
             annotations: The annotation file or folder.
-            config: Options; those of tokens and frames are not used.
+            config: Options; those of tokens and frames are refused.
 
         Raises:
             InputError: A file or option cannot be used, or no map has an annotation.
@@ -157,8 +187,10 @@ class Localization(Task[LocalizationConfig]):
         from avbench.tasks.localizing import inputs
         from avbench.tasks.localizing.heatmaps import read_heatmaps
 
-        if config.box_mapping == "crop":
-            raise InputError("task.box_mapping: found crop, valid with heat maps: stretch; their frames are not known.")
+        plain = LocalizationConfig()
+        for name in OF_TOKENS:
+            if (asked := getattr(config, name)) != getattr(plain, name):
+                raise InputError(f"task.{name}: found {asked}, not used with heat maps; leave it out.")
         found = read_heatmaps(path)
         place = {name: row for row, name in enumerate(found.ids)}
         known = inputs.read(annotations, config)
@@ -178,6 +210,12 @@ class Localization(Task[LocalizationConfig]):
             rows["wrong_audio"] = lambda some: wrong[index[some]]
         height, width = found.maps.shape[1:]
         return self._scored(judged, rows, (height, width), config, None, False)[0]
+
+    def evidence(self, outputs: Outputs, config: LocalizationConfig) -> Evidence:
+        """Returns what the metrics are made of: none for ADE20K, which pools pixels; see the base class."""
+        from avbench.tasks.localizing import summary
+
+        return summary.evidence(outputs, summary.FScore(config.f_score, config.f_batch))
 
     def _scored(
         self,

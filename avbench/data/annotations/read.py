@@ -39,7 +39,7 @@ def detect(path: Path) -> Name:
         return "soundshapes"
     elif path.suffix == ".json" or path.is_file():
         found = read_json(path)
-        if isinstance(found, dict):
+        if isinstance(found, dict) and all(_is_boxes(value) for value in list(found.values())[:1]):
             return "flickr"
         first = found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
         if {"file", "bbox"} <= set(first):
@@ -51,6 +51,10 @@ def detect(path: Path) -> Name:
     else:
         raise InputError(f"{path}: no such file or folder; valid: {_VALID}.")
     raise InputError(f"{path}: found no annotations that are known, valid: {_VALID}.")
+
+
+def _is_boxes(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(box, (list, int, float)) for box in value)
 
 
 def read_annotations(
@@ -68,20 +72,12 @@ def read_annotations(
         InputError: They cannot be read, or the subset names others.
     """
     name = name or detect(path)
-    if name == "vggss":
-        found = read_vggss(path, rule=rule)
-    elif name == "flickr":
-        return read_flickr(path, None if subset is None else read_ids(subset))
-    elif name == "is3":
-        found = read_is3(path)
-    elif name == "avsbench":
-        found = read_avsbench(path)
-    elif name == "ade20k":
-        found = read_ade20k(path)
-    elif name == "soundshapes":
-        found = read_soundshapes(path)
-    else:
-        raise unknown("annotations", name, NAMES)
+    try:
+        if name == "flickr":
+            return read_flickr(path, None if subset is None else read_ids(subset))
+        found = _read(path, name, rule)
+    except InputError as error:
+        raise InputError(str(error) if str(path) in str(error) else f"{path}: {error}") from None
     if subset is None:
         return found
     place = {each: row for row, each in enumerate(found.ids)}
@@ -90,3 +86,17 @@ def read_annotations(
     if missing:
         raise InputError(f"{subset}: {len(missing)} of {len(wanted)} ids have no annotation, such as {missing[0]}.")
     return found.select([place[each] for each in wanted])
+
+
+def _read(path: Path, name: Name, rule: Rule) -> Annotations:
+    if name == "vggss":
+        return read_vggss(path, rule=rule)
+    if name == "is3":
+        return read_is3(path)
+    if name == "avsbench":
+        return read_avsbench(path)
+    if name == "ade20k":
+        return read_ade20k(path)
+    if name == "soundshapes":
+        return read_soundshapes(path)
+    raise unknown("annotations", name, NAMES)

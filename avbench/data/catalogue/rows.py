@@ -6,6 +6,7 @@ import csv
 import functools
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -187,11 +188,15 @@ def _ave(reading: _Reading) -> Iterator[Row]:
 
 def _ade20k(reading: _Reading) -> Iterator[Row]:
     """A CSV with image_location, vggsound_file and ade_class_id; rows without a prompt or of class 0 do not count."""
+    times: Counter[str] = Counter()
     for line, row in reading.named("image_location", "vggsound_file", "ade_class_id"):
         number = int(reading.number(line, row["ade_class_id"] or "0"))
         if number and row["vggsound_file"]:
             picture, sound = (PurePosixPath(row[key]).stem for key in ("image_location", "vggsound_file"))
             id = f"{picture}_{number}"
+            times[id] += 1
+            if times[id] > 1:  # the same class of the same picture, with another prompt
+                id = f"{id}_{times[id]}"
             yield Row(id, reading.split, (), id, picture=picture, sound=sound)
 
 

@@ -151,7 +151,7 @@ def draw(path: Path, clip: str, panels: Sequence[Panel], model: Model) -> None:
     for number, panel in enumerate(panels):
         row = [figure.add_subplot(grid[number, column]) for column in range(3)]
         share = f"{panel.strategy.replace('_', '-')}, {panel.removed.mean():.0%} removed"
-        for axes, title in zip(row, ("original", share, f"in-painted, MSE {panel.error:.3g}"), strict=True):
+        for axes, title in zip(row, ("original", share, f"in-painted, MSE {panel.error:#.3g}"), strict=True):
             axes.set_title(title, fontsize=9, pad=3)
         _fill(row, panel, model.input, last=number == len(panels) - 1)
     figure.savefig(path, dpi=_DPI)

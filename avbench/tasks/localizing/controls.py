@@ -43,16 +43,22 @@ def mean_mask(subject: Subject, annotations: Annotations) -> npt.NDArray[np.floa
 def fixed_rows(annotations: Annotations, grid: tuple[int, int], seed: int) -> dict[str, Source]:
     """Returns the controls that look at neither picture nor sound: random maps and the centre disc.
 
+    Under AVSBench's rule, which marks what is above zero, both have median 0 and deviation 1.
+
     Args:
         annotations: The samples.
         grid: Rows and columns of the random maps: those of the method's.
         seed: Of the random maps, which depend on a sample's id and nothing else.
     """
     disc = centre_disc(annotations.size)
+    signed = annotations.protocol == "avsbench"
+    if signed:
+        disc = (disc - np.median(disc)) / disc.std()
 
     def random(chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         ids = annotations.ids
-        return np.stack([numpy_stream(seed, f"random_map:{ids[row]}").random(grid) for row in chosen])
+        maps = np.stack([numpy_stream(seed, f"random_map:{ids[row]}").random(grid) for row in chosen])
+        return (maps - 0.5) * 12**0.5 if signed else maps  # a uniform draw has the variance 1/12
 
     return {"random": random, "centre_disc": lambda chosen: np.broadcast_to(disc, (len(chosen), *disc.shape))}
 

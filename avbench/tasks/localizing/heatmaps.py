@@ -217,9 +217,14 @@ def read_heatmaps(path: Path) -> HeatMaps:
             ids = arrays["id"]
             found = {name: arrays[name] for name in ("map", "wrong_audio") if name in arrays.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as .npz ({str(error).splitlines()[0]}).") from None
+        reason = str(error).splitlines()[0]
+        # NumPy takes any text for pickled objects, and says how to load them unsafely.
+        reason = "Python objects, or no .npz" if "pickle" in reason else reason
+        raise InputError(f"{path}: cannot be read ({reason}); valid: {valid}.") from None
     if ids.ndim != 1 or ids.dtype.kind not in "USiu":
         raise InputError(f"{path}: id: found shape {ids.shape} of type {ids.dtype}, valid: (n,) text.")
+    if len(ids) == 0:
+        raise InputError(f"{path}: id: found none, valid: one or more.")
     names: list[str] = (np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(np.str_)).tolist()
     for name, array in found.items():
         if array.ndim != 3 or array.dtype.kind not in "fiu" or len(array) != len(names) or 0 in array.shape:

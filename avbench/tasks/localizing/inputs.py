@@ -19,6 +19,7 @@ from avbench.data.annotations.soundshapes import MaskFile, read_soundshapes
 from avbench.data.locate import EMBEDDED, locate
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
+from avbench.tasks.localizing import framing
 from avbench.tasks.localizing.controls import BOXES
 from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
 
@@ -39,6 +40,7 @@ class Judged:
     Attributes:
         annotations: The samples.
         tokens: Of all evaluated clips.
+        seen: The evaluated clips, with frames as the model sees them or before they are cropped.
         clips: Row of each sample's picture among the evaluated clips.
         frames: Which of the clip's frames is judged.
         pictures: Where its patches are: clip times frames of the tokens, plus frame.
@@ -48,6 +50,7 @@ class Judged:
 
     annotations: Annotations
     tokens: Tokens
+    seen: Clips
     clips: Int64
     frames: Int64
     pictures: Int64
@@ -106,8 +109,10 @@ def judge(subject: Subject, config: LocalizationConfig) -> Judged:
     Raises:
         InputError: There are no annotations, none of an evaluated clip, or the frames do not suffice.
     """
-    clips, tokens = subject.evaluated, subject.tokens("evaluated")
     annotations, masks = _find(subject, config)
+    if config.image == "stretch" and (annotations is None or annotations.protocol not in BOXES):
+        raise InputError("task.image: found stretch, valid with masks: crop; they are cropped as the frames are.")
+    clips, tokens = subject.evaluated, framing.tokens_of(subject, config)
     if masks is not None:
         wanted = set(read_ids(Path(config.subset))) if config.subset else None
         ids = [clip for clip in clips.ids if clip in masks and (wanted is None or clip in wanted)]
@@ -137,10 +142,13 @@ def judge(subject: Subject, config: LocalizationConfig) -> Judged:
     _check_frames(kept, pictures, frames, clips)
     count = tokens.visual.shape[1]
     seen = np.minimum(frames, count - 1) if count > 1 else np.zeros_like(frames)
-    aspects = _aspects(clips, pictures, frames) if config.box_mapping == "crop" else None
+    if kept.protocol in BOXES:
+        framing.check_frames(clips, pictures, frames, config)
+    aspects = framing.aspects(clips, pictures, frames) if config.box_mapping == "crop" else None
     return Judged(
         kept,
         tokens,
+        framing.seen(subject, config),
         np.array(pictures),
         frames,
         np.array(pictures) * count + seen,
@@ -222,17 +230,12 @@ def _check_frames(annotations: Annotations, pictures: Sequence[int], frames: Int
         times = _times(clips, row)
         late += times is not None and abs(times[frame] - sample.time) > _LATE_S
     if late:
-        log.warning("%d of %d judged frames are more than %g s from their annotation", late, len(frames), _LATE_S)
-
-
-def _aspects(clips: Clips, rows: Sequence[int], frames: Int64) -> npt.NDArray[np.float64]:
-    shapes = np.array([clips.frame(r, k).shape[:2] for r, k in zip(rows, frames.tolist(), strict=True)], np.float64)
-    found = shapes[:, 1] / shapes[:, 0]
-    if (found == 1).all():
-        raise InputError(
-            "task.box_mapping: found crop, but all stored frames are square already; prepare them with --crop none."
+        log.warning(
+            "%d of %d judged frames are more than %g s from their annotation; see input.eval_frame and --n-frames",
+            late,
+            len(frames),
+            _LATE_S,
         )
-    return np.asarray(found)
 
 
 def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> MapMaker:
@@ -245,7 +248,7 @@ def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> M
     sound = _sound(tokens, config)
     means: tuple[Any, Any] = (None, None)
     if config.centring != "none":
-        of = tokens if config.centring == "evaluated" else subject.tokens("train")
+        of = tokens if config.centring == "evaluated" else framing.tokens_of(subject, config, "train")
         means = token_mean(of.visual), token_mean(_sound(of, config))
     return MapMaker(
         visual=tokens.visual.reshape(-1, *tokens.visual.shape[2:]),

@@ -34,6 +34,8 @@ def draw(
 ) -> list[Path]:
     """Writes ``first.png`` and, where samples have scores of their own, ``best.png`` and ``worst.png``.
 
+    Where one sheet holds all samples, it is the only one: ``best.png``, or ``first.png`` without scores.
+
     Args:
         folder: Where they go.
         subject: Whose clips they are.
@@ -56,6 +58,7 @@ def draw(
     if measure:
         order = positive[np.argsort(-outputs[measure][positive], kind="stable")]
         sheets |= {"best": order[:count], "worst": order[::-1][:count]}
+        sheets = {"best": order} if len(order) <= count else sheets
     written = []
     for name, chosen in sheets.items():
         if len(chosen) == 0:
@@ -64,24 +67,28 @@ def draw(
         truths = scorer.truth(chosen)
         tiles = []
         for place, sample in enumerate(chosen.tolist()):
-            frame = subject.evaluated.frame(int(judged.clips[sample]), int(judged.frames[sample]))
+            frame = judged.seen.frame(int(judged.clips[sample]), int(judged.frames[sample]))
             tiles.append(
                 Tile(
                     frame=resize_and_crop(frame, subject.config.input.image_size),
                     truth=truths[place],
                     maps=[(title, values[place]) for title, values in maps.items()],
-                    title=str(outputs["class"][sample]) or _label(subject, int(judged.clips[sample])),
+                    title=_title(subject, judged, sample),
                     note=_note(result, sample, measure),
                 )
             )
-        heading = f"{subject.config.method_name}: {name} {len(chosen)} of {result.n} samples"
+        which = f"{name} {len(chosen)} of {len(positive)}" if len(chosen) < len(positive) else f"all {len(chosen)}"
+        heading = f"{subject.config.method_name}: {which} samples{' by ' + _RANKED[measure] if measure else ''}"
         written.append(folder / f"{name}.png")
         write_sheet(written[-1], tiles, heading, _LEGEND)
     return written
 
 
-def _label(subject: Subject, clip: int) -> str:
-    return ", ".join(subject.evaluated.labels(clip))
+def _title(subject: Subject, judged: Judged, sample: int) -> str:
+    """Returns the class; ADE20K's are numbers. Flickr-SoundNet has none."""
+    label = judged.annotations.samples[sample].label
+    label = label or ", ".join(subject.evaluated.labels(int(judged.clips[sample])))
+    return f"class {label}" if label.isdecimal() else label or "no class"
 
 
 def _note(result: TaskResult, sample: int, measure: str) -> str:

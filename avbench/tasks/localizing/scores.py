@@ -20,6 +20,7 @@ from avbench.tasks.localizing.heatmaps import Upsampling, upsample
 
 Outputs = dict[str, npt.NDArray[Any]]
 Source = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]  # rows of samples -> maps (k, h, w)
+FIXED = ("random", "centre_disc")  # rows that are never probabilities, whatever the method's maps are
 RIGHT = ""  # the row of the maps that are judged
 BLOCK_VALUES = 2**22  # map pixels held at a time: 32 MB in float64
 MEASURES: dict[str, tuple[str, ...]] = {
@@ -121,7 +122,7 @@ class Scorer:
         if measure == "peak":
             return seg.peak_hits(maps, truth)
         if measure == "F_curve":
-            known = row in ("oracle", "whole_image") or self.rules.activation == "none"
+            known = row in ("oracle", "whole_image") or not self._signed(row)
             return seg.f_curves(maps if known else seg.sigmoid(maps), truth)
         if measure == "cIoU" and row == "oracle":
             return loc.oracle_ciou(truth)
@@ -137,8 +138,12 @@ class Scorer:
         if measure.endswith("_adaptive"):
             return loc.binarise_adaptive(maps, truth)
         if measure == "avs_iou":
-            return np.asarray(maps > (0 if self.rules.activation == "sigmoid" else loc.HIT))
+            return np.asarray(maps > (0 if self._signed(row) else loc.HIT))
         return loc.binarise(maps, self.rules.binarisation)
+
+    def _signed(self, row: str) -> bool:
+        """Tells whether a row's maps are no probabilities yet: sound where they are above zero."""
+        return self.rules.activation == "sigmoid" or row in FIXED
 
 
 def key(row: str, name: str) -> str:
