@@ -7,23 +7,26 @@ from a method without streams, ``embedding_audio`` and ``embedding_visual``). ``
 from __future__ import annotations
 
 import json
-import os
-import time
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from avbench import parts
 from avbench.files import write_json
+from avbench.rows import PARTIAL, RowWriter, open_rows
 from avbench.subject import Pooled, Tokens
 
 if TYPE_CHECKING:
     import torch
 
     from avbench.data.clips import Clips
-    from avbench.data.dataset import Batch
+    from avbench.data.dataset import Batch, Mode
+    from avbench.data.progress import Progress
     from avbench.features import Features
     from avbench.methods.base import Method
     from avbench.resolve import RunConfig
@@ -31,66 +34,78 @@ if TYPE_CHECKING:
 Kind = Literal["vectors", "tokens"]
 EMBEDDING = "embedding_"
 _BATCH = 64  # frames a forward pass: fills a core's cache at tiny size, fits a GPU at base size
-_FLUSH_S = 10.0  # what a crash may lose
-_PARTIAL = "partial.json"
+_IDS = "ids.json"  # whose rows these are; equal sets of clips share a folder, whatever their order
+
+log = logging.getLogger("avbench")
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 
-class RowWriter:
-    """Arrays that grow by rows on disk and, after a crash, go on from the last rows that were synced.
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Batches to compute; a batch is the same clips whoever computes it, and however many there are.
 
-    Args:
-        folder: Where ``NAME.npy`` files go.
-        n: Rows there will be.
+    Attributes:
+        kind: ``vectors`` or ``tokens``.
+        method: With its weights, on ``device``, in evaluation mode.
+        clips: The clips; row i of every array belongs to clip i.
+        config: Input sizes, frames, precision and readers.
+        folder: Where rows go.
+        device: Where to compute.
+        readers: Processes that read clips, beside each that computes.
+        threads: Of torch, in each process: bits depend on it, so it must not depend on how many processes there are.
+        size: Clips a batch; the last has what is left.
+        todo: The batches to compute.
     """
 
-    def __init__(self, folder: Path, n: int) -> None:
-        self.folder = folder
-        self.n = n
-        self.rows = 0
-        self._arrays: dict[str, np.memmap[tuple[int, ...], np.dtype[np.float32]]] = {}
-        self._synced = time.monotonic()
-        partial = folder / _PARTIAL
-        if partial.exists():
-            state = json.loads(partial.read_text(encoding="utf-8"))
-            self.rows = int(state["rows"])
-            self._arrays = {name: _open(folder / f"{name}.npy", "r+") for name in state["arrays"]}
+    kind: Kind
+    method: Method
+    clips: Clips
+    config: RunConfig
+    folder: Path
+    device: str
+    readers: int
+    threads: int
+    size: int
+    todo: Sequence[int]
 
-    def write(self, values: Mapping[str, npt.NDArray[np.float32]]) -> None:
-        """Appends rows: named arrays of equal length, the same names each time."""
-        if not self._arrays:
-            self._arrays = {name: self._create(name, value) for name, value in values.items()}
-        count = len(next(iter(values.values())))
-        for name, value in values.items():
-            self._arrays[name][self.rows : self.rows + count] = value
-        self.rows += count
-        if time.monotonic() - self._synced > _FLUSH_S:
-            self.sync()
+    @property
+    def mode(self) -> Mode:
+        """Methods that look at windows around frames see all of them; the others one frame a clip."""
+        return "all_frames" if self.config.input.segment_length else "eval"
 
-    def _create(self, name: str, value: npt.NDArray[np.float32]) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:
-        path = self.folder / f"{name}.npy"
-        array = np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), (self.n, *value.shape[1:]))
-        with path.open("rb+") as handle:  # a full disk is an error here, and not a crash in the middle
-            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
-        return array
+    def compute(self, batches: Sequence[int]) -> Iterator[tuple[npt.NDArray[np.int64], Arrays]]:
+        """Yields rows (k,) and arrays (k, F, ...) of each batch; ``batches`` rise.
 
-    def sync(self) -> None:
-        """Makes sure that what was written survives a crash."""
-        for array in self._arrays.values():
-            array.flush()
-        write_json(self.folder / _PARTIAL, {"rows": self.rows, "arrays": sorted(self._arrays)})
-        self._synced = time.monotonic()
+        Raises:
+            RunError: A clip cannot be read.
+        """
+        import torch
 
-    def finish(self) -> None:
-        """Syncs; the arrays are complete."""
-        self.sync()
-        (self.folder / _PARTIAL).unlink()
+        from avbench.data.loader import Feed
+        from avbench.training.precision import autocast
 
+        feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers)
+        compute: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
+        compute = self.method.local_tokens if self.kind == "tokens" else _vectors(self.method)
+        firsts = np.array(batches, np.int64) * self.size
+        order = np.concatenate([np.arange(f, min(f + self.size, len(self.clips))) for f in firsts] or [firsts])
+        for batch in feed.batches(order, self.size):
+            with torch.inference_mode(), autocast(self.config.precision, self.device):
+                found = compute(*_inputs(batch, self.device))
+            values = {name: _frames(value.float().cpu().numpy(), self.mode) for name, value in found.items()}
+            yield np.asarray(batch.index, np.int64), values
 
-def _open(path: Path, mode: Literal["r", "r+"]) -> np.memmap[tuple[int, ...], np.dtype[np.float32]]:
-    array: np.memmap[tuple[int, ...], np.dtype[np.float32]] = np.load(path, mmap_mode=mode)
-    return array
+    def compute_share(self, rank: int, world: int) -> Iterator[int]:
+        """Computes one process's share of the batches into parts; yields the clips of each batch once it is held.
+
+        Raises:
+            RunError: A clip cannot be read.
+        """
+        with parts.PartWriter(self.folder) as writer:
+            for rows, values in self.compute(parts.share(self.todo, rank, world)):
+                writer.write(rows, values)
+                yield len(rows)
 
 
 def extract(
@@ -102,8 +117,12 @@ def extract(
     *,
     device: str,
     progress: bool,
+    processes: int = 1,
 ) -> None:
     """Computes the arrays of every clip into a folder, going on where a crash left it.
+
+    The arrays are the same to the bit for any number of processes, on the same kind of machine: batches do not depend
+    on it, nor do the threads of each process.
 
     Args:
         kind: ``vectors`` or ``tokens``.
@@ -113,36 +132,83 @@ def extract(
         folder: Where the arrays go.
         device: Where to compute.
         progress: Whether to show a bar.
+        processes: How many compute beside each other.
 
     Raises:
-        RunError: A clip cannot be read.
+        RunError: A clip cannot be read, or a process ended early.
     """
-    import torch
-
-    from avbench.data.dataset import Mode
-    from avbench.data.loader import Feed
+    from avbench.data.loader import worker_count
     from avbench.data.progress import Progress
     from avbench.training.device import torch_threads
-    from avbench.training.precision import autocast
 
-    # Methods that look at windows around frames see all of them; the others one frame a clip.
-    mode: Mode = "all_frames" if config.input.segment_length else "eval"
-    feed = Feed(clips, config.input, mode=mode, workers=config.train.workers)
-    size = max(1, _BATCH // max(1, config.data.n_frames)) if mode == "all_frames" else _BATCH
-    compute: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
-    compute = method.local_tokens if kind == "tokens" else _vectors(method)
     folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, list(clips.ids))
     writer = RowWriter(folder, len(clips))
+    known = np.arange(len(clips)) < writer.rows
+    done = known | parts.finished(folder, len(clips))
+    readers = worker_count(config.train.workers)
     with (
-        torch_threads(feed.workers, config.train.threads),
-        Progress(kind, len(clips), done=writer.rows, unit="clip", enabled=progress) as bar,
+        torch_threads(readers, config.train.threads) as threads,
+        Progress(kind, len(clips), done=int(done.sum()), unit="clip", enabled=progress) as bar,
     ):
-        for batch in feed.batches(np.arange(len(clips)), size, skip=writer.rows // size):
-            with torch.inference_mode(), autocast(config.precision, device):
-                found = compute(*_inputs(batch, device))
-            writer.write({name: _frames(values.float().cpu().numpy(), mode) for name, values in found.items()})
-            bar.step(count=len(batch.index))
+        size = max(1, _BATCH // max(1, config.data.n_frames)) if config.input.segment_length else _BATCH
+        todo = [first // size for first in range(0, len(clips), size) if not done[first : first + size].all()]
+        world = max(1, min(processes, len(todo)))
+        job = Job(
+            kind=kind,
+            method=method,
+            clips=clips,
+            config=config,
+            folder=folder,
+            device=device,
+            readers=readers // world,
+            threads=threads,
+            size=size,
+            todo=todo,
+        )
+        if world > 1:
+            _share(job, world, bar)
+        elif (done == known).all():  # one process, and no parts before it: straight into the arrays
+            for rows, values in job.compute(todo):
+                writer.write(values)
+                bar.step(count=len(rows))
+            known[:] = True
+        else:
+            for count in job.compute_share(0, 1):
+                bar.step(count=count)
+    for rows, found in parts.gathered(folder, known):
+        writer.put(rows, found)
+    writer.rows = len(clips)
+    writer.sync()
+    parts.remove(folder)
     writer.finish()
+
+
+def _share(job: Job, world: int, bar: Progress) -> None:
+    from avbench import crew
+    from avbench.data.pool import core_count
+
+    if job.device == "cpu" and job.threads > max(1, core_count() // world):
+        log.warning(
+            "%d processes of %d threads each share %d cores; --set train.threads=%d is faster, with other last bits",
+            world,
+            job.threads,
+            core_count(),
+            max(1, core_count() // world),
+        )
+    crew.run(job, world, lambda count: bar.step(count=count))
+
+
+def _claim(folder: Path, ids: list[str]) -> None:
+    """Notes whose rows these are, and removes what was begun for the same clips in another order."""
+    path = folder / _IDS
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) == ids:
+        return
+    (folder / PARTIAL).unlink(missing_ok=True)
+    parts.remove(folder)
+    for array in folder.glob("*.npy"):
+        array.unlink()
+    write_json(path, ids)
 
 
 def _inputs(batch: Batch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,7 +233,19 @@ def _frames(values: npt.NDArray[np.float32], mode: str) -> npt.NDArray[np.float3
 
 def arrays(folder: Path) -> Arrays:
     """Returns the finished arrays of a folder by name, memory-mapped."""
-    return {path.stem: _open(path, "r") for path in sorted(folder.glob("*.npy"))}
+    return {path.stem: open_rows(path, "r") for path in sorted(folder.glob("*.npy"))}
+
+
+def _of(folder: Path, ids: list[str]) -> Arrays:
+    """Returns the arrays in the order of ``ids``: memory-mapped, or copied where the rows are in another order."""
+    found = arrays(folder)
+    path = folder / _IDS
+    stored: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else ids
+    if stored == ids:
+        return found
+    rows = np.empty(len(ids), np.int64)
+    rows[np.argsort(np.array(ids), kind="stable")] = np.argsort(np.array(stored), kind="stable")
+    return {name: array[rows] for name, array in found.items()}
 
 
 def features(folder: Path, clips: Clips, config: RunConfig) -> Features:
@@ -179,7 +257,7 @@ def features(folder: Path, clips: Clips, config: RunConfig) -> Features:
     from avbench.errors import InputError
     from avbench.features import Features
 
-    found = arrays(folder)
+    found = _of(folder, list(clips.ids))
     if f"{EMBEDDING}audio" in found:
         pair = found[f"{EMBEDDING}audio"], found[f"{EMBEDDING}visual"]
     elif {"audio", "visual"} <= found.keys():
@@ -198,15 +276,17 @@ def unit_length(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def pooled(folder: Path, clips: Clips) -> Pooled:
     """Returns the vectors of each stream."""
-    found = arrays(folder)
-    return Pooled(list(clips.ids), found.get("audio"), found.get("visual"), found.get("joint"))
+    ids = list(clips.ids)
+    found = _of(folder, ids)
+    return Pooled(ids, found.get("audio"), found.get("visual"), found.get("joint"))
 
 
 def tokens(folder: Path, clips: Clips, grid: tuple[int, int]) -> Tokens:
     """Returns what localization compares; ``grid`` is rows and columns of the frames' patches."""
-    found = arrays(folder)
+    ids = list(clips.ids)
+    found = _of(folder, ids)
     return Tokens(
-        list(clips.ids),
+        ids,
         found["visual"],
         found["audio"],
         found.get("visual_global"),

@@ -31,6 +31,7 @@ class Execution:
     device: str = "cpu"
     force: bool = False
     progress: bool = True
+    processes: int = 1
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def forces(self, stage: Stage) -> bool:

@@ -205,7 +205,14 @@ def extract(
         built = method()  # which may train it: not part of this stage's time
         start = time.monotonic()
         extraction.extract(
-            kind, built, clips, config, stage.folder, device=execution.device, progress=execution.progress
+            kind,
+            built,
+            clips,
+            config,
+            stage.folder,
+            device=execution.device,
+            progress=execution.progress,
+            processes=execution.processes,
         )
         _finish(stage, time.monotonic() - start, n=len(clips))
     execution.computed(stage)

@@ -9,8 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from avbench import extraction
-from avbench.extraction import RowWriter, arrays, unit_length
+from avbench import rows as rows_module
+from avbench.extraction import arrays, unit_length
+from avbench.rows import RowWriter
 
 
 def rows(first: int, count: int) -> dict[str, np.ndarray]:
@@ -40,7 +41,7 @@ def test_a_full_disk_is_an_error_and_not_a_crash(tmp_path: Path, monkeypatch: py
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(extraction.os, "posix_fallocate", full)
+    monkeypatch.setattr(rows_module.os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
         RowWriter(tmp_path, 10).write(rows(0, 4))
 

@@ -33,12 +33,16 @@ class Command(ConfigOptions):
     """What goes to standard output."""
     force: bool = False
     """Compute again what is done already."""
+    processes: int = 1
+    """Processes that extract features beside each other; the numbers do not depend on it."""
 
     def execute(self) -> int:
         """Evaluates and prints the result."""
         for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features",))):
             if path is not None:
                 self._refuse(*others, "data", "checkpoint", "method", beside=path)
+                if self.processes != 1:
+                    raise InputError(f"--processes: not used where {path} is evaluated; leave one of them out.")
         if self.features is not None:
             return self._print(self._of_features(self.features))
         if self.heatmaps is not None:
@@ -89,4 +93,5 @@ class Command(ConfigOptions):
         if self.method is None:
             raise InputError("--method: found nothing, valid: the method the checkpoint belongs to.")
         shared: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(ConfigOptions)}
-        return Run(method=(self.method,), task=(self.task,), format=self.format, force=self.force, **shared).execute()
+        shared |= {"format": self.format, "force": self.force, "processes": self.processes}
+        return Run(method=(self.method,), task=(self.task,), **shared).execute()

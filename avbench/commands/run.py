@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from avbench.commands.options import ConfigOptions
+from avbench.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +30,20 @@ class Command(ConfigOptions):
     """Print the plan (stages, ids, what is reused, work) and write nothing."""
     force: bool = False
     """Compute again what is done already."""
+    processes: int = 1
+    """Processes that extract features beside each other; the numbers do not depend on it."""
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
         from avbench.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
+        if self.processes < 1:
+            raise InputError(f"--processes: found {self.processes}, valid: at least 1.")
         requests = self.requests(self.method, self.task, self.seeds)
         device = resolve_device(self.device)
-        runner = Runner(Execution(results=self.results, device=device, force=self.force))
+        execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
+        runner = Runner(execution)
         configs = runner.resolve_all(requests)
         if self.dry_run:
             sys.stdout.write(runner.describe(configs) + "\n")
@@ -58,7 +64,7 @@ class Command(ConfigOptions):
 
 
 def print_records(records: list[dict[str, Any]], form: str) -> None:
-    """Prints records as JSON, or as one table for each task and set of clips."""
+    """Prints records as JSON, or as one table for each task, data set and split."""
     if form == "json":
         sys.stdout.write(json.dumps(records, indent=2) + "\n")
     else:
@@ -69,7 +75,7 @@ def _print_tables(records: list[dict[str, Any]]) -> None:
     from avbench.report.terminal import render
 
     def table(record: dict[str, Any]) -> tuple[str, str, str]:
-        return record["task"], record["data"], record["ids_sha256"]
+        return record["task"], record["data"], record["split"]
 
     for _, group in groupby(sorted(records, key=table), key=table):
         sys.stdout.write(f"\n{render(list(group))}\n\n")

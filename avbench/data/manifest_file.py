@@ -99,11 +99,12 @@ def table_hash(tables: Iterable[Any]) -> str:
                 values[row] = content_line({name: batch[name][row].as_py() for name in batch.schema.names})
             line = pa.array(values, text)
         lines.append(line)
-    whole = pa.chunked_array(lines, text)
-    whole = whole.take(pc.sort_indices(whole))  # by bytes of UTF-8, which is the order of code points
+    whole = pa.chunked_array(lines, text).combine_chunks()
+    del lines  # copies of the lines, like a sorted one, would cost as much as the columns they are made of
+    order = pc.sort_indices(whole)  # by bytes of UTF-8, which is the order of code points
     digest = hashlib.sha256()
     for first in range(0, len(whole), _HASHED_AT_ONCE):
-        part = "\n".join(whole.slice(first, _HASHED_AT_ONCE).to_pylist())
+        part = "\n".join(whole.take(order.slice(first, _HASHED_AT_ONCE)).to_pylist())
         digest.update((("\n" if first else "") + part).encode())
     return digest.hexdigest()
 

@@ -41,6 +41,7 @@ _COLUMNS = (
     "sha256",
     "silent",
 )
+_LARGE = ("frame_offsets", "frame_sizes", "sha256", "frame_times")
 CLASSES = "classes.txt"  # id, tab, name; what preparing a set of the catalogue leaves
 _HASHED = ("id", "split", "labels", "sha256")
 
@@ -118,12 +119,14 @@ class PreparedClips:
             missing = [name for name in _COLUMNS if name not in found]
             if missing:
                 raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
-            # One column after the other: two million rows would otherwise be in memory two or three times.
-            columns = [
-                _one_array(pq.read_table(path, columns=[name])[name].cast(schema().field(name).type))
-                for name in _COLUMNS
-            ]
-            table = pa.table(columns, names=list(_COLUMNS))
+            # One column after the other, the largest first: two million rows would otherwise be in memory two or three
+            # times.
+            columns = {
+                name: _one_array(pq.read_table(path, columns=[name])[name]).cast(schema().field(name).type)
+                for name in sorted(_COLUMNS, key=lambda name: name not in _LARGE)
+            }
+            pa.default_memory_pool().release_unused()
+            table = pa.table({name: columns[name] for name in _COLUMNS})
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(

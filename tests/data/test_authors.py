@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 from pathlib import Path
@@ -59,6 +60,20 @@ def test_labels_are_optional(tmp_path: Path) -> None:
         del entry["labels"]
     manifest.write_text(json.dumps(data))
     assert AuthorsClips.open(manifest).labels(0) == ()
+
+
+def test_labels_of_all_clips_at_once(tmp_path: Path) -> None:
+    manifest = clip_files.authors(tmp_path)
+    data = json.loads(manifest.read_text())
+    data["data"][0]["labels"] = " /m/c, /m/a,,/m/c"
+    data["data"][2]["labels"] = ""
+    manifest.write_text(json.dumps(data))
+    clips = AuthorsClips.open(manifest)
+    assert len(clips.labels(0)) == 3
+    for some in (clips, clips.select([2, 0, 0, 1]), clips.select([2]), clips.select([])):
+        offsets, codes = some.label_codes()
+        rows = [codes[a:b] for a, b in itertools.pairwise(offsets)]
+        assert [tuple(some.class_names[c] for c in row) for row in rows] == [some.labels(i) for i in range(len(some))]
 
 
 def test_label_file_by_its_published_name(tmp_path: Path) -> None:

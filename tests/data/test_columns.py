@@ -1,0 +1,39 @@
+"""Columns of text against plain lists."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from avbench.data.columns import TextColumn, coded_lists
+
+TEXTS = ["b", "", "ä – ☃", "b", "a"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_column_is_the_sequence_of_its_texts(kind: pa.DataType) -> None:
+    column = TextColumn(pa.chunked_array([TEXTS[:2], TEXTS[2:]], kind))
+    assert list(column) == TEXTS
+    assert len(column) == len(TEXTS)
+    assert column[2] == TEXTS[2]
+    assert column[-1] == "a"
+    assert column[1:4] == TEXTS[1:4]
+    assert np.asarray(column).tolist() == TEXTS
+    assert np.asarray(TextColumn(pa.array([], kind))).shape == (0,)
+
+
+def test_lists_are_coded_in_their_order() -> None:
+    lists = [["b", "a"], [], ["a", "a", "c"], ["c"]]
+    known = ["c", "a", "nobody", "b"]
+    array = pa.array([["x"], *lists, ["y"]], pa.list_(pa.string()))
+    for found in (pa.array(lists, pa.list_(pa.string())), array.slice(1, 4)):
+        offsets, codes = coded_lists(found, known)
+        assert offsets.dtype == np.int64
+        assert codes.dtype == np.int32
+        assert [[known[c] for c in codes[a:b]] for a, b in itertools.pairwise(offsets)] == lists
+    offsets, codes = coded_lists(pa.array([], pa.list_(pa.string())), known)
+    assert offsets.tolist() == [0]
+    assert len(codes) == 0
