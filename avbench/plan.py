@@ -104,7 +104,7 @@ def make_plan(config: RunConfig, clips: Clips, results: Path, *, with_variants: 
     """
     entry = registry.find("task", config.task_name)
     task, needs = entry.load().TASK, entry.card["needs"]
-    evaluated, split = _evaluated(config, clips)
+    evaluated, split = _evaluated(config, clips, warn=with_variants)
     train, tune = _split(config, clips, "train"), _split(config, clips, "tune")
     pretrain = _pretrain(config, clips, results)[0] if config.weights == "pretrained" else None
     if TRAINING_CLIPS in needs and train is None:
@@ -259,13 +259,13 @@ def _words(name: str) -> tuple[int, ...]:
     return tuple(name.encode())
 
 
-def _evaluated(config: RunConfig, clips: Clips) -> tuple[Clips, str]:
+def _evaluated(config: RunConfig, clips: Clips, *, warn: bool) -> tuple[Clips, str]:
     """Returns the clips to judge, and the name of their split."""
     chosen, split = _of_split(config, clips)
-    return (_listed(config, chosen) if config.data.subset else chosen), split
+    return (_listed(config, chosen, warn=warn) if config.data.subset else chosen), split
 
 
-def _listed(config: RunConfig, clips: Clips) -> Clips:
+def _listed(config: RunConfig, clips: Clips, *, warn: bool) -> Clips:
     """Returns those of the clips that ``data.subset`` lists, in their own order."""
     from avbench.data.catalogue.subset import read_subset
 
@@ -277,7 +277,7 @@ def _listed(config: RunConfig, clips: Clips) -> Clips:
             f"data.subset: found none of the {len(wanted)} clips of '{text}', valid: a list of ids such as"
             f" '{clips.ids[0]}'; data.split may leave them out."
         )
-    if len(chosen) < len(wanted):
+    if warn and len(chosen) < len(wanted):
         log.warning("data.subset: %d of the %d clips of '%s' are here", len(chosen), len(wanted), text)
     return clips.select(chosen)
 

@@ -11,7 +11,7 @@ from typing import Literal
 import tyro
 
 from avbench.data.prepare_settings import PrepareSettings
-from avbench.errors import InputError
+from avbench.errors import InputError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Prepare:
     """Decodes every video once into shards and a manifest; goes on where it was stopped."""
 
     source: tyro.conf.Positional[str]
-    """A folder of videos (sub-folder = label), a CSV with file,label[,split], or with --root a name of the catalogue."""
+    """A folder of videos (sub-folder = label), a CSV (file,label[,split][,id]), or with --root a catalogue name."""
     out: Path | None = None
     """The folder to write; of the catalogue: the cache, so that --data NAME finds it."""
     root: Path | None = None
@@ -94,8 +94,13 @@ class Prepare:
         """Prepares, and prints the counts and why clips were rejected."""
         from avbench.data.catalogue.entry import names
 
-        if self.source in names() and (self.root is not None or not Path(self.source).exists()):
+        if self.source in names():
             return self._of_catalogue()
+        if not Path(self.source).exists():
+            raise InputError(
+                f"{self.source}: no such folder or CSV, and no data set of the catalogue."
+                f"{did_you_mean(self.source, names())} Valid: {', '.join(names())}, a folder of videos, a CSV."
+            )
         given = {"--root": self.root, "--list": self.list, "--dry-run": self.dry_run}
         wrong = next((option for option, value in given.items() if value), None)
         if wrong is not None:
@@ -125,8 +130,8 @@ class Prepare:
         found = entry(self.source)
         if found.lists and self.root is None:
             raise InputError(
-                f"--root: found nothing, valid: the folder with the files of {found.title};"
-                f" 'avbench data show {found.name}' says how to get them."
+                f"--root: found nothing, valid: the folder with the files of {found.title}; 'avbench data show"
+                f" {found.name}' says how to get them, and ./{found.name} means a folder of that name."
             )
         account = prepare_set(
             found,

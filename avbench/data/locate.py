@@ -51,14 +51,21 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
     Raises:
         InputError: There is no such name, file or folder, or it holds no videos.
     """
+    from avbench.data.catalogue.entry import names
     from avbench.data.prepare_settings import PrepareSettings
 
     settings = PrepareSettings(n_frames=data.n_frames, size=inputs.image_size, sample_rate=inputs.sample_rate)
     if data.source == EMBEDDED:
         return _embedded(data, settings)
     path = Path(data.source).expanduser()
-    if not path.exists():
+    if data.source in names():
         path = _of_catalogue(data.source)
+    elif not path.exists():
+        raise InputError(
+            f"--data {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
+            f" {EMBEDDED}, a data set prepared from the catalogue (avbench list data), a folder or CSV of videos, a"
+            " prepared folder, a manifest.json."
+        )
     if path.is_dir() and not (path / PREPARED).exists() and (path / AUTHORS).is_file():
         path = path / AUTHORS  # what preparing a set of pictures and sounds writes, and the authors' usual name
     if path.is_file() and path.suffix == ".json":
@@ -77,20 +84,12 @@ def set_folder(name: str) -> Path:
 
 def _of_catalogue(source: str) -> Path:
     """Returns the prepared folder or manifest of a data set that is given by name."""
-    from avbench.data.catalogue.entry import names
-
-    if source not in names():
-        raise InputError(
-            f"--data {source}: no such name, file or folder.{did_you_mean(source, names())} Valid: {EMBEDDED}, a"
-            " data set prepared from the catalogue (avbench list data), a folder of videos, a CSV of videos, a prepared"
-            " folder, a manifest.json."
-        )
     folder = set_folder(source)
     if (folder / PREPARED).is_file() or (folder / AUTHORS).is_file():
         return folder
     raise InputError(
         f"--data {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
-        " with --out, name that folder."
+        f" with --out, name that folder. ./{source} means a folder of that name here."
     )
 
 

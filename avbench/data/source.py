@@ -31,7 +31,7 @@ class SourceFile:
     Attributes:
         path: Where it is, absolute.
         name: Path below the source (or as the CSV writes it), with ``/``, always valid Unicode.
-        id: Its stem where that is unique in the source, else its path with ``__`` for ``/``.
+        id: As the CSV states it; else its stem where that is unique in the source, else its path with ``__`` for ``/``.
         labels: Its labels, possibly none.
         split: ``train``, ``tune``, ``test`` or "".
     """
@@ -56,14 +56,15 @@ class _Entry:
     path: str
     labels: list[str]
     split: str
+    id: str = ""
 
 
 def list_source(source: Path, exclude: Path | None = None) -> Source:
     """Lists a folder of media files or a CSV that names them.
 
     In a folder, a file's first sub-folder is its label; files directly in it have none. Hidden files and folders are
-    left out. A CSV has the columns ``file``, ``label`` and optionally ``split``; paths are relative to the CSV,
-    several labels are separated by ``;`` or given in several rows.
+    left out. A CSV has the columns ``file``, ``label`` and optionally ``split`` and ``id``; paths are relative to the
+    CSV, several labels are separated by ``;`` or given in several rows.
 
     Args:
         source: Folder or CSV.
@@ -87,12 +88,14 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
             f"{source}: found {found}, valid: a folder of videos, or a CSV with columns file,label[,split]."
         )
     names = sorted(entries)
-    ids = _ids(names)
+    stated = {name: entries[name].id for name in names if entries[name].id}
+    ids = stated or _ids(names)
     files = tuple(
         SourceFile(entries[name].path, name, ids[name], tuple(entries[name].labels), entries[name].split)
         for name in names
     )
-    return Source(files, sha256_text(canonical_json([[f.name, _size(f.path), f.labels, f.split] for f in files])))
+    listed = [[f.name, _size(f.path), f.labels, f.split, *([f.id] if stated else [])] for f in files]
+    return Source(files, sha256_text(canonical_json(listed)))
 
 
 def _printable(name: str) -> str:
@@ -148,15 +151,27 @@ def _list_csv(source: Path) -> dict[str, _Entry]:
                 valid = ", ".join(sorted(set(_SPLITS.values()) - {""}))
                 raise InputError(f"{source}:{reader.line_num}: found split '{written}', valid: {valid} (or empty).")
             labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
+            id = _printable((row.get("id") or "").strip())
+            if "id" in columns and not id:
+                raise InputError(f"{source}:{reader.line_num}: found no id, valid: one a file, or no column id.")
             entry = entries.setdefault(
-                _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split)
+                _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split, id)
             )
+            if entry.id != id:
+                raise InputError(
+                    f"{source}:{reader.line_num}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one."
+                )
             if entry.split != split:
                 raise InputError(
                     f"{source}:{reader.line_num}: '{name}' has the split '{split}' here and '{entry.split}' above; "
                     "give it one."
                 )
             entry.labels += [label for label in labels if label not in entry.labels]
+    twice = next(
+        (id for id, count in Counter(entry.id for entry in entries.values()).items() if id and count > 1), None
+    )
+    if twice is not None:
+        raise InputError(f"{source}: found the id '{twice}' for several files, valid: one file an id.")
     if not entries:
         raise InputError(f"{source}: found a header and no rows, valid: one row a media file.")
     if not any(Path(entry.path).exists() for entry in entries.values()):

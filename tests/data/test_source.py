@@ -85,3 +85,29 @@ def test_no_source_or_an_empty_one_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(InputError):
             list_source(path)
+
+
+def test_csv_may_name_the_ids(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    table = tmp_path / "list.csv"
+    table.write_text("file,label\na.mp4,x\nb.mp4,y\n")
+    before = list_source(table).sha256
+    table.write_text("file,id,label\nb.mp4,-1,y\na.mp4,2_0,x\na.mp4,2_0,z\n")
+    named = list_source(table)
+    assert [(f.name, f.id) for f in named.files] == [("a.mp4", "2_0"), ("b.mp4", "-1")]
+    assert named.sha256 != before
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a.mp4,\n", "found no id"),
+        ("a.mp4,1\nb.mp4,1\n", "the id '1' for several"),
+        ("a.mp4,1\na.mp4,2\n", "give it one"),
+    ],
+)
+def test_ids_that_name_no_file_or_several_are_refused(tmp_path: Path, rows: str, message: str) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    (tmp_path / "list.csv").write_text("file,id\n" + rows)
+    with pytest.raises(InputError, match=message):
+        list_source(tmp_path / "list.csv")

@@ -170,7 +170,8 @@ def entry(name: str) -> Entry:
     if name not in names():
         raise unknown("data set", name, names())
     path = FOLDER / f"{name}.yaml"
-    return _build(Entry, {"name": name} | _read(path), path)
+    found: Entry = _build(Entry, {"name": name} | _read(path), path)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

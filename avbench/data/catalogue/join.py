@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from avbench.errors import InputError
 SOUNDS = frozenset((".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"))
 #: Endings of files with a picture track. Sound files often lie beside them, under the same names.
 VIDEOS = SUFFIXES - SOUNDS
+_MILLISECONDS = 1000.0  # a clip of so many seconds is none; it is written in milliseconds
 _TIMED = re.compile(r"(?P<video>.{11})[_-](?P<start>\d+(?:\.\d+)?)(?:[_-](?P<end>\d+(?:\.\d+)?))?")
 
 
@@ -64,21 +65,17 @@ def find_lists(entry: Entry, root: Path, named: Iterable[Path] = ()) -> list[tup
     Raises:
         InputError: There is none, or a named file is none of the set's lists.
     """
-    places = [root]
-    files: list[Path] = []
     named = list(named)
     for path in named:
         if not path.exists():
             raise InputError(f"--list {path}: no such file or folder; {_how(entry)}")
-        (places if path.is_dir() else files).append(path)
-    found = [(_which(entry, path), path) for path in files]
-    if named:
-        places.remove(root)
+    places = [path for path in named if path.is_dir()] if named else [root]
+    found = [(_which(entry, path), path) for path in named if path.is_file()]
     covered = {part for which, _ in found for part in which.parts}
     for which in entry.lists:
-        path = find_file(places, which.files)
-        if path is not None and not covered & set(which.parts):
-            found.append((which, path))
+        file = find_file(places, which.files)
+        if file is not None and not covered & set(which.parts):
+            found.append((which, file))
             covered |= set(which.parts)
     if not found:
         looked = ", ".join(str(place) for place in places)
@@ -106,12 +103,9 @@ def _which(entry: Entry, path: Path) -> ListFile:
     return next((which for which in suffix if split and which.split == split), suffix[0])
 
 
-def find_file(places: Iterable[Path], names: Iterable[str]) -> Path | None:
-    """Returns the first file of one of the names in the places or their direct sub-folders."""
-    names = list(names)
+def find_file(places: Iterable[Path], names: Sequence[str]) -> Path | None:
+    """Returns the first file of one of the names in the folders or their direct sub-folders."""
     for place in places:
-        if place.is_file():
-            return place
         folders = [place, *sorted(Path(item.path) for item in os.scandir(place) if item.is_dir())]
         for name in names:
             for folder in folders:
@@ -121,7 +115,9 @@ def find_file(places: Iterable[Path], names: Iterable[str]) -> Path | None:
 
 
 def find_files(root: Path, suffixes: frozenset[str], exclude: Path | None = None) -> list[str]:
-    """Returns the absolute paths of the files below a folder with one of the suffixes, sorted, without hidden ones.
+    """Returns the paths, from the root on, of the files below a folder with one of the suffixes, without hidden ones.
+
+    They are sorted, and the same wherever the folder is named from.
 
     Args:
         root: The folder.
@@ -131,7 +127,7 @@ def find_files(root: Path, suffixes: frozenset[str], exclude: Path | None = None
     found: list[str] = []
     seen: set[str] = set()
     without = os.path.realpath(exclude) if exclude is not None else ""
-    for folder, folders, files in os.walk(root.absolute(), followlinks=True):
+    for folder, folders, files in os.walk(root.resolve(), followlinks=True):
         real = os.path.realpath(folder)
         if real in seen or real == without:  # a link back to a folder above would never end
             folders.clear()
@@ -164,12 +160,18 @@ class _Finder:
             return []
         ids = self._videos[timed["video"]]
         start = float(timed["start"])
-        # Where the list gives no start, the video has one clip and the name says it all.
-        return [id for id in ids if math.isnan(self._rows[id].start) or self._same(start, self._rows[id].start)]
+        if timed["end"] is not None and float(timed["end"]) - start >= _MILLISECONDS:
+            return self._from(ids, start / 1000)
+        return self._from(ids, start) or (self._from(ids, start / 1000) if start >= _MILLISECONDS else [])
 
-    @staticmethod
-    def _same(written: float, start: float) -> bool:
-        return min(abs(written - start), abs(written / 1000 - start)) < 0.5
+    def _from(self, ids: list[str], start: float) -> list[str]:
+        # Where the list gives no start, the video has one clip and the name says it all.
+        starts = ((id, self._rows[id].start) for id in ids)
+        return [id for id, listed in starts if math.isnan(listed) or abs(listed - start) < 0.5]
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122  (millions)
 
 
 def join(rows: Mapping[str, Row], files: Iterable[str]) -> Joined:
@@ -183,9 +185,11 @@ def join(rows: Mapping[str, Row], files: Iterable[str]) -> Joined:
     """
     finder = _Finder(rows)
     chosen: dict[str, str] = {}
-    extra, ambiguous, duplicates = [], [], []
+    extra: list[str] = []
+    ambiguous: list[str] = []
+    duplicates: list[str] = []
     for path in files:
-        stem = Path(path).stem
+        stem = _stem(path)
         ids = finder.ids(stem)
         if len(ids) != 1:
             (ambiguous if ids else extra).append(path)
@@ -193,7 +197,7 @@ def join(rows: Mapping[str, Row], files: Iterable[str]) -> Joined:
         id = ids[0]
         other = chosen.setdefault(id, path)
         if other != path:
-            better = stem == id and Path(other).stem != id
+            better = stem == id and _stem(other) != id
             chosen[id] = path if better else other
             duplicates.append(other if better else path)
     ordered = {id: chosen[id] for id in rows if id in chosen}

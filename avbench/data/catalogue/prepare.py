@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from avbench.data.catalogue.rows import read_rows
 from avbench.data.catalogue.stills import find_stills, write_stills
 from avbench.data.prepare_settings import PrepareSettings
 from avbench.errors import InputError
-from avbench.files import atomic_path, write_json, write_text
+from avbench.files import write_json, write_text
 
 CLASSES = "classes.txt"
 MISSING = "missing.txt"  # ids of the official list without a file
@@ -88,9 +89,8 @@ def prepare_set(
 ) -> Account:
     """Joins the files below ``root`` to the official list, prepares them and counts.
 
-    Beside ``out`` the joined table is written as ``OUT.csv`` (file,id,label,split); in it, beside what ``avbench data
-    prepare`` writes, ``classes.txt`` (id, tab, name, in the official order), ``missing.txt``, ``broken.csv`` and
-    ``catalogue.json``, the account.
+    Beside what ``avbench data prepare`` writes, ``out`` gets ``classes.txt`` (id, tab, name, in the official order),
+    ``missing.txt``, ``broken.csv`` and ``catalogue.json``, the account.
 
     Args:
         entry: The data set.
@@ -109,6 +109,10 @@ def prepare_set(
         raise InputError(f"{entry.name}: made by this program, nothing to prepare; use it as --data {entry.name}.")
     if not root.is_dir():
         raise InputError(f"--root {root}: no such folder, valid: the folder with the files of {entry.title}.")
+    if settings.window:
+        raise InputError(
+            f"--window: found {settings.window:g}, valid: 0 for a set of the catalogue, whose clips have official ids."
+        )
     read = find_lists(entry, root, lists)
     rows = read_rows(entry, read)
     sounds: dict[str, str] = {}
@@ -157,9 +161,10 @@ def _prepare_videos(
     """Prepares the joined files; returns id to reason for those that were rejected."""
     from avbench.data.prepare import prepare
 
-    table = out.with_name(f"{out.name}.csv")
-    _write_table(table, joined)
-    prepare(table, out, settings, workers=workers, progress=progress)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "joined.csv"
+        _write_table(table, joined)
+        prepare(table, out, settings, workers=workers, progress=progress)
     id_of = {_printable(path): id for id, path in joined.files.items()}
     reasons: dict[str, str] = {}
     with (out / "rejected.csv").open(newline="", encoding="utf-8") as handle:
@@ -174,10 +179,7 @@ def _printable(path: str) -> str:
 
 
 def _write_table(path: Path, joined: Joined) -> None:
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle,
-    ):
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
         writer = csv.writer(handle)
         writer.writerow(["file", "id", "label", "split"])
         for id, file in joined.files.items():

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from avbench.data.catalogue.entry import Entry, ListFile
 from avbench.errors import InputError
@@ -65,7 +65,8 @@ class _Reading(NamedTuple):
     def table(self, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
         """Yields line number and cells of each line that is not empty or a comment."""
         with self.path.open(newline="", encoding="utf-8-sig") as handle:
-            quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+            # AVE's fields are parted by & and never quoted.
+            quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
             reader = csv.reader(handle, delimiter=delimiter, skipinitialspace=True, quoting=quoting)
             for cells in reader:
                 if cells and not cells[0].startswith("#"):
@@ -273,7 +274,7 @@ def _read(entry: Entry, format: str, split: str, path: Path) -> Iterator[Row]:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise InputError(
-            f"{path}: not a list of {entry.title} ({reason}), valid: {format}, see docs/data.md."
+            f"{path}: not a list of {entry.title} ({reason}), valid: one of the form '{format}', see docs/catalogue.md."
         ) from None
     if not count:
         raise InputError(f"{path}: found no clip, valid: a list of {entry.title}.")

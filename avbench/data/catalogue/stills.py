@@ -42,7 +42,7 @@ def _by_stem(root: Path, suffixes: frozenset[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in find_files(root, suffixes):
         path = Path(name)
-        if not any(_TRUTH.search(part) for part in path.relative_to(root.absolute()).parts[:-1]):
+        if not any(_TRUTH.search(part) for part in path.relative_to(root.resolve()).parts[:-1]):
             found.setdefault(path.stem, name)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from avbench.data.catalogue.entry import Entry, entry, names
@@ -13,9 +13,14 @@ from avbench.data.catalogue.join import find_file
 from avbench.data.catalogue.prepare import ACCOUNT
 from avbench.data.catalogue.rows import read_ids
 from avbench.data.clips import hash_ids
-from avbench.errors import InputError, did_you_mean, unknown
+from avbench.data.source import SUFFIXES
+from avbench.errors import InputError, unknown
 
-_VALID = "a text file with an id on each line, a CSV with the column id or video_id, or an authors' manifest.json"
+_VALID = (
+    "a text file with an id on each line, a CSV (column id or video_id, else the first), or an authors' manifest.json"
+)
+_COLUMNS = ("id", "video_id", "video", "file")
+_ENDINGS = SUFFIXES | {".jpg", ".jpeg", ".png"}
 
 
 def read_subset(text: str, source: str, root: Path) -> list[str]:
@@ -44,7 +49,7 @@ def subset_ids(entry: Entry, name: str, places: Sequence[Path]) -> list[str]:
     Args:
         entry: The data set.
         name: One of ``entry.subsets``, such as ``retrieval``.
-        places: The list file, or folders that may hold it, themselves or in a direct sub-folder.
+        places: Folders that may hold its file, themselves or in a direct sub-folder.
 
     Raises:
         InputError: There is no such subset, its file is not found, or it names other clips than the papers used.
@@ -54,7 +59,7 @@ def subset_ids(entry: Entry, name: str, places: Sequence[Path]) -> list[str]:
             raise InputError(f"data.subset: found '{name}', no such file, and {entry.name} has no named subsets.")
         raise unknown(f"subset of {entry.name}", name, entry.subsets)
     subset = entry.subsets[name]
-    path = find_file([place for place in places if place.exists()], subset.files)
+    path = find_file([place for place in places if place.is_dir()], subset.files)
     if path is None:
         raise InputError(
             f"data.subset: no list of {entry.name}'s {name} subset in {', '.join(map(str, places))}; valid:"
@@ -97,10 +102,15 @@ def _ids_of(text: str, suffix: str) -> list[str]:
         items = content["data"] if isinstance(content, dict) else content
         return [item if isinstance(item, str) else str(item["video_id"]) for item in items]
     if suffix == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        column = next((name for name in ("id", "video_id") if name in (reader.fieldnames or ())), None)
-        if column is None:
-            near = did_you_mean((reader.fieldnames or [""])[0], ["id", "video_id"])
-            raise ValueError(f"no column id or video_id.{near}")
-        return [row[column] for row in reader if row[column]]
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        rows = [row for row in csv.reader(text.splitlines()) if row]
+        header = [cell.strip().lower() for cell in rows[0]] if rows else []
+        named = [header.index(name) for name in _COLUMNS if name in header]
+        # The field's own lists often have no header, and the id first.
+        column, rows = (named[0], rows[1:]) if named else (0, rows)
+        return [_stem(row[column]) for row in rows if len(row) > column and row[column].strip()]
+    return [_stem(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _stem(text: str) -> str:
+    name = PurePosixPath(text.strip())
+    return name.stem if name.suffix.lower() in _ENDINGS else str(text.strip())
