@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "the second half of run: a checkpoint, or a features file, to metrics",
     "grid": "every combination of methods, tasks and seeds; done ones are skipped",
     "features": "write a checkpoint's embeddings of a data set as .npz",
+    "compare": "what differs between runs: settings, metrics, paired intervals and p-values",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",
     "list": "methods, tasks, data, presets or runs",

@@ -6,7 +6,7 @@ share the same resamples, and neither the number of resamples asked for nor the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,17 +48,34 @@ def intervals(
         raise InputError(f"bootstrap: found values of shape {values.shape}, valid: (n,) with n of 1 or more.")
     if resamples == 0:
         return {}
-    n = len(values)
-    chunk = max(1, CHUNK_VALUES // n)
+    drawn = estimates(values, statistics, resamples=resamples, seed=seed)
+    return {name: ends(found, level=level) for name, found in drawn.items()}
+
+
+def estimates(
+    values: npt.NDArray[Any], statistics: Mapping[str, Statistic], *, resamples: int, seed: int
+) -> dict[str, npt.NDArray[np.float64]]:
+    """Returns each statistic of every resample, (R,); arguments as in :func:`intervals`."""
     found = {name: np.empty(resamples) for name in statistics}
-    for start in range(0, resamples, chunk):
-        stop = min(start + chunk, resamples)
-        drawn = values[np.stack([resample_indices(n, r, seed) for r in range(start, stop)])]  # (r, n)
+    for part, index in chunks(len(values), resamples, seed):
+        drawn = values[index]  # (r, n)
         for name, statistic in statistics.items():
-            found[name][start:stop] = statistic(drawn)
-    tail = (1 - level) / 2
-    ends = {name: np.quantile(estimates, (tail, 1 - tail)) for name, estimates in found.items()}
-    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
+            found[name][part] = statistic(drawn)
+    return found
+
+
+def chunks(n: int, resamples: int, seed: int) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
+    """Yields which resamples, as a slice, and the samples of each, (r, n), as many at a time as memory has room for."""
+    step = max(1, CHUNK_VALUES // n)
+    for start in range(0, resamples, step):
+        stop = min(start + step, resamples)
+        yield slice(start, stop), np.stack([resample_indices(n, r, seed) for r in range(start, stop)])
+
+
+def ends(drawn: npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float]:
+    """Returns the percentile interval of estimates (R,), one or more."""
+    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
 
 
 def unanimous_interval(share: float, n: int, *, level: float = 0.95) -> tuple[float, float]:

@@ -1,106 +1,139 @@
-"""Bootstrap intervals of the difference between two models on the same clips.
+"""Two models on the same clips: intervals and p-values of the difference.
 
-Both models are judged on the same resamples, those of :mod:`avbench.metrics.bootstrap`, so that what makes clips hard
-for both drops out.
+Both are judged on the same resamples, those of :mod:`avbench.metrics.bootstrap`, so that what makes clips hard for both
+drops out. For many pairs, :func:`compare` takes what the metrics are made of (:mod:`avbench.metrics.evidence`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from avbench.errors import InputError
-from avbench.metrics import bootstrap, retrieval
-from avbench.metrics.classification import MEANS, Absent, check, resampled_means, summarise, top_k
+from avbench.metrics import bootstrap
+from avbench.metrics.evidence import Evidence, Mean, difference
+from avbench.rng import numpy_stream
 
 Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
 Interval = tuple[float, float]
 
+FLIPS = 10_000  # random signs behind a p-value, where there are too many to try all
+EXACT = 16  # units that differ, up to which all signs are tried
+_CHUNK_VALUES = 2**22  # signs held at a time: 32 MB in float64
 
-def values(first: Array, second: Array, *, resamples: int = 1000, seed: int = 0) -> Interval | None:
-    """Returns the interval of the difference of two means, first less second.
+
+class Paired(NamedTuple):
+    """One metric of two models on the same units.
+
+    Attributes:
+        difference: First less second.
+        low: Lower end of the 95 % paired bootstrap interval of the difference; None: no resample has a value.
+        high: Its upper end.
+        p: Two-sided p-value of the bootstrap: twice the share of resamples on the other side of zero.
+        p_flips: Two-sided p-value of exchanging the models unit by unit (exact where few units differ, or where they
+            differ by hit or miss only: McNemar's test); None where the metric is not a mean.
+    """
+
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_flips: float | None
+
+
+def compare(first: Evidence, second: Evidence, *, resamples: int = 1000, seed: int = 0) -> dict[str, Paired]:
+    """Compares two models in every metric that both have and that can be resampled.
 
     Args:
-        first: (n,) one number a clip.
-        second: (n,) the other model's, of the same clips.
-        resamples: How many; none gives no interval.
-        seed: Seed of the draws.
+        first: One model's metrics.
+        second: The other's, of the same units in the same order.
+        resamples: How many; 1 or more.
+        seed: Seed of the draws and of the signs.
 
     Raises:
-        InputError: Other shapes.
+        InputError: They are of different units.
     """
-    _same(first, second)
-    found = bootstrap.intervals(
-        np.subtract(first, second, dtype=np.float64),
-        {"mean": lambda drawn: np.asarray(drawn.mean(axis=-1))},
-        resamples=resamples,
-        seed=seed,
-    )
-    return found.get("mean")
+    apart = difference(first, second)
+    flips = p_flips(apart.means, seed=seed)
+    found = {}
+    for name, drawn in apart.estimates(resamples, seed).items():
+        drawn = drawn[np.isfinite(drawn)]
+        low, high = bootstrap.ends(drawn) if len(drawn) else (None, None)
+        found[name] = Paired(apart.values[name], low, high, p_bootstrap(drawn), flips.get(name))
+    return found
 
 
-def ranks(first: Array, second: Array, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
-    """Returns the interval of the difference in each metric of retrieval, from two models' ranks, (n,) each."""
-    _same(first, second)
-
-    def difference(name: str) -> bootstrap.Statistic:
-        return lambda rows: retrieval.statistic(name, first[rows]) - retrieval.statistic(name, second[rows])
-
-    differences = {name: difference(name) for name in retrieval.METRICS}
-    return bootstrap.intervals(np.arange(len(first)), differences, resamples=resamples, seed=seed)
-
-
-def scores(
-    first: Array,
-    second: Array,
-    target: Array,
-    *,
-    absent: Absent = "present",
-    resamples: int = 1000,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Returns the intervals of the differences in ``mAP``, ``mAUC`` and, of one label a clip, ``top1`` and ``top5``.
-
-    As in :func:`avbench.metrics.classification.intervals`, the percentiles of mAP and mAUC are moved by the difference
-    of value and resamples' mean.
+def intervals(apart: Evidence, *, resamples: int = 1000, seed: int = 0) -> dict[str, Interval]:
+    """Returns the 95 % interval of each difference; see :func:`avbench.metrics.evidence.difference`.
 
     Args:
-        first: (n, C) scores.
-        second: (n, C) the other model's, of the same clips.
-        target: (n,) class indices or (n, C) zeros and ones.
-        absent: What classes without positive clips count.
+        apart: The differences.
         resamples: How many; none gives no intervals.
         seed: Seed of the draws.
-
-    Raises:
-        InputError: Shapes that do not fit, or values that are not finite.
     """
-    _same(first, second)
-    found = [summarise(each, target, absent=absent) for each in (first, second)]
-    ends: dict[str, Interval] = {}
     if resamples == 0:
-        return ends
-    for name in found[0]:
-        if name.startswith("top"):
-            hits = [top_k(each, target, int(name.removeprefix("top"))) for each in (first, second)]
-            interval = values(hits[0], hits[1], resamples=resamples, seed=seed)
-            if interval is not None:
-                ends[name] = interval
-    estimates = [
-        resampled_means(each, check(each, target), absent=absent, resamples=resamples, seed=seed)
-        for each in (first, second)
-    ]
-    for name, differences in zip(MEANS, estimates[0] - estimates[1], strict=True):
-        drawn = differences[np.isfinite(differences)]
-        if name in found[0] and name in found[1] and len(drawn):
-            centred = drawn - drawn.mean() + found[0][name] - found[1][name]
-            low, high = np.quantile(centred, (0.025, 0.975))
-            ends[name] = float(low), float(high)
-    return ends
+        return {}
+    drawn = {name: each[np.isfinite(each)] for name, each in apart.estimates(resamples, seed).items()}
+    return {name: bootstrap.ends(each) for name, each in drawn.items() if len(each)}
 
 
-def _same(first: Array, second: Array) -> None:
-    if first.shape != second.shape:
-        raise InputError(f"paired outputs: found shapes {first.shape} and {second.shape}, valid: the same clips.")
+def p_bootstrap(drawn: Float64) -> float | None:
+    """Returns the two-sided p-value of a difference from its estimates (R,): at least 2 / (R + 1); None of none.
+
+    It is below 0.05 where the percentile interval leaves out zero (Efron and Tibshirani 1993, 15.4). The value itself
+    counts as one more resample.
+    """
+    if len(drawn) == 0:
+        return None
+    beyond = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
+    return min(1.0, 2 * (1 + beyond) / (len(drawn) + 1))
+
+
+def p_flips(means: Mapping[str, Mean], *, flips: int = FLIPS, seed: int = 0) -> dict[str, float]:
+    """Returns two-sided p-values of mean differences under random signs (Fisher's randomisation test).
+
+    If the models were as good, each unit's difference could as well have the other sign: p is the share of all signs
+    that give a mean at least as far from zero.
+
+    Args:
+        means: Metric to the differences, (n,) units each.
+        flips: Random signs, where more than :data:`EXACT` units differ by different amounts.
+        seed: Seed of the signs.
+    """
+    found: dict[str, float] = {}
+    drawn: dict[str, Float64] = {}
+    for name, mean in means.items():
+        apart = mean.totals[mean.totals != 0]
+        if len(apart) and (np.abs(apart) == abs(apart[0])).all():
+            found[name] = _binomial(int(np.count_nonzero(apart > 0)), len(apart))
+        elif len(apart) <= EXACT:
+            signs = 1.0 - 2.0 * (np.arange(2 ** len(apart))[:, None] >> np.arange(len(apart)) & 1)
+            found[name] = float(_as_far(signs @ apart[:, None], apart[:, None]).mean())
+        else:
+            drawn[name] = mean.totals
+    if drawn:
+        apart = np.stack(list(drawn.values()), axis=1)  # (n, K)
+        count, step = np.ones(len(drawn)), max(1, _CHUNK_VALUES // len(apart))
+        for start in range(0, flips, step):
+            size = (min(step, flips - start), len(apart))
+            signs = 1.0 - 2.0 * numpy_stream(seed, "sign flips", start).integers(0, 2, size, dtype=np.int8)
+            count += _as_far(signs @ apart, apart).sum(axis=0)
+        found |= {name: float(each) / (flips + 1) for name, each in zip(drawn, count, strict=True)}
+    return {name: found[name] for name in means}
+
+
+def _as_far(sums: Float64, apart: Float64) -> npt.NDArray[np.bool_]:
+    """Tells which sums (S, K) are at least as far from zero as those of ``apart`` (n, K), rounding aside."""
+    return np.asarray(np.abs(sums) >= np.abs(apart.sum(axis=0)) - 1e-12 * np.abs(apart).sum(axis=0))
+
+
+def _binomial(heads: int, n: int) -> float:
+    """Returns the two-sided p-value of some heads in n tosses of a fair coin, exactly."""
+    term = total = 1
+    for k in range(min(heads, n - heads)):
+        term = term * (n - k) // (k + 1)
+        total += term
+    return min(1.0, float(2 * total / 2**n))

@@ -20,7 +20,7 @@ def render(records: Sequence[dict[str, Any]]) -> str:
     seed only: mean and standard deviation over seeds, and the mean of their intervals, which is not too narrow whatever
     the correlation of the seeds. Where the interval contains chance, the cell says so.
     """
-    first = records[0]
+    first, counts = records[0], sorted({record["n"] for record in records})
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in sorted(records, key=lambda record: (record["method"], record["weights"] != "untrained")):
         weights = record["weights"]
@@ -29,10 +29,24 @@ def render(records: Sequence[dict[str, Any]]) -> str:
     seeds = sorted({record["seed"] for record in records})
     spread = "± standard deviation over seeds, " if len(seeds) > 1 else ""
     title = (
-        f"{first['task']} on {first['data']}, split {first['split']}, n = {first['n']} clips,"
+        f"{first['task']} on {first['data']}, split {first['split']}, n = {' or '.join(map(str, counts))} clips,"
         f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; in %, {spread}{NOTE}"
     )
-    return f"{title}\n\n{_table(groups, first['task'])}"
+    return "\n\n".join([title, _table(groups, first["task"]), *_other_clips(groups)])
+
+
+def _other_clips(groups: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """Returns a footnote where rows, or the seeds of one, are of other clips."""
+    judged: dict[tuple[str, int], list[str]] = {}
+    for label, group in groups.items():
+        for record in group:
+            rows = judged.setdefault((record["ids_sha256"], record["n"]), [])
+            rows += [] if label in rows else [label]
+    if len(judged) < 2:
+        return []
+    sets = "; ".join(f"n = {n}: {', '.join(rows)}" for (_, n), rows in judged.items())
+    note = f"Not all of these judge the same clips ({sets}): numbers of other clips do not compare."
+    return [f"{note}\navbench compare RUN RUN --common-ids computes them again for the clips in common."]
 
 
 def render_evaluation(result: dict[str, Any]) -> str:
@@ -48,7 +62,7 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
     records = [record for group in groups.values() for record in group]
     keys = dict.fromkeys(key for record in records for key in record["metrics"])
     names = list(dict.fromkeys(key.rpartition("/")[2] for key in keys))
-    shown = [name for name in _columns(task) if name in names] or names
+    shown = [name for name in columns(task) if name in names] or names
     prefixes = list(dict.fromkeys(key.rpartition("/")[0] for key in keys if key.rpartition("/")[2] in shown))
 
     def row(label: str, prefix: str, cell: Callable[[str], str]) -> list[str]:
@@ -58,10 +72,15 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
             *(cell(f"{prefix}/{name}" if prefix else name) for name in shown),
         ]
 
-    chance = {key: value for record in records for key, value in record.get("chance", {}).items()}
-    rows = [row("chance", prefix, lambda metric: _chance(chance, metric)) for prefix in prefixes]
-    if all(line[2:] == rows[0][2:] for line in rows):  # one for all
-        rows = [["chance", "", *rows[0][2:]]]
+    sets: dict[tuple[str, int], dict[str, float]] = {}
+    for record in records:
+        sets.setdefault((record["ids_sha256"], record["n"]), {}).update(record.get("chance", {}))
+    rows = []
+    for (_, n), chance in sets.items():
+        label = "chance" if len(sets) == 1 else f"chance (n = {n})"
+        lines = [row(label, prefix, lambda metric, chance=chance: _chance(chance, metric)) for prefix in prefixes]  # type: ignore[misc]
+        one = all(line[2:] == lines[0][2:] for line in lines)  # for all
+        rows += [[label, "", *lines[0][2:]]] if one else lines
     for label, group in groups.items():
         rows += [row(label, prefix, lambda metric, group=group: _cell(group, metric)) for prefix in prefixes]  # type: ignore[misc]
     rows = [line for line in rows if any(cell.strip(NONE) for cell in line[2:])]
@@ -72,15 +91,16 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
     return tabulate(rows, headers=headers, colalign=align, disable_numparse=True)
 
 
-def _columns(task: str) -> tuple[str, ...]:
+def columns(task: str) -> tuple[str, ...]:
+    """Returns the last parts of the metrics that tables of a task show; none: all."""
     from avbench import registry
 
     shown: tuple[str, ...] = registry.find("task", task).card.get("columns", ())
     return shown
 
 
-def _scale(metric: str) -> tuple[float, int]:
-    """Returns factor and decimals: fractions in percent; ranks, losses and d' as they are."""
+def scale(metric: str) -> tuple[float, int]:
+    """Returns factor and decimals of a metric: fractions in percent; ranks, losses and d' as they are."""
     name = metric.rpartition("/")[2]
     if name.endswith("_rank"):
         return 1.0, 1
@@ -89,12 +109,12 @@ def _scale(metric: str) -> tuple[float, int]:
 
 def _chance(chance: Mapping[str, float], metric: str) -> str:
     value = chance.get(metric)
-    factor, digits = _scale(metric)
+    factor, digits = scale(metric)
     return NONE if value is None else f"{value * factor:.{digits}f}"
 
 
 def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
-    factor, digits = _scale(metric)
+    factor, digits = scale(metric)
     values = [record["metrics"][metric] * factor for record in group if metric in record["metrics"]]
     if not values:
         return ""

@@ -7,15 +7,17 @@ class) and ``TASK`` (one object of its class). It imports no torch.
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
 from avbench.features import Features, read_features
+from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from avbench.subject import Subject
 
 C = TypeVar("C", bound=Settings)
+Outputs = Mapping[str, npt.NDArray[Any]]  # ``id`` and one array a per-sample output, (n, ...)
+Embeddings = Callable[[Sequence[str]], Features]  # ids -> those of these clips, in this order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,7 @@ class Task(abc.ABC, Generic[C]):
 
     name: ClassVar[str]
     version: ClassVar[int]
+    resampled: ClassVar[str] = "clips are resampled"  # what a bootstrap of its metrics does
     config_type: type[C]
 
     def check(self, config: RunConfig) -> None:
@@ -96,6 +101,76 @@ class Task(abc.ABC, Generic[C]):
     def files(self, config: C) -> dict[str, str]:
         """Returns the hashes of files that its options name, such as annotations, by option: here none."""
         return {}
+
+    def evidence(self, outputs: Outputs, config: C) -> Evidence:
+        """Returns what the metrics are made of, from the per-sample outputs of a run: here no metrics.
+
+        Args:
+            outputs: Per-sample outputs, of all samples or as :meth:`select` gives them.
+            config: The options of the run.
+        """
+        return Evidence(outputs["id"])
+
+    def select(
+        self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: C, embeddings: Embeddings
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Returns the per-sample outputs as a run on some of the samples would have them: here those rows.
+
+        Args:
+            outputs: Per-sample outputs of all samples.
+            rows: (k,) which samples, in which order, each once.
+            config: The options of the run.
+            embeddings: Looks up the embeddings that were compared, where outputs depend on which other clips there are.
+
+        Raises:
+            InputError: The embeddings are needed and gone.
+        """
+        return {name: values[rows] for name, values in outputs.items()}
+
+    def recompute(
+        self, per_sample: Outputs, keep_ids: Sequence[str], config: C, embeddings: Embeddings | None = None
+    ) -> dict[str, float]:
+        """Returns the metrics of some of the samples from what a run keeps of each; of all samples, those of the run.
+
+        What does not come from samples, such as a training loss, is left out.
+
+        Args:
+            per_sample: The per-sample outputs.
+            keep_ids: Which samples.
+            config: The options of the run.
+            embeddings: See :meth:`select`.
+
+        Raises:
+            InputError: Ids that the outputs lack, or none; or embeddings are needed and gone.
+        """
+        rows = positions(per_sample["id"], keep_ids)
+        chosen = self.select(per_sample, rows, config, embeddings or no_embeddings)
+        return dict(self.evidence(chosen, config).values)
+
+
+def positions(ids: npt.NDArray[Any], wanted: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Returns the rows of some ids, (k,).
+
+    Raises:
+        InputError: No ids, an id that is not there, or one that is there twice.
+    """
+    place = {name: row for row, name in enumerate(ids.tolist())}
+    if len(place) < len(ids):
+        raise InputError(f"per-sample outputs: found {len(ids)} ids, {len(place)} distinct, valid: each sample once.")
+    missing = [name for name in wanted if name not in place]
+    if missing or not len(wanted):
+        found = f"{len(missing)} ids without outputs, such as {missing[0]}" if missing else "no ids"
+        raise InputError(f"per-sample outputs: found {found}, valid: one or more of the {len(ids)} samples.")
+    return np.array([place[name] for name in wanted], np.int64)
+
+
+def no_embeddings(ids: Sequence[str]) -> Features:
+    """Stands for embeddings where there are none.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(f"found no embeddings to rank {len(ids)} clips among each other by, valid: those of the run.")
 
 
 def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:

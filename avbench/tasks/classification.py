@@ -15,7 +15,9 @@ from avbench import registry
 from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.files import sha256_file
-from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.metrics.evidence import Evidence
+from avbench.tasks import linear_probe
+from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, judge
 
@@ -41,6 +43,7 @@ _MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "vide
 CARD = TaskCard(
     summary="fine-tune end to end on sound, picture or both: accuracy or mAP, also with a modality missing",
     needs=("weights", "training clips"),
+    columns=("top1", "top5", "mAP", "d_prime"),
 )
 
 
@@ -73,6 +76,10 @@ class Classification(Task[FinetuneConfig]):
         if {"audio", "visual"} <= scores.keys():
             scores[ENSEMBLE] = ensemble(scores["audio"], scores["visual"])
         return report(list(subject.evaluated.ids), scores, labels, config)
+
+    def evidence(self, outputs: Outputs, config: FinetuneConfig) -> Evidence:
+        """Returns what the metrics are made of; see the base class."""
+        return linear_probe.evidence(outputs, config.absent)
 
     def files(self, config: FinetuneConfig) -> dict[str, str]:
         """Returns the hash of the fine-tuned weights, where they are given."""

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import classification as metric
+from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, read_pair
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ CARD = TaskCard(
     summary="train a LayerNorm and a linear layer on frozen vectors of sound, picture and both: accuracy or mAP",
     needs=("vectors", "training clips"),
     modalities=(),
+    columns=("top1", "top5", "mAP", "d_prime"),
 )
 
 
@@ -110,6 +112,10 @@ class LinearProbe(Task[LinearProbeConfig]):
             )
             scores[stream] = probe.scores(judged[stream])
         return judge(list(subject.evaluated.ids), scores, labels, config)
+
+    def evidence(self, outputs: Outputs, config: LinearProbeConfig) -> Evidence:
+        """Returns what the metrics are made of; see the base class."""
+        return evidence(outputs, config.absent)
 
 
 def _sweep(config: LinearProbeConfig) -> tuple[float, ...]:
@@ -205,31 +211,21 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
     )
 
 
-def recompute(
-    per_sample: dict[str, Array], keep: npt.NDArray[Any], *, absent: metric.Absent = "present"
-) -> dict[str, float]:
-    """Returns the metrics of some of the clips from the per-sample outputs of a run.
+def evidence(outputs: Outputs, absent: metric.Absent) -> Evidence:
+    """Returns what the metrics are made of: of scores or, of sets too large to keep them, of hits.
 
     Args:
-        per_sample: ``target`` and ``<stream>/scores``.
-        keep: Which clips, as indices or bool (n,).
-        absent: Rule for classes that none of them has.
-
-    Raises:
-        InputError: The run was too large to keep its scores, or no clip is left.
+        outputs: ``id``, ``target`` and, by stream, ``<stream>/scores`` or ``<stream>/top1``.
+        absent: Rule for classes that no clip has.
     """
-    kept = {name.split("/")[0]: values for name, values in per_sample.items() if name.endswith("/scores")}
-    if not kept or "target" not in per_sample:
-        raise InputError(
-            "per-sample outputs: found no scores, valid: '<stream>/scores' and 'target'; sets of more than"
-            f" {KEPT_SCORES} scores a stream are not kept."
-        )
-    target = per_sample["target"][keep]
-    return {
-        f"{stream}/{name}": value
-        for stream, values in kept.items()
-        for name, value in metric.summarise(values[keep], target, absent=absent).items()
-    }
+    ids, parts = outputs["id"], []
+    for stream in dict.fromkeys(name.partition("/")[0] for name in outputs if "/" in name):
+        scores = outputs.get(f"{stream}/scores")
+        if scores is not None:
+            parts.append((f"{stream}/", of_scores(ids, scores, outputs["target"], absent=absent)))
+        elif f"{stream}/top1" in outputs:
+            parts.append((f"{stream}/", of_means(ids, {"top1": outputs[f"{stream}/top1"]})))
+    return joined(parts) if parts else Evidence(ids)
 
 
 CONFIG = LinearProbeConfig

@@ -6,6 +6,7 @@ are functions of its id, the same for every method, and those of a larger ratio 
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,8 +18,9 @@ from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.files import atomic_folder
 from avbench.metrics.bootstrap import intervals
+from avbench.metrics.evidence import Evidence, of_means
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 CARD = TaskCard(
     summary="mean squared error of removed patches by masking ratio and strategy, and in-painted pictures",
     needs=("weights",),
+    columns=("mse",),
 )
 BATCH = 32  # clips a pass: bounds the memory of the decoder, which sees all tokens
 _NAME_LENGTH = 80  # of a clip's id in a file name
+log = logging.getLogger("avbench")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +153,10 @@ class Reconstruction(Task[ReconstructionTaskConfig]):
             per_sample={"id": ids, **errors},
         )
 
+    def evidence(self, outputs: Outputs, config: ReconstructionTaskConfig) -> Evidence:
+        """Returns what the metrics are made of: means of the clips' errors; see the base class."""
+        return of_means(outputs["id"], {name: values for name, values in outputs.items() if name != "id"})
+
 
 def draw_pictures(model: Model, subject: Subject, config: ReconstructionTaskConfig) -> None:
     """Draws a PNG of each of the first clips into the folder ``pictures`` of the evaluation, which is replaced.
@@ -172,6 +180,7 @@ def draw_pictures(model: Model, subject: Subject, config: ReconstructionTaskConf
         for i, (clip, panels) in enumerate(zip(clips.ids, lines, strict=True)):
             name = re.sub(r"[^\w.-]+", "_", clip)[:_NAME_LENGTH]
             draw(folder / f"{i:03d}-{name}.png", clip, panels, model)
+    log.info("in-painted pictures: %s", subject.folder / "pictures")
 
 
 def summarise(errors: dict[str, npt.NDArray[np.float64]]) -> dict[str, float]:

@@ -6,17 +6,21 @@ Source: paper Table 3; facts/cavmae.md 4; several frames a clip as in CAV-MAE Sy
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.features import Features
 from avbench.metrics import retrieval as metric
 from avbench.metrics.bootstrap import intervals, unanimous_interval
+from avbench.metrics.evidence import Evidence, of_ranks
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
 
 CARD = TaskCard(
     summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
@@ -43,18 +47,12 @@ class Retrieval(Task[RetrievalConfig]):
 
     name = "retrieval"
     version = 2  # 2: exact intervals of recalls of 0 and 1
+    resampled = "queries are resampled, the candidates stay the same"
     config_type = RetrievalConfig
 
     def evaluate(self, features: Features, config: RetrievalConfig) -> TaskResult:
         """Evaluates both directions over all clips; see :class:`~avbench.tasks.base.Task`."""
-        audio, visual = features.audio, features.visual
-        if config.frame >= 0:
-            frames = min(audio.shape[1], visual.shape[1])
-            if config.frame >= frames:
-                raise InputError(f"task.frame: found {config.frame}, valid: -1 to {frames - 1}, the frames there are.")
-            chosen = slice(config.frame, config.frame + 1)
-            audio, visual = audio[:, chosen], visual[:, chosen]
-        found = metric.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+        found = _ranks(features, config)
         metrics = metric.summarise(found)
         statistics = {name: functools.partial(metric.statistic, name) for name in metric.METRICS}
         ci95 = {}
@@ -70,12 +68,36 @@ class Retrieval(Task[RetrievalConfig]):
             metrics=metrics,
             chance=metric.chance(len(features.ids)),
             ci95=ci95,
-            per_sample={
-                "id": np.array(features.ids, dtype=np.str_),
-                "a2v_rank": found.a2v,
-                "v2a_rank": found.v2a,
-            },
+            per_sample=_outputs(features.ids, found),
         )
+
+    def evidence(self, outputs: Outputs, config: RetrievalConfig) -> Evidence:
+        """Returns what the metrics are made of: ranks; see the base class."""
+        return of_ranks(outputs["id"], {direction: outputs[f"{direction}_rank"] for direction in metric.DIRECTIONS})
+
+    def select(
+        self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: RetrievalConfig, embeddings: Embeddings
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Ranks the clips among each other, where they are fewer than there were; see the base class."""
+        if len(rows) == len(outputs["id"]):
+            return super().select(outputs, rows, config, embeddings)
+        features = embeddings(outputs["id"][rows].tolist())
+        return _outputs(features.ids, _ranks(features, config))
+
+
+def _ranks(features: Features, config: RetrievalConfig) -> metric.Ranks:
+    audio, visual = features.audio, features.visual
+    if config.frame >= 0:
+        frames = min(audio.shape[1], visual.shape[1])
+        if config.frame >= frames:
+            raise InputError(f"task.frame: found {config.frame}, valid: -1 to {frames - 1}, the frames there are.")
+        chosen = slice(config.frame, config.frame + 1)
+        audio, visual = audio[:, chosen], visual[:, chosen]
+    return metric.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+
+
+def _outputs(ids: Sequence[str], found: metric.Ranks) -> dict[str, npt.NDArray[Any]]:
+    return {"id": np.array(ids, dtype=np.str_), "a2v_rank": found.a2v, "v2a_rank": found.v2a}
 
 
 CONFIG = RetrievalConfig

@@ -13,15 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+import numpy as np
 import numpy.typing as npt
 
 from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.metrics import paired
 from avbench.metrics import retrieval as ranking
+from avbench.metrics.evidence import Evidence, difference, joined
 from avbench.settings import setting
 from avbench.tasks import classification, linear_probe, retrieval
-from avbench.tasks.base import Task, TaskCard, TaskResult
+from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ CARD = TaskCard(
     summary="pretrain on sounds and pictures that do not belong together as well, probe both models on true pairs",
     needs=("vectors", "weights", "training clips"),
     modalities=("audio", "visual"),
+    columns=("top1", "mAP", "R@10", "contrast_loss"),
 )
 SHUFFLED = {"train": {"pairing": "shuffled"}}
 MODELS = ("true", "shuffled")  # as the pairs of the pretraining
@@ -100,6 +103,27 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
         true = judge(subject, config)
         untrained = subject.config.weights == "untrained"
         return compare(true, true if untrained else judge(subject.variant(**SHUFFLED), config), config)
+
+    def evidence(self, outputs: Outputs, config: ShuffledPairsConfig) -> Evidence:
+        """Returns what the metrics are made of, all but the losses; see the base class."""
+        models, drop = _drop(outputs, config)
+        return joined([(f"{name}/", each) for name, each in {**models, "drop": drop}.items()])
+
+    def select(
+        self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: ShuffledPairsConfig, embeddings: Embeddings
+    ) -> dict[str, Array]:
+        """Ranks fewer clips among each other, or leaves ranks out where the run was too large to keep embeddings."""
+        chosen = super().select(outputs, rows, config, embeddings)
+        if len(rows) == len(outputs["id"]):
+            return chosen
+        for name in MODELS:
+            sides = [chosen.get(f"{name}/{key}") for key in EMBEDDINGS.values()]
+            for direction in ranking.DIRECTIONS:
+                chosen.pop(f"{name}/{direction}_rank", None)
+            if sides[0] is not None and sides[1] is not None:
+                found = ranking.ranks(sides[0], sides[1], aggregation=config.aggregation)
+                chosen |= {f"{name}/{side}_rank": r for side, r in zip(ranking.DIRECTIONS, found, strict=True)}
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -168,9 +192,8 @@ def compare(true: Judged, shuffled: Judged, config: ShuffledPairsConfig) -> Task
     drops = _drops(metrics)
     metrics |= drops
     chance |= dict.fromkeys(drops, 0.0)
-    for part, found in true.parts.items():
-        ends = _intervals(found.per_sample, shuffled.parts[part].per_sample, config)
-        ci95 |= {f"drop/{KEYS[part]}{key}": pair for key, pair in ends.items() if f"drop/{KEYS[part]}{key}" in drops}
+    apart = paired.intervals(_drop(per_sample, config)[1], resamples=config.resamples, seed=config.bootstrap_seed)
+    ci95 |= {f"drop/{key}": ends for key, ends in apart.items() if f"drop/{key}" in drops}
     return TaskResult(
         n=result.n, ids_sha256=result.ids_sha256, metrics=metrics, chance=chance, ci95=ci95, per_sample=per_sample
     )
@@ -186,58 +209,25 @@ def _drops(metrics: Mapping[str, float]) -> dict[str, float]:
     }
 
 
-def _intervals(
-    true: Mapping[str, Array], shuffled: Mapping[str, Array], config: ShuffledPairsConfig
-) -> dict[str, tuple[float, float]]:
-    """Returns the intervals of the drops of one part from its per-sample outputs, over the same resamples of clips."""
-    draws: dict[str, Any] = {"resamples": config.resamples, "seed": config.bootstrap_seed}
-    found: dict[str, tuple[float, float]] = {}
-    for key, first in true.items():
-        second, (stream, _, kind) = shuffled[key], key.rpartition("/")
-        if key.endswith("_rank"):
-            direction = key.removesuffix("_rank")
-            ends = paired.ranks(first, second, **draws)
-            found |= {f"{direction}/{name}": pair for name, pair in ends.items()}
-        elif kind == "scores":
-            ends = paired.scores(first, second, true["target"], absent=config.absent, **draws)
-            found |= {f"{stream}/{name}": pair for name, pair in ends.items()}
-        elif kind == "top1":  # all there is of sets too large to keep scores of
-            pair_of_means = paired.values(first, second, **draws)
-            found |= {} if pair_of_means is None else {key: pair_of_means}
-    return found
+def _drop(outputs: Outputs, config: ShuffledPairsConfig) -> tuple[dict[str, Evidence], Evidence]:
+    """Returns what the metrics of both models are made of, and their differences."""
+    models = {name: _of_model(outputs, name, config) for name in MODELS}
+    return models, difference(*models.values())
 
 
-def recompute(
-    per_sample: Mapping[str, Array], keep: Array, config: ShuffledPairsConfig | None = None
-) -> dict[str, float]:
-    """Returns the metrics of some of the clips from the per-sample outputs of a run.
-
-    Args:
-        per_sample: What :func:`compare` gave.
-        keep: Which clips, as indices or bool (n,).
-        config: The options of the run; None: the defaults.
-
-    Returns:
-        As :func:`compare`, without what the run was too large to keep and without the losses.
-    """
-    config = ShuffledPairsConfig() if config is None else config
-    metrics: dict[str, float] = {}
-    for name in MODELS:
-        for part in (PROBED, FINETUNED):
-            prefix = f"{name}/{KEYS[part]}"
-            scores = {
-                key.removeprefix(prefix): values
-                for key, values in per_sample.items()
-                if key.startswith(prefix) and key.removeprefix(prefix).count("/") == 1 and key.endswith("/scores")
-            }
-            if scores:
-                found = linear_probe.recompute({"target": per_sample["target"], **scores}, keep, absent=config.absent)
-                metrics |= {prefix + key: value for key, value in found.items()}
-        audio, visual = (per_sample.get(f"{name}/{key}") for key in EMBEDDINGS.values())
-        if audio is not None and visual is not None:
-            ranks = ranking.ranks(audio[keep], visual[keep], aggregation=config.aggregation)
-            metrics |= {f"{name}/{key}": value for key, value in ranking.summarise(ranks).items()}
-    return metrics | _drops(metrics)
+def _of_model(outputs: Outputs, name: str, config: ShuffledPairsConfig) -> Evidence:
+    """Returns what the metrics of one model are made of; keys as in the other tasks, those of fine-tuning prefixed."""
+    own = {key.removeprefix(f"{name}/"): values for key, values in outputs.items() if key.startswith(f"{name}/")}
+    own |= {key: outputs[key] for key in SHARED if key in outputs}
+    prefix = KEYS[FINETUNED]
+    tuned = {key.removeprefix(prefix): values for key, values in own.items() if key in SHARED or key.startswith(prefix)}
+    parts = [
+        (KEYS[PROBED], linear_probe.evidence(own, config.absent)),
+        (KEYS[FINETUNED], linear_probe.evidence(tuned, config.absent)),
+    ]
+    if f"{ranking.DIRECTIONS[0]}_rank" in own:
+        parts.append((KEYS[RETRIEVED], retrieval.TASK.evidence(own, retrieval.CONFIG())))
+    return joined(parts)
 
 
 CONFIG = ShuffledPairsConfig

@@ -16,7 +16,6 @@ from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier
 from avbench.resolve import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
-from avbench.tasks.linear_probe import recompute
 from avbench.training import finetune
 from avbench.training.checkpoints import export_published
 
@@ -75,7 +74,7 @@ def test_all_modes_with_missing_modalities_and_the_ensemble(tmp_path: Path) -> N
     np.testing.assert_array_equal(scores["ensemble/scores"], (scores["audio/scores"] + scores["visual/scores"]) / 2)
     np.testing.assert_allclose(scores["joint/scores"].sum(axis=1), 1, atol=1e-5)  # one label a clip: a softmax
     assert scores["id"].tolist() == [f"clip{i:03d}" for i in range(50, 63)]
-    assert recompute(scores, np.arange(13)) == result.metrics
+    assert TASK.recompute(scores, scores["id"].tolist(), recipe()) == result.metrics
     assert {path.name for path in (tmp_path / "id").iterdir()} == {"audioonly", "videoonly", "multimodal"}
 
 

@@ -20,7 +20,7 @@ from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.resolve import RunConfig
 from avbench.subject import Part, Pooled, Subject
-from avbench.tasks.linear_probe import CARD, CONFIG, TASK, LinearProbeConfig, recompute
+from avbench.tasks.linear_probe import CARD, CONFIG, TASK, LinearProbeConfig
 
 Array = npt.NDArray[Any]
 QUICK = LinearProbeConfig(resamples=50, weight_decays=(1e-2, 1e-1), iterations=15)
@@ -171,9 +171,10 @@ def test_several_frames() -> None:
 def test_recomputation_from_per_sample_outputs() -> None:
     for several in (False, True):
         result = run(ArraySubject(several=several))
-        assert recompute(result.per_sample, np.ones(60, bool)) == result.metrics
+        ids = result.per_sample["id"].tolist()
+        assert TASK.recompute(result.per_sample, ids, QUICK) == result.metrics
         rows = np.arange(0, 60, 3)
-        part = recompute(result.per_sample, rows)
+        part = TASK.recompute(result.per_sample, ids[::3], QUICK)
         assert set(part) == set(result.metrics)
         if not several:
             assert part["audio/top1"] == pytest.approx(result.per_sample["audio/top1"][rows].mean())
@@ -183,8 +184,8 @@ def test_scores_of_large_sets_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("avbench.tasks.linear_probe.KEPT_SCORES", 100)
     result = run(ArraySubject())
     assert set(result.per_sample) == {"id", "target", "audio/top1", "visual/top1", "joint/top1"}
-    with pytest.raises(InputError, match="found no scores"):
-        recompute(result.per_sample, np.arange(3))
+    again = TASK.recompute(result.per_sample, result.per_sample["id"].tolist(), QUICK)
+    assert again == {key: value for key, value in result.metrics.items() if key.endswith("top1")}
 
 
 def broken(subject: ArraySubject) -> None:

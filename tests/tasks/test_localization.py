@@ -12,6 +12,7 @@ from PIL import Image
 
 from avbench.data.soundshapes import make
 from avbench.errors import InputError
+from avbench.tasks.base import TaskResult
 from avbench.tasks.localization import CONFIG, TASK, LocalizationConfig
 from avbench.tasks.localizing.summary import summarise
 
@@ -22,6 +23,11 @@ N = 24
 
 def options(**changes: Any) -> LocalizationConfig:
     return CONFIG(**{"resamples": 50, "pictures": 0, **changes})
+
+
+def recomputed(result: TaskResult, config: LocalizationConfig, some: slice = slice(None)) -> dict[str, float]:
+    """The metrics of samples from what is kept of each."""
+    return TASK.recompute(result.per_sample, result.per_sample["id"][some].tolist(), config)
 
 
 def boxed(tmp_path: Path, n: int = N, seed: int = 0, frames: int = 1) -> tuple[Path, list[str], np.ndarray]:
@@ -66,11 +72,13 @@ def test_metrics_come_from_the_per_sample_outputs_alone(tmp_path: Path) -> None:
     model, path = planted_boxes(tmp_path)
     result = TASK.run(model, options(annotations=str(path)))
     assert summarise(result.per_sample) == pytest.approx(result.metrics)
+    assert recomputed(result, options()) == result.metrics
     few = {name: values[:10] for name, values in result.per_sample.items()}
     model.made = type(model.made)(model.made.ids, model.made.visual, model.made.audio, None, None, (8, 8))
     subset = tmp_path / "ids.txt"
     subset.write_text("\n".join(result.per_sample["id"][:10]), encoding="utf-8")
     again = TASK.run(model, options(annotations=str(path), subset=str(subset)))
+    assert recomputed(result, options(), slice(10)) == summarise(few)
     kept = {name: value for name, value in summarise(few).items() if "wrong" not in name and "gain" not in name}
     assert {name: again.metrics[name] for name in kept} == pytest.approx(kept)
 
@@ -165,6 +173,7 @@ def test_negatives_give_extended_metrics(tmp_path: Path) -> None:
     assert result.metrics["LocAcc"] == result.metrics["cIoU@0.5"] > 0.9
     assert result.metrics["AP_extended"] > 0.9 > 0.7 > result.metrics["wrong_audio/AP_extended"]
     assert result.metrics["max_F1"] > 0.9
+    assert recomputed(result, config) == result.metrics
     assert "gain/AP_extended" in result.ci95
     assert set(TASK.files(config)) == {"annotations", "negatives"}
 
@@ -188,6 +197,7 @@ def test_is3_judges_both_sources_of_a_picture(tmp_path: Path) -> None:
     assert result.metrics["IAUC"] < result.metrics["AUC"]
     assert result.metrics["oracle/cIoU_adaptive@0.5"] == 1
     assert set(result.ci95) >= {"IIoU@0.5", "AUC_adaptive"}
+    assert recomputed(result, options()) == result.metrics
 
 
 def avs_masks(tmp_path: Path, n: int = 6, frames: int = 5) -> tuple[list[str], np.ndarray]:
@@ -220,8 +230,10 @@ def test_avsbench_masks_give_miou_and_f_of_the_whole_set(tmp_path: Path) -> None
     assert found.metrics["F"] > found.metrics["wrong_audio/F"]
     assert found.metrics["oracle/F"] == pytest.approx(1)
     assert found.per_sample["F_curve"].shape == (30, 255)
-    assert summarise(found.per_sample) == pytest.approx(found.metrics)
-    batches = TASK.run(model, options(annotations=str(tmp_path / "masks"), f_score="per_batch", f_batch=1))
+    assert recomputed(found, options()) == found.metrics
+    by_one = options(annotations=str(tmp_path / "masks"), f_score="per_batch", f_batch=1)
+    batches = TASK.run(model, by_one)
+    assert recomputed(batches, by_one) == batches.metrics
     assert batches.metrics["F"] != pytest.approx(found.metrics["F"])
     low, high = found.ci95["F"]
     assert low <= found.metrics["F"] <= high
@@ -250,6 +262,7 @@ def test_ade20k_pools_classes(tmp_path: Path) -> None:
     assert result.metrics["oracle/mIoU"] == result.metrics["oracle/mAP"] == 1
     assert result.metrics["whole_image/mIoU"] == pytest.approx(0.25)
     assert "gain/mIoU" in result.ci95
+    assert recomputed(result, options()) == {}  # pixels of a class are pooled
 
 
 def embedded(tmp_path: Path) -> tuple[FakeSubject, LocalizationConfig]:
@@ -273,6 +286,7 @@ def test_soundshapes_masks_with_mean_mask_and_pictures(tmp_path: Path) -> None:
     model, config = embedded(tmp_path)
     result = TASK.run(model, config)
     assert result.n == 8
+    assert recomputed(result, config) == result.metrics
     for name in ("AP", "IoU", "peak", "cIoU@0.5"):
         assert {name, f"mean_mask/{name}", f"gain/{name}", f"whole_image/{name}"} <= set(result.metrics)
     assert result.metrics["AP"] > max(result.metrics["wrong_audio/AP"], result.metrics["mean_mask/AP"])

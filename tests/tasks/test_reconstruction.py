@@ -106,6 +106,9 @@ def test_every_method_with_a_decoder_gives_all_its_metrics(fake: Any, name: str)
         assert value == errors.mean() > 0
         assert result.ci95[key][0] <= value <= result.ci95[key][1]
     assert summarise({key: result.per_sample[key] for key in expected}) == result.metrics
+    assert TASK.recompute(result.per_sample, [f"clip {i}" for i in range(7)], FEW) == result.metrics
+    some = TASK.recompute(result.per_sample, ["clip 4", "clip 1"], FEW)
+    assert some == {key: pytest.approx(result.per_sample[key][[1, 4]].mean()) for key in expected}
 
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])

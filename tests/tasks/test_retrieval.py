@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,36 @@ def test_the_registry_reads_the_card() -> None:
 def test_needs_no_torch() -> None:
     code = "import sys, avbench.tasks.retrieval; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("config", [RetrievalConfig(), RetrievalConfig(aggregation="max"), RetrievalConfig(frame=1)])
+def test_fewer_clips_are_ranked_among_each_other(config: RetrievalConfig) -> None:
+    given = features()
+    result = TASK.evaluate(given, config)
+    assert TASK.recompute(result.per_sample, given.ids, config) == result.metrics
+    rows = np.random.default_rng(3).permutation(40)[:23]
+
+    def embeddings(ids: Sequence[str]) -> Features:
+        chosen = [given.ids.index(name) for name in ids]
+        return Features(list(ids), given.audio[chosen], given.visual[chosen])
+
+    kept = [given.ids[row] for row in rows]
+    part = TASK.recompute(result.per_sample, kept, config, embeddings)
+    assert part == TASK.evaluate(embeddings(sorted(kept)), config).metrics
+    whole = TASK.select(result.per_sample, np.arange(39), config, embeddings)
+    np.testing.assert_array_equal(
+        whole["a2v_rank"], TASK.evaluate(embeddings(given.ids[:39]), config).per_sample["a2v_rank"]
+    )
+    with pytest.raises(InputError, match="found no embeddings to rank 23 clips"):
+        TASK.recompute(result.per_sample, kept, config)
+
+
+def test_only_samples_that_were_judged_can_be_kept() -> None:
+    result = TASK.evaluate(features(), RetrievalConfig())
+    with pytest.raises(InputError, match="found 1 ids without outputs, such as nobody"):
+        TASK.recompute(result.per_sample, ["clip001", "nobody"], RetrievalConfig())
+    with pytest.raises(InputError, match="found no ids"):
+        TASK.recompute(result.per_sample, [], RetrievalConfig())
+    twice = {name: np.concatenate([values, values[:1]]) for name, values in result.per_sample.items()}
+    with pytest.raises(InputError, match="each sample once"):
+        TASK.recompute(twice, ["clip001"], RetrievalConfig())

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from avbench.metrics import localization as loc
 from avbench.metrics import segmentation as seg
+from avbench.metrics.bootstrap import estimates
+from avbench.metrics.evidence import Evidence, Mean
 from avbench.metrics.localization import Float64
 from avbench.tasks.localizing.scores import MEASURES, key
 
@@ -62,7 +64,36 @@ def statistics(
         The number of groups, and metric to a function of (r, groups) indices of groups. ``gain/X`` is X of the right
         sound minus X of the wrong one.
     """
-    f_score = f_score or FScore()
+    groups, found = _found(outputs, f_score or FScore())
+    found = {name: _remembered(statistic) for name, statistic in found.items()}
+    return groups, {**found, **gains(found)}
+
+
+def evidence(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = None) -> Evidence:
+    """Returns what every metric is made of, group by group; see :class:`avbench.metrics.evidence.Evidence`.
+
+    Args:
+        outputs: As in :func:`statistics`; where they hold no measures (ADE20K), there are no metrics.
+        f_score: How the F-score is taken.
+    """
+    groups, single = _found(outputs, f_score or FScore())
+    means = {name: each for name, each in single.items() if isinstance(each, Mean)}
+    pairs = {name: means.get(f"wrong_audio/{name}") for name in means if "/" not in name}
+    remembered = {name: _remembered(statistic) for name, statistic in single.items()}
+    everything = {**remembered, **gains(remembered)}
+    means |= {f"gain/{name}": means[name].less(wrong) for name, wrong in pairs.items() if wrong is not None}
+    others = {name: statistic for name, statistic in everything.items() if name not in means}
+
+    def draw(resamples: int, seed: int) -> dict[str, Float64]:
+        return estimates(np.arange(groups), others, resamples=resamples, seed=seed) if others else {}
+
+    names = np.asarray(outputs["group"])
+    units = names[np.sort(np.unique(names, return_index=True)[1])]
+    return Evidence(units, values(groups, everything), means, draw)
+
+
+def _found(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore) -> tuple[int, dict[str, Statistic]]:
+    """Returns the number of groups and every statistic but the gains."""
     positive = np.asarray(outputs["positive"], dtype=np.bool_)
     group = _numbered(outputs["group"])
     groups = int(group.max(initial=-1)) + 1
@@ -83,8 +114,7 @@ def statistics(
             for name, field in (("AP_extended", "ap"), ("max_F1", "max_f1")):
                 found[key(row, name)] = _extended(*arguments, field, group)
             found[key(row, "LocAcc")] = found[key(row, "cIoU@0.5")]
-    found = {name: _remembered(statistic) for name, statistic in found.items()}
-    return groups, {**found, **gains(found)}
+    return groups, found
 
 
 def gains(found: Mapping[str, Statistic]) -> dict[str, Statistic]:
@@ -139,20 +169,13 @@ def _rows(outputs: Mapping[str, npt.NDArray[Any]]) -> list[str]:
     return list(dict.fromkeys(key.rpartition("/")[0] for key in outputs if key.rpartition("/")[2] in known))
 
 
-def _mean(
-    shares: Float64, chosen: npt.NDArray[np.bool_], group: npt.NDArray[np.int64] | None, groups: int
-) -> Statistic:
+def _mean(shares: Float64, chosen: npt.NDArray[np.bool_], group: npt.NDArray[np.int64] | None, groups: int) -> Mean:
     """The mean over the chosen samples of some groups; 0 of none. Without ``group``, each sample is its own."""
     if group is None:
         group = np.arange(groups)
-    totals = np.bincount(group, np.where(chosen, shares, 0.0), groups)
-    counts = np.bincount(group, chosen.astype(np.float64), groups)
-
-    def statistic(index: npt.NDArray[Any]) -> Float64:
-        count = counts[index].sum(axis=-1)
-        return np.asarray(totals[index].sum(axis=-1) / np.maximum(count, 1))
-
-    return statistic
+    weights = np.where(chosen, shares, 0.0), chosen.astype(np.float64)
+    totals, counts = (np.bincount(group, each, groups).astype(np.float64, copy=False) for each in weights)
+    return Mean(totals, counts)
 
 
 def _f(curves: Float64, group: npt.NDArray[np.int64], groups: int, f_score: FScore) -> Statistic:

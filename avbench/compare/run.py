@@ -1,0 +1,137 @@
+"""A finished run as it lies in the results folder: its record, what it keeps of each sample, and its embeddings."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench import extraction, registry, store
+from avbench.errors import InputError
+from avbench.features import Features
+from avbench.metrics.evidence import Evidence
+from avbench.settings import Settings, build
+from avbench.tasks.base import Task, positions
+
+NAMED = 4  # ids named in an error
+VECTORS = "vectors"
+
+
+def find(results: Path, name: str) -> Run:
+    """Returns the run of an id, or of the beginning of one id only.
+
+    Raises:
+        InputError: No run or several begin so, or the record cannot be read.
+    """
+    folder = results / "runs"
+    known = sorted(path.parent.name for path in folder.glob("[!.]*/record.json"))
+    begin = [name] if name in known else [each for each in known if name and each.startswith(name)]
+    if not begin:
+        raise InputError(
+            f"run {name}: no id of the {len(known)} runs in {folder} begins so; valid: an id or its first digits (see:"
+            " avbench list runs)."
+        )
+    if len(begin) > 1:
+        more = ", ..." if len(begin) > NAMED else ""
+        raise InputError(
+            f"run {name}: found {len(begin)} runs that begin so ({', '.join(begin[:NAMED])}{more}), valid: one; give"
+            " more digits."
+        )
+    record = store.read_record(results, begin[0])
+    if record is None:
+        raise InputError(f"run {name}: its record in {folder} has just gone; see: avbench list runs.")
+    return Run(results, record)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run; what it left is read when first asked for.
+
+    Attributes:
+        results: The results folder.
+        record: Its record.
+    """
+
+    results: Path
+    record: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return str(self.record["id"])
+
+    @property
+    def name(self) -> str:
+        """What it is, in words."""
+        record = self.record
+        return f"{record['method']} {record['task']} on {record['data']}, {record['weights']}, seed {record['seed']}"
+
+    @functools.cached_property
+    def task(self) -> Task[Any]:
+        """Its task."""
+        task: Task[Any] = registry.find("task", self.record["task"]).load().TASK
+        return task
+
+    @functools.cached_property
+    def options(self) -> Settings:
+        """The options of its task.
+
+        Raises:
+            InputError: They are those of another version of avbench.
+        """
+        values = {key: value for key, value in self.record["config"]["task"].items() if key != "name"}
+        try:
+            options: Settings = build(self.task.config_type, values, "task")
+        except InputError as error:
+            raise InputError(f"run {self.id}: {error} Another version recorded it; run it again.") from None
+        return options
+
+    @functools.cached_property
+    def outputs(self) -> dict[str, npt.NDArray[Any]]:
+        """Its per-sample outputs, ``id`` among them."""
+        return store.read_per_sample(self.results, self.id)
+
+    @property
+    def ids(self) -> list[str]:
+        """The samples it judged, in its order."""
+        ids: list[str] = self.outputs["id"].tolist()
+        return ids
+
+    def evidence(self, ids: Sequence[str]) -> Evidence:
+        """Returns what the metrics of some samples are made of, in the order of ``ids``.
+
+        Raises:
+            InputError: An id is not its own, or what it needs is gone.
+        """
+        rows = positions(self.outputs["id"], ids)
+        chosen = self.task.select(self.outputs, rows, self.options, self.embeddings)
+        return self.task.evidence(chosen, self.options)
+
+    def embeddings(self, ids: Sequence[str]) -> Features:
+        """Returns the embeddings that it compared, of some of its clips.
+
+        Raises:
+            InputError: They are no longer in the results folder.
+        """
+        stages = self.record["stages"].get(VECTORS, [])
+        folder = store.stage_folder(self.results, VECTORS, stages[0] if stages else "none")
+        if not (folder / "done.json").exists():
+            raise InputError(
+                f"run {self.id}: found no embeddings in {folder} (stage '{VECTORS}'), needed to rank {len(ids)} of its"
+                f" {self.record['n']} clips among each other; the run's command with --force makes them again."
+            )
+        arrays = extraction.arrays(folder)
+        listed = folder / "ids.json"
+        stored = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else self.ids
+        rows = positions(np.array(stored), ids)
+        given = f"{extraction.EMBEDDING}audio" in arrays
+        before = extraction.EMBEDDING if given else ""
+        audio, visual = (arrays[f"{before}{side}"][rows] for side in ("audio", "visual"))
+        pair = (audio, visual) if given else (extraction.unit_length(audio), extraction.unit_length(visual))
+        return Features(list(ids), *pair, self.record["config"])
