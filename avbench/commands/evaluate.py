@@ -44,9 +44,9 @@ class Command(ConfigOptions):
                 if self.processes != 1:
                     raise InputError(f"--processes: not used where {path} is evaluated; leave one of them out.")
         if self.features is not None:
-            return self._print(self._of_features(self.features))
+            return self._print(self._of_features(self.features), "features")
         if self.heatmaps is not None:
-            return self._print(self._of_heatmaps(self.heatmaps))
+            return self._print(self._of_heatmaps(self.heatmaps), "heat maps")
         return self._from_checkpoint()
 
     def _refuse(self, *names: str, beside: Path) -> None:
@@ -54,10 +54,11 @@ class Command(ConfigOptions):
         if refused:
             raise InputError(f"--{refused[0]}: not used where {beside} is evaluated; leave one of them out.")
 
-    def _print(self, result: dict[str, Any]) -> int:
+    def _print(self, result: dict[str, Any], label: str) -> int:
         from avbench.report.terminal import render_evaluation
 
-        sys.stdout.write((json.dumps(result, indent=2) if self.format == "json" else render_evaluation(result)) + "\n")
+        text = json.dumps(result, indent=2) if self.format == "json" else render_evaluation(result, label)
+        sys.stdout.write(f"{text}\n")
         return 0
 
     def _options(self) -> Settings:

@@ -10,6 +10,7 @@ NONE = "–"
 DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
 NAMES = {"median_rank": "median rank", "d_prime": "d'"}
 UNSCALED = ("d_prime", "mse", "contrast_loss")
+PERCENT = 100.0
 NOTE = "[95 % bootstrap interval over clips], ° contains chance"
 
 
@@ -30,7 +31,7 @@ def render(records: Sequence[dict[str, Any]]) -> str:
     spread = "± standard deviation over seeds, " if len(seeds) > 1 else ""
     title = (
         f"{first['task']} on {first['data']}, split {first['split']}, n = {' or '.join(map(str, counts))} clips,"
-        f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; in %, {spread}{NOTE}"
+        f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; {_unit(records)}{spread}{NOTE}"
     )
     return "\n\n".join([title, _table(groups, first["task"]), *_other_clips(groups)])
 
@@ -49,10 +50,16 @@ def _other_clips(groups: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
     return [f"{note}\navbench compare RUN RUN --common-ids computes them again for the clips in common."]
 
 
-def render_evaluation(result: dict[str, Any]) -> str:
-    """Returns what ``evaluate --features`` found, in the JSON form, as text."""
-    title = f"{result['task']}, n = {result['n']} clips; in %, {NOTE}"
-    return f"{title}\n\n{_table({'features': [result]}, result['task'])}"
+def render_evaluation(result: dict[str, Any], label: str) -> str:
+    """Returns what ``evaluate`` found in a file of features or heat maps, in the JSON form, as text."""
+    title = f"{result['task']}, n = {result['n']} clips; {_unit([result])}{NOTE}"
+    return f"{title}\n\n{_table({label: [result]}, result['task'])}"
+
+
+def _unit(records: Sequence[dict[str, Any]]) -> str:
+    names = {key.rpartition("/")[2] for record in records for key in record["metrics"]}
+    shown = names & set(columns(records[0]["task"])) or names
+    return "in %, " if any(scale(name)[0] == PERCENT for name in shown) else ""
 
 
 def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
@@ -104,7 +111,7 @@ def scale(metric: str) -> tuple[float, int]:
     name = metric.rpartition("/")[2]
     if name.endswith("_rank"):
         return 1.0, 1
-    return (1.0, 3) if name in UNSCALED else (100.0, 2)
+    return (1.0, 3) if name in UNSCALED else (PERCENT, 2)
 
 
 def _chance(chance: Mapping[str, float], metric: str) -> str:
@@ -128,4 +135,5 @@ def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
     low, high = (statistics.mean(ends) for ends in zip(*known, strict=True))
     chance = group[0].get("chance", {}).get(metric)
     mark = "°" if chance is not None and low <= chance <= high else " "
-    return f"{text} [{low * factor:.1f}, {high * factor:.1f}]{mark}"
+    digits = 1 if factor == PERCENT else digits
+    return f"{text} [{low * factor:.{digits}f}, {high * factor:.{digits}f}]{mark}"
