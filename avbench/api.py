@@ -29,6 +29,7 @@ def run(
     precision: str = "auto",
     results: str | Path = "results",
     force: bool = False,
+    processes: int = 1,
 ) -> list[dict[str, Any]]:
     """Pretrains if needed and evaluates, as ``avbench run`` does.
 
@@ -45,6 +46,7 @@ def run(
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         results: The results folder.
         force: Compute again what is done already.
+        processes: How many extract features beside each other; the numbers do not depend on it.
 
     Returns:
         The records: for each seed the untrained model's and the trained one's.
@@ -72,7 +74,8 @@ def run(
         results=Path(results),
     )
     requests = options.requests((method,), (task,), tuple(seeds))
-    runner = Runner(Execution(results=options.results, device=resolve_device(device), force=force))
+    execution = Execution(results=options.results, device=resolve_device(device), force=force, processes=processes)
+    runner = Runner(execution)
     outcomes = [outcome for each in runner.resolve_all(requests) for outcome in runner.run(each)]
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:

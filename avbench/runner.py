@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, store
 from avbench.data.locate import Source, locate, open_source
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, InputError
 from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
 from avbench.resolve import Request, RunConfig, resolve
 
@@ -33,6 +33,15 @@ class Execution:
     progress: bool = True
     processes: int = 1
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Checks what users give.
+
+        Raises:
+            InputError: Fewer than one process.
+        """
+        if self.processes < 1:
+            raise InputError(f"--processes: found {self.processes}, valid: at least 1.")
 
     def forces(self, stage: Stage) -> bool:
         """Returns whether a stage is to be computed though it is done: once each, where ``force`` asks for it."""

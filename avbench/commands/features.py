@@ -18,6 +18,8 @@ class Command(ConfigOptions):
     """The method the checkpoint belongs to."""
     out: Path
     """The file to write (.npz)."""
+    processes: int = 1
+    """Processes that extract beside each other; the numbers do not depend on it."""
 
     def execute(self) -> int:
         """Extracts and writes the features."""
@@ -31,7 +33,8 @@ class Command(ConfigOptions):
         if self.out.suffix != ".npz":
             raise InputError(f"--out {self.out}: valid: a name that ends in .npz.")
         (request,) = self.requests((self.method,), ("retrieval",), (0,))
-        runner = Runner(Execution(results=self.results, device=resolve_device(self.device)))
+        device = resolve_device(self.device)
+        runner = Runner(Execution(results=self.results, device=device, processes=self.processes))
         (config,) = runner.resolve_all([request])
         count = runner.write_features(config, self.out)
         sys.stdout.write(f"{self.out}: {count} clips\n")

@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import Any, Literal
 
 from avbench.commands.options import ConfigOptions
-from avbench.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +37,6 @@ class Command(ConfigOptions):
         from avbench.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
-        if self.processes < 1:
-            raise InputError(f"--processes: found {self.processes}, valid: at least 1.")
         requests = self.requests(self.method, self.task, self.seeds)
         device = resolve_device(self.device)
         execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
