@@ -19,8 +19,15 @@ from avbench.resolve import Request, RunConfig, resolve
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
+    from avbench.training.group import Group
 
 log = logging.getLogger("avbench")
+
+
+def _alone() -> Group:
+    from avbench.training.group import Group
+
+    return Group.alone()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +39,7 @@ class Execution:
     force: bool = False
     progress: bool = True
     processes: int = 1
+    group: Group = field(default_factory=lambda: _alone())
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -76,13 +76,20 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
     from avbench.training.session import WEIGHTS
 
     weights = stage.folder / WEIGHTS
-    if stage.done and not execution.forces(stage):
+    group = execution.group
+    if not group.alike(not stage.done or execution.forces(stage)):
+        return weights
+    if not group.leads:
+        if group.alike(False):
+            _train(config, stage, train, tune, execution)
         return weights
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
             _clear(stage.folder)
         elif stage.done:
+            group.alike(False)
             return weights
+        group.alike(True)
         _train(config, stage, train, tune, execution)
     execution.computed(stage)
     return weights
@@ -90,6 +97,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
 
 def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> None:
     from avbench.data.loader import Feed
+    from avbench.training.group import Share
     from avbench.training.loop import pretrain as train_method
 
     method = build(config)
@@ -111,10 +119,12 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         pairing=pairing,
     )
     batch = config.train.batch_size
+    local = getattr(config.method, "negatives", "") == "local"
+    share = Share(batch, config.train.accumulate, together=local, group=execution.group)
 
     def batches(epoch: int, skip: int) -> Iterator[Batch]:
         order = numpy_stream(config.seed, "order", epoch).permutation(len(train))
-        return feed.batches(order, batch, epoch=epoch, skip=skip, drop_last=True)
+        return feed.batches(share.order(order), share.clips, epoch=epoch, skip=skip, drop_last=True)
 
     def validate(clips: Clips) -> Iterator[Batch]:
         return Feed(clips, config.input, mode="eval", workers=workers).batches(np.arange(len(clips)), batch)
@@ -134,10 +144,14 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         workers=feed.workers,
         progress=execution.progress,
         tensorboard=config.train.tensorboard,
+        share=share,
     )
+    if not execution.group.leads:
+        return
     _finish(
         stage,
         result.wall_s,
+        processes=execution.group.world,
         steps=result.steps,
         last_row=result.row,
         tuning_loss=result.tuning_loss,

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from avbench.commands.options import ConfigOptions
 from avbench.errors import AvbenchError, InputError
+
+if TYPE_CHECKING:
+    from avbench.resolve import Request
+    from avbench.training.group import Group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,21 +29,31 @@ class Command(ConfigOptions):
 
     def execute(self) -> int:
         """Trains and prints where the weights are; returns 1 when one failed."""
-        from avbench.runner import Execution, Runner
         from avbench.training.device import resolve_device
+        from avbench.training.group import join
 
         if self.checkpoint is not None:
             raise InputError("--checkpoint: pretrain makes weights; to start from a file use --init FILE.")
         requests = self.requests(self.method, ("",), self.seeds)
-        runner = Runner(Execution(results=self.results, device=resolve_device(self.device), force=self.force))
+        device = resolve_device(self.device)
+        with join(device) as group:
+            return self._train(requests, device, group)
+
+    def _train(self, requests: list[Request], device: str, group: Group) -> int:
+        from avbench.runner import Execution, Runner
+
+        runner = Runner(Execution(results=self.results, device=device, force=self.force, group=group))
         configs = runner.resolve_all(requests)
         if self.dry_run:
-            sys.stdout.write(runner.describe(configs, pretraining_only=True) + "\n")
+            if group.leads:
+                sys.stdout.write(runner.describe(configs, pretraining_only=True) + "\n")
             return 0
         errors = []
         for config in configs:
             try:
-                sys.stdout.write(f"weights: {runner.pretrain(config)}\n")
+                weights = runner.pretrain(config)
+                if group.leads:
+                    sys.stdout.write(f"weights: {weights}\n")
             except InputError:
                 raise
             except AvbenchError as error:

@@ -5,6 +5,9 @@ Losses are computed in float32 whatever the precision of the features.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, Literal
 
 import torch
@@ -48,7 +51,9 @@ def masked_reconstruction(prediction: Tensor, target: Tensor, removed: Tensor, *
         variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
         target = (target - mean) * (variance + 1e-6).rsqrt()
     error = (prediction.float() - target).square().mean(dim=-1)  # (B, N)
-    return (error * removed).sum() / removed.sum().clamp_min(1)
+    # A mask over both modalities removes more of one clip's sound than of another's, so processes that each have some of
+    # the clips share the count: the mean of their losses is then the loss of all clips.
+    return (error * removed).sum() / process_mean(removed.sum()).clamp_min(1)
 
 
 def contrast(audio: Tensor, visual: Tensor, *, temperature: float, direction: Contrast) -> tuple[Tensor, Tensor]:
@@ -87,6 +92,32 @@ class _Gather(torch.autograd.Function):
         return gradient[first : first + ctx.rows]
 
 
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Lets :func:`gather` and :func:`process_mean` return what they get: for work that processes do not share."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def _several() -> bool:
+    return not _ALONE.get() and distributed.is_available() and distributed.is_initialized()
+
+
+def process_mean(value: Tensor) -> Tensor:
+    """Returns the mean over all processes of a value without gradient, of any shape; alone, the value as it is."""
+    if not _several():
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total / distributed.get_world_size()
+
+
 def gather(vectors: Tensor) -> Tensor:
     """Returns the rows of all processes in the order of their ranks, with gradient; alone, the rows as they are.
 
@@ -96,7 +127,7 @@ def gather(vectors: Tensor) -> Tensor:
     Returns:
         (processes * B, D).
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not _several():
         return vectors
     rows: Tensor = _Gather.apply(vectors)
     return rows

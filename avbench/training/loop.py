@@ -7,12 +7,14 @@ one that was not: bit for bit on a CPU with the same number of threads.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from avbench.config import Precision, TrainConfig
@@ -20,6 +22,7 @@ from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
 from avbench.training.device import torch_threads
+from avbench.training.group import Group, Share
 from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.objective import Batch, Objective, Pretraining
@@ -48,10 +51,19 @@ class TrainResult:
 
 
 def pretrain(
-    method: Method, batches: Callable[[int, int], Iterable[Batch]], config: TrainConfig, **options: Any
+    method: Method,
+    batches: Callable[[int, int], Iterable[Batch]],
+    config: TrainConfig,
+    *,
+    device: str,
+    share: Share | None = None,
+    **options: Any,
 ) -> TrainResult:
-    """Pretrains a method: :func:`train` with its own loss."""
-    return train(method, Pretraining(method), batches, config, **options)
+    """Pretrains a method: :func:`train` with its own loss, in this process or with others beside it."""
+    share = share or Share.whole(config)
+    parallel = share.group.wrap(method.to(device).train())
+    objective = Pretraining(method, parallel)
+    return train(method, objective, batches, config, share=share, parallel=parallel, device=device, **options)
 
 
 def train(
@@ -76,6 +88,8 @@ def train(
     after_epoch: Callable[[int], None] | None = None,
     what: str = "pretrain",
     section: str = "train",
+    share: Share | None = None,
+    parallel: nn.Module | None = None,
 ) -> TrainResult:
     """Trains a model, or goes on with training it where ``directory`` holds checkpoints.
 
@@ -102,6 +116,8 @@ def train(
             a resumed run may call it again for an epoch, with the same weights.
         what: What the progress is called.
         section: The section of the settings that messages name.
+        share: What this process computes of each step, where several train the model; ``batches`` are then its own.
+        parallel: The model as wrapped for that.
 
     Returns:
         Where the weights are, and the figures.
@@ -115,12 +131,19 @@ def train(
     steps = config.steps or config.epochs * steps_per_epoch
     validate_every = max(steps_per_epoch, steps // _MOST_VALIDATIONS)
 
-    with exclusive(directory), torch_threads(workers, config.threads), stop_on_signals(stop) as request:
+    share = share or Share.whole(config)
+    group = share.group
+    with (
+        exclusive(directory) if group.leads else contextlib.nullcontext(),
+        torch_threads(workers, config.threads),
+        stop_on_signals(stop) as request,
+    ):
         model.to(device).train()
         optimizer = build_optimizer(model, config, device, ratios=ratios)
         checkpoints = Checkpoints(directory, stage, config.keep_checkpoints)
         state = checkpoints.resume(model, optimizer) or TrainState(stage)
         resumed_from = state.step
+        _agree(group, state.step, directory)
         session = Session(
             method=model,
             objective=objective,
@@ -136,21 +159,25 @@ def train(
             clip_id=clip_id,
             checkpoints=checkpoints,
             state=state,
-            metrics=MetricsLog(directory, step=state.step, tensorboard=tensorboard),
+            metrics=MetricsLog(directory, step=state.step, tensorboard=tensorboard) if group.leads else None,
+            share=share,
+            parallel=parallel or model,
             section=section,
         )
         stream = _stream(batches, state.step, steps, steps_per_epoch)
-        with Progress(what, steps, done=state.step, unit="step", enabled=progress) as bar:
-            while not session.done and not request.reason:
+        stopped = False
+        with Progress(what, steps, done=state.step, unit="step", enabled=progress and group.leads) as bar:
+            while not session.done:
                 asked = time.monotonic()
+                batch = None
                 try:
-                    batch = next(stream)
+                    batch = None if request.reason else next(stream)
                 except Exception:
-                    if request.reason:  # a signal to the whole group also ends the processes that read clips
-                        break
-                    raise
+                    if not request.reason:  # a signal to all processes also ends those that read clips
+                        raise
                 waited = time.monotonic() - asked
-                if request.reason:
+                stopped = group.any(bool(request.reason))  # one alone must not make the step
+                if stopped or batch is None:
                     break
                 session.step(batch, waited)
                 bar.step(session.note())
@@ -163,11 +190,13 @@ def train(
                 if session.save_due:
                     session.save()
         stream.close()
-        session.metrics.close()
+        if session.metrics is not None:
+            session.metrics.close()
         saved = session.save()
-        if request.reason:
+        if stopped or group.any(bool(request.reason)):
+            reason = request.reason or "a signal to another of its processes"
             raise Interrupted(
-                f"training stopped by {request.reason} after step {state.step} of {steps}; its state is in {saved}."
+                f"training stopped by {reason} after step {state.step} of {steps}; its state is in {saved}."
                 " The same command again goes on from there.",
                 request.signal_number,
             )
@@ -189,6 +218,15 @@ def _check(config: TrainConfig, steps_per_epoch: int, section: str, *, validatin
     if steps_per_epoch < 1:
         raise InputError(
             f"{section}.batch_size: found {config.batch_size}, valid: at most the number of training clips."
+        )
+
+
+def _agree(group: Group, step: int, directory: Path) -> None:
+    mean = group.mean({"step": torch.tensor(float(step))})["step"].item()
+    if mean != step:
+        raise RunError(
+            f"{directory}: process {group.rank} found a checkpoint of step {step}, others did not; valid: a folder that"
+            " all processes share."
         )
 
 

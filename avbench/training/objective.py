@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from avbench.errors import InputError
 from avbench.methods.base import MaskNoise, Method, PretrainOutput
@@ -37,15 +37,21 @@ class Objective(Protocol):
         ...
 
     def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
-        """Returns the loss of some clips of a batch that is on the CPU."""
+        """Returns the loss of some clips of a batch that is on the CPU, with the draws for these."""
         ...
 
 
 class Pretraining:
-    """A method's own loss on masked tokens."""
+    """A method's own loss on masked tokens.
 
-    def __init__(self, method: Method) -> None:
+    Args:
+        method: The method.
+        parallel: What computes its loss, such as the method wrapped for several processes; by default itself.
+    """
+
+    def __init__(self, method: Method, parallel: nn.Module | None = None) -> None:
         self._method = method
+        self._parallel = parallel or method
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
         """See :class:`Objective`."""
@@ -55,7 +61,7 @@ class Pretraining:
         """See :class:`Objective`."""
         audio = batch.audio[part].to(device, non_blocking=True)
         visual = batch.visual[part].to(device, non_blocking=True)
-        output: PretrainOutput = self._method(audio, visual, noise.part(part).to(device))
+        output: PretrainOutput = self._parallel(audio, visual, noise.to(device))
         return output
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -15,9 +16,11 @@ from torch import Tensor, nn
 from avbench.config import Precision, TrainConfig
 from avbench.errors import RunError
 from avbench.files import atomic_path, write_json
+from avbench.methods import objectives
 from avbench.methods.base import MaskNoise
 from avbench.rng import torch_stream
 from avbench.training.checkpoints import save_weights
+from avbench.training.group import Share, lost_companion
 from avbench.training.metrics_log import Meter, MetricsLog, NonFinite
 from avbench.training.objective import Batch, Objective
 from avbench.training.optimizer import RATIO
@@ -49,7 +52,9 @@ class Session:
     clip_id: Callable[[int], str]
     checkpoints: Checkpoints
     state: TrainState
-    metrics: MetricsLog
+    metrics: MetricsLog | None  # the leading process's
+    share: Share
+    parallel: nn.Module  # the method, or what wraps it
     section: str = "train"  # of the settings, in messages
     meter: Meter = field(init=False)
 
@@ -97,18 +102,14 @@ class Session:
             RunError: The loss is not finite.
         """
         begin = time.monotonic()
-        n = len(batch.audio)
-        noise = self.objective.draw_noise(n, torch_stream(self.seed, "mask", self.state.step))
+        # The draws of all processes' clips: which of them a clip gets must not depend on where it is computed.
+        noise = self.objective.draw_noise(self.share.batch, torch_stream(self.seed, "mask", self.state.step))
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * group[RATIO]
 
         self.optimizer.zero_grad(set_to_none=True)
-        size = n // self.config.accumulate
-        values: dict[str, Tensor] = {}
-        for start in range(0, size * self.config.accumulate, size):
-            part = slice(start, start + size)
-            for name, value in self._forward(batch, noise, part, backward=True).items():
-                values[name] = values.get(name, 0.0) + value / self.config.accumulate
+        with lost_companion():
+            values = self._differentiate(batch, noise)
         if self.config.clip_norm:
             self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
@@ -116,32 +117,53 @@ class Session:
         self.scaler.update()
 
         self.state.step += 1
-        self.meter.add(self.state.step, [int(i) for i in batch.index], values)
+        self.meter.add(self.state.step, [int(i) for i in batch.index], self.share.group.mean(values))
         if self.device == "cpu" or self.row_due:  # reading a value waits for the GPU
             self._collect()
         seconds = time.monotonic() - begin + waited
-        self.meter.add_time(seconds, waited, n)
+        self.meter.add_time(seconds, waited, self.share.batch)
         self.state.step_s += seconds
         self.state.waited_s += waited
 
-    def _forward(self, batch: Batch, noise: MaskNoise, part: slice, *, backward: bool = False) -> dict[str, Tensor]:
-        """Runs the model on a part of a batch; returns its loss and parts, detached."""
+    def _differentiate(self, batch: Batch, noise: MaskNoise) -> dict[str, Tensor]:
+        """Fills the gradients with those of a step; returns the loss and its parts, of this process."""
+        passes = self.share.passes
+        size = self.share.clips // passes
+        values: dict[str, Tensor] = {}
+        for number in range(passes):
+            part = slice(number * size, (number + 1) * size)
+            with self._synchronised(last=number == passes - 1):
+                found = self._forward(batch, noise.part(self.share.rows(number)), part)
+                self.scaler.scale(found.pop("objective") / passes).backward()  # type: ignore[no-untyped-call]
+            for name, value in found.items():
+                values[name] = values.get(name, 0.0) + value / passes
+        return values
+
+    def _forward(self, batch: Batch, noise: MaskNoise, part: slice) -> dict[str, Tensor]:
+        """Runs the model on a part of a batch; returns what to minimise, and the loss and its parts, detached."""
         with autocast(self.precision, self.device):
             output = self.objective.loss(batch, part, noise, self.device)
-        if backward:
-            self.scaler.scale(output.loss / self.config.accumulate).backward()  # type: ignore[no-untyped-call]
-        return {"loss": output.loss.detach(), **output.parts}
+        return {"objective": output.loss, "loss": output.loss.detach(), **output.parts}
+
+    def _synchronised(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Lets the backward passes of a step but its last leave the gradients to this process."""
+        if last or self.share.group.world == 1:
+            return contextlib.nullcontext()
+        waiting: contextlib.AbstractContextManager[None] = self.parallel.no_sync()  # type: ignore[operator]
+        return waiting
 
     def _collect(self) -> None:
         try:
             self.meter.collect()
         except NonFinite as fault:
-            clips = [self.clip_id(i) for i in fault.clips]
+            # The mean over the processes is not finite in all of them, at the same step.
+            clips = [self.clip_id(i) for i in self.share.group.gathered(fault.clips)]
             report = self.directory / "nan_batch.json"
             values = {name: str(value) for name, value in fault.values.items()}
             epoch = (fault.step - 1) // self.steps_per_epoch + 1
-            with writing(report, self.checkpoints.last_good):
-                write_json(report, {"step": fault.step, "epoch": epoch, "values": values, "clips": clips})
+            if self.share.group.leads:
+                with writing(report, self.checkpoints.last_good):
+                    write_json(report, {"step": fault.step, "epoch": epoch, "values": values, "clips": clips})
             named = ", ".join(clips[:_CLIPS_NAMED]) + (" ..." if len(clips) > _CLIPS_NAMED else "")
             raise RunError(
                 f"the loss is {fault.values['loss']} at step {fault.step} of {self.steps}, on clips {named} (all"
@@ -162,7 +184,8 @@ class Session:
         for number, batch in enumerate(batches):
             n = len(batch.audio)
             noise = self.objective.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
-            total += self._forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
+            with objectives.alone():  # each process goes through all tuning clips, so that all know the loss
+                total += self._forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
             clips += n
         self.method.train()
         if clips == 0:
@@ -175,10 +198,11 @@ class Session:
             )
         if self.state.best_loss is None or loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
-            path = self.directory / BEST
-            with writing(path, self.checkpoints.last_good):
-                extra = {"step": self.state.step, "stage": self.state.stage, "tuning_loss": loss}
-                save_weights(path, self.method, extra=extra)
+            if self.share.group.leads:
+                path = self.directory / BEST
+                with writing(path, self.checkpoints.last_good):
+                    extra = {"step": self.state.step, "stage": self.state.stage, "tuning_loss": loss}
+                    save_weights(path, self.method, extra=extra)
         return loss
 
     def write_row(self, **more: float | None) -> None:
@@ -195,8 +219,9 @@ class Session:
             "wall_s": self.elapsed,
             "data_wait_share": rates["data_wait_share"],
         }
-        with writing(self.metrics.path, self.checkpoints.last_good):
-            self.metrics.write(row)
+        if self.metrics is not None:
+            with writing(self.metrics.path, self.checkpoints.last_good):
+                self.metrics.write(row)
         self.state.row = {name: value for name, value in row.items() if value is not None}
         self.meter.reset()
 
@@ -207,7 +232,7 @@ class Session:
             RunError: The loss or a weight is not finite, or it cannot be written; the one before is untouched.
         """
         path = self.checkpoints.path(self.state.step)
-        if self._saved_step == self.state.step:
+        if self._saved_step == self.state.step or not self.share.group.leads:
             return path
         self._collect()
         for name, parameter in self.method.named_parameters():
@@ -231,6 +256,8 @@ class Session:
     def hand_over(self) -> Path:
         """Writes the selected weights, of the last or the best step, as the run's output."""
         path = self.directory / WEIGHTS
+        if not self.share.group.leads:
+            return path
         with writing(path, self.checkpoints.last_good):
             if self.config.select == "best" and self.state.best_step is not None:
                 with atomic_path(path) as temporary:
