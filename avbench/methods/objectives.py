@@ -51,8 +51,8 @@ def masked_reconstruction(prediction: Tensor, target: Tensor, removed: Tensor, *
         variance, mean = torch.var_mean(target, dim=-1, keepdim=True)
         target = (target - mean) * (variance + 1e-6).rsqrt()
     error = (prediction.float() - target).square().mean(dim=-1)  # (B, N)
-    # A mask over both modalities removes more of one clip's sound than of another's, so processes that each have some of
-    # the clips share the count: the mean of their losses is then the loss of all clips.
+    # A mask over both modalities removes more of one clip's sound than of another's, so processes that each have
+    # some of the clips share the count: the mean of their losses is then the loss of all clips.
     return (error * removed).sum() / process_mean(removed.sum()).clamp_min(1)
 
 
