@@ -130,6 +130,8 @@ class Workbench(Subject):
         stage = extraction_stage(self.config, kind, clips, self.plan.weights, self._execution.results)
         with self._using(stage):
             stages.extract(self.config, stage, kind, clips, self.method, self._execution)
+        if self.plan.pretrain is not None:
+            self._count(self.plan.pretrain)  # an extraction that is done needs no weights, but stands for them
         return stage.folder
 
     @contextlib.contextmanager
@@ -142,8 +144,11 @@ class Workbench(Subject):
         finally:
             self._depth -= 1
             seconds = time.monotonic() - start if self._depth == 0 else 0.0
+        self._count(stage, seconds)
+
+    def _count(self, stage: Stage, inside_s: float = 0.0) -> None:
         bench: Workbench | None = self
         while bench is not None:
-            bench.used[stage] = stages.read_done(stage)["wall_s"]
-            bench.inside_s += seconds
+            bench.used[stage] = stages.read_done(stage)["wall_s"] if stage.done else 0.0
+            bench.inside_s += inside_s
             bench = bench._parent

@@ -46,6 +46,16 @@ def records(results: Path) -> dict[tuple[str, int], dict[str, object]]:
     return {(str(r["weights"]), int(r["seed"])): r for r in store.records(results)}
 
 
+def test_a_record_counts_the_pretraining_behind_an_extraction_that_was_done(finished: Path) -> None:
+    before = records(finished)["pretrained", 0]
+    folder = finished / "runs" / str(before["id"])
+    folder.rename(folder.with_name(f".{folder.name}"))
+    assert main([*RUN, "--results", str(finished)]) == 0
+    after = records(finished)["pretrained", 0]
+    assert after["stages"] == before["stages"]
+    assert after["wall_s"]["pretrain"] == before["wall_s"]["pretrain"]  # type: ignore[index]
+
+
 def test_a_run_leaves_records_with_provenance_and_per_query_ranks(finished: Path) -> None:
     found = records(finished)
     assert set(found) == {("untrained", 0), ("pretrained", 0), ("untrained", 1), ("pretrained", 1)}
