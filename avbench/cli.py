@@ -26,9 +26,12 @@ COMMANDS = {
     "grid": "every combination of methods, tasks and seeds; done ones are skipped",
     "features": "write a checkpoint's embeddings of a data set as .npz",
     "compare": "what differs between runs: settings, metrics, paired intervals and p-values",
+    "tables": "the papers' tables from the records, beside the published numbers: LaTeX, Markdown, CSV, HTML",
+    "figures": "the papers' figures and curves of sweeps from the records: PNG, PDF, CSV",
+    "report": "all of it as one HTML page that needs no network",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",
-    "list": "methods, tasks, data, presets or runs",
+    "list": "methods, tasks, data, presets, tables, figures or runs",
     "check": "what is installed here, and whether it works together",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }

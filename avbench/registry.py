@@ -1,4 +1,4 @@
-"""Finds methods and tasks by name: the package's own folders first, then plug-ins from other packages.
+"""Finds methods, tasks and figures by name: the package's own folders first, then plug-ins from other packages.
 
 Nothing is imported to list them. A method file ``methods/NAME.py`` (or task file) assigns a literal
 ``CARD = Card(...)``, which is read from the source text, so ``avbench list`` answers without torch. Another package
@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 from avbench.errors import InputError, unknown
 
-Kind = Literal["method", "task"]
+Kind = Literal["method", "task", "figure"]
+_PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One method or task, not yet imported."""
+    """One method, task or figure, not yet imported."""
 
     name: str
     module: str
@@ -74,13 +75,13 @@ def _plug_ins(kind: Kind) -> list[Entry]:
 
 @functools.cache
 def entries(kind: Kind) -> dict[str, Entry]:
-    """Returns every method or task by name, without importing any of them.
+    """Returns every method, task or figure by name, without importing any of them.
 
     Raises:
         InputError: A plug-in takes a name that is taken, or cannot be found.
     """
-    package = f"avbench.{kind}s"
-    folder = Path(__file__).parent / f"{kind}s"
+    package = f"avbench.{_PACKAGES[kind]}"
+    folder = Path(__file__).parent.joinpath(*_PACKAGES[kind].split("."))
     found: dict[str, Entry] = {}
     for path in sorted(folder.glob("*.py")):
         if _read_card(path) is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from avbench import presets
+from avbench import presets, registry
 from avbench.errors import InputError
 from avbench.resolve import Request, resolve, task_options
 
@@ -120,7 +120,14 @@ def test_a_method_section_of_a_preset_is_checked(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("name", presets.names())
 def test_every_preset_is_valid_for_its_methods(name: str) -> None:
     preset = presets.load(name)
-    for method, sections in preset.get("methods", {}).items():
-        config = resolve(Request(method=method, data=".", presets=(name,)))
+    for method, given_sections in preset.get("methods", {}).items():
+        sections = dict(given_sections)
+        tasks = registry.find("method", method).card["tasks"]
+        of_task = {task: resolve(Request(method=method, task=task, data=".", presets=(name,))) for task in tasks}
+        for key, value in sections.pop("task", {}).items():  # for those of the tasks that have it
+            found = [given for each in of_task.values() if (given := each.to_dict()["task"].get(key)) is not None]
+            assert found
+            assert set(map(repr, found)) == {repr(value)}
+        config = of_task["retrieval"] if "retrieval" in of_task else next(iter(of_task.values()))
         for section, values in sections.items():
             assert values.items() <= config.to_dict()[section].items()

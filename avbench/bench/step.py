@@ -23,6 +23,7 @@ from avbench.methods.base import Method
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.vit import Attention
 from avbench.rng import torch_stream
+from avbench.training.group import Share
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.objective import Pretraining
 from avbench.training.optimizer import build_optimizer
@@ -84,6 +85,8 @@ def _ours(method: Method, config: TrainConfig, precision: Precision, folder: Pat
         checkpoints=Checkpoints(folder, "bench", keep=1),
         state=TrainState("bench"),
         metrics=MetricsLog(folder, step=0),
+        share=Share.whole(config),
+        parallel=method,
     )
     return lambda batch: session.step(batch, waited=0.0)
 

@@ -15,7 +15,7 @@ from typing import NoReturn
 from avbench import registry
 from avbench.errors import InputError, unknown
 
-LISTS = ("methods", "tasks", "data", "presets", "runs")
+LISTS = ("methods", "tasks", "data", "presets", "tables", "figures", "runs")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Lists methods, tasks, data, presets or runs."""
+    """Lists methods, tasks, data, presets, tables, figures or runs."""
 
     what: str
     results: Path = Path("results")
@@ -48,6 +48,7 @@ class Command:
     def execute(self) -> int:
         """Prints the list, one line each."""
         listing = {"methods": _methods, "tasks": _tasks, "data": _data, "presets": _presets}
+        listing |= {"tables": _tables, "figures": _figures}
         rows = _runs(self.results) if self.what == "runs" else listing[self.what]()
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
@@ -89,6 +90,20 @@ def _presets() -> list[tuple[str, str]]:
     from avbench import presets
 
     return [(name, str(presets.load(name)["summary"])) for name in presets.names()]
+
+
+def _tables() -> list[tuple[str, str]]:
+    from avbench.report import entry
+
+    return [(name, entry.load(name).title) for name in entry.names()]
+
+
+def _figures() -> list[tuple[str, str]]:
+    cards = {name: entry.card for name, entry in registry.entries("figure").items()}
+    return [
+        (name, card["title"] + (f" ({card['source']})" if card.get("source") else ""))
+        for name, card in sorted(cards.items(), key=lambda item: (item[1].get("order", 100), item[0]))
+    ]
 
 
 def _runs(results: Path) -> list[tuple[str, str]]:

@@ -1,0 +1,43 @@
+"""``avbench figures``: the figures of the papers and of sweeps, from the records."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from avbench.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Draws figures from the records as PNG and PDF, with the values in them as CSV."""
+
+    ids: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Which figures; none: all. See: avbench list figures."""
+    data: str | None = None
+    """A data set by name; without, each that there are records of."""
+    results: Path = Path("results")
+    """Where the records are."""
+    out: Path | None = None
+    """Where the files go, in a folder for each data set; without, RESULTS/figures."""
+
+    def execute(self) -> int:
+        """Draws, and says what was left out and why."""
+        from avbench.report.figures.base import save
+        from avbench.report.figures.drawn import figures_of
+
+        out = self.out if self.out is not None else self.results / "figures"
+        found = False
+        for figure in figures_of(self.results, self.ids, self.data):
+            found = True
+            if figure.drawing is None:
+                sys.stderr.write(f"left out: {figure.name}: {figure.reason}\n")
+                continue
+            for path in save(figure.drawing, out / figure.data, figure.name):
+                sys.stdout.write(f"{path}\n")
+        if not found:
+            raise InputError(f"--results {self.results}: found no records; make some with avbench run or avbench grid.")
+        return 0

@@ -1,0 +1,249 @@
+"""All records of a results folder as light rows, quickly: their settings once each, and an index beside the runs.
+
+RESULTS/.cache/records.json holds what tables need of each record, by folder, size and time of change. It is written
+anew when records came or went, and costs nothing but time when it is lost. Per-sample outputs are not read here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import marshal
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench import store
+from avbench.files import atomic_path, canonical_json
+
+VERSION = 2
+INDEX = Path(".cache", "records.json")
+# Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
+UNSHARED = frozenset(
+    f"{section}.{key}"
+    for section, keys in {
+        "data": ("source", "labels"),
+        "train": ("workers", "threads", "checkpoint_seconds", "keep_checkpoints", "log_every", "tensorboard"),
+        "task": ("resamples", "bootstrap_seed", "pictures", "picture_folder", "weights"),
+    }.items()
+    for key in keys
+)
+DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
+_SHARED = ("method", "task", "weights", "data", "split", "precision")
+_KEPT = ("id", "seed", "n", "ids_sha256", "data_sha256", "created")
+
+
+@dataclass(frozen=True)
+class Light:
+    """One record.
+
+    Attributes:
+        id: The run's id, the name of its folder.
+        seed: Of the run.
+        n: Samples judged.
+        ids_sha256: Hash of their sorted ids.
+        data_sha256: Hash of their content and preparation.
+        created: When, in ISO form.
+        metrics: Key to value, fractions mostly.
+        config: The settings it shares with its other seeds.
+    """
+
+    id: str
+    seed: int
+    n: int
+    ids_sha256: str
+    data_sha256: str
+    created: str
+    metrics: Mapping[str, float]
+    config: Config
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """What records of other seeds have in common, flat.
+
+    Attributes:
+        facts: ``method``, ``task``, ``weights``, ``data``, ``subset``, ``split``, ``precision``, ``presets``,
+            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``.
+    """
+
+    facts: Mapping[str, Any]
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Method, task and data."""
+        return self.facts["method"], self.facts["task"], self.facts["data"]
+
+
+class Archive:
+    """The records of a results folder; those that cannot be read are left out and named in ``broken``."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.broken: list[str] = []
+        self.rows: list[Light] = []
+        self._numbers: dict[bytes, int] = {}
+        self._places: dict[tuple[str, str, str], dict[int, list[Light]]] = {}
+        self._load()
+
+    def of(self, method: str, task: str, data: str) -> Iterator[tuple[Config, list[Light]]]:
+        """Yields each configuration of a method, task and data set with its records."""
+        for rows in self._places.get((method, task, data), {}).values():
+            yield rows[0].config, rows
+
+    def data(self) -> set[str]:
+        """Returns the names of all data sets that records are of."""
+        return {data for _, _, data in self._places}
+
+    def _load(self) -> None:
+        index = self._index()
+        known, texts = index["records"], index["configs"]
+        numbers = {text: i for i, text in enumerate(texts)}
+        fresh: dict[str, Any] = {}
+        changed = False
+        for name, stamp in sorted(_listing(self.results / "runs")):
+            entry = known.get(name)
+            if entry is None or entry[0] != stamp:
+                changed = True
+                entry = self._read(name, stamp, numbers)
+            if entry is not None:
+                fresh[name] = entry
+        if changed or len(fresh) != len(known):
+            self._write({"version": VERSION, "configs": list(numbers), "records": fresh})
+        configs: dict[int, Config] = {}
+        by_number = list(numbers)
+        for _, number, kept, metrics in fresh.values():
+            if number not in configs:
+                configs[number] = Config(json.loads(by_number[number]))
+            config = configs[number]
+            row = Light(**dict(zip(_KEPT, kept, strict=True)), metrics=metrics, config=config)
+            self.rows.append(row)
+            self._places.setdefault(config.place, {}).setdefault(number, []).append(row)
+
+    def _index(self) -> dict[str, Any]:
+        try:
+            with (self.results / INDEX).open("rb") as handle:
+                index: dict[str, Any] = json.loads(handle.read())
+            if (
+                index["version"] == VERSION
+                and isinstance(index["records"], dict)
+                and isinstance(index["configs"], list)
+            ):
+                return index
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        return {"version": VERSION, "configs": [], "records": {}}
+
+    def _write(self, index: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError), atomic_path(self.results / INDEX) as temporary:  # a folder may be read-only
+            temporary.write_bytes(json.dumps(index, separators=(",", ":"), ensure_ascii=False).encode())
+
+    def _read(self, name: str, stamp: list[int], numbers: dict[str, int]) -> list[Any] | None:
+        path = f"{self.results}/runs/{name}/record.json"
+        try:
+            with open(path, "rb") as handle:  # noqa: PTH123  # a Path each costs seconds in all
+                record = json.loads(handle.read())
+            config = {key: value for key, value in record["config"].items() if key != "seed"}
+            # Most records are other seeds of a configuration that is known: its facts are worked out once.
+            raw = marshal.dumps([*(record[key] for key in _SHARED), config], 2)
+            if raw not in self._numbers:
+                text = canonical_json(facts(record, self.results))
+                self._numbers[raw] = numbers.setdefault(text, len(numbers))
+            kept = [record[key] for key in _KEPT]
+            metrics = record["metrics"]
+            metrics.items()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self.broken.append(path)
+            return None
+        return [stamp, self._numbers[raw], kept, metrics]
+
+
+def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
+    """Returns what a record shares with its other seeds, flat; see :class:`Config`."""
+    config = record["config"]
+    found: dict[str, Any] = {key: record[key] for key in _SHARED}
+    for section in ("method", "task", "train", "input", "model", "data"):
+        for key, value in config.get(section, {}).items():
+            if key != "name" and f"{section}.{key}" not in UNSHARED:
+                found[f"{section}.{key}"] = value
+    found["presets"] = config.get("presets", [])
+    found["subset"] = found.pop("data.subset", "")
+    path = (config.get("checkpoint") or "").replace(os.sep, "/")
+    if "stages/pretrain/" in path:  # ours: its settings tell what it is, and seeds have other files
+        found |= _pretraining(results, path.partition("stages/pretrain/")[2].partition("/")[0])
+        path = ""
+    found["checkpoint"] = path.rpartition("/")[2]
+    for section in ("train", "task"):
+        if found.get(f"{section}.steps"):
+            found[f"{section}.epochs"] = None  # unused where steps are set
+    return found
+
+
+@functools.cache
+def _pretraining(results: Path, stage: str) -> dict[str, Any]:
+    """Returns what a pretraining in the results says of itself; nothing where it is gone."""
+    try:
+        key = json.loads((store.stage_folder(results, "pretrain", stage) / "done.json").read_bytes())["key"]
+        found = {f"method.{name}": value for name, value in key["options"].items()}
+        found |= {f"train.{name}": value for name, value in key["train"].items()}
+        init = key["init"] or {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    found["train.init"] = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[: store.ID_LENGTH]
+    return found
+
+
+def _listing(runs: Path) -> Iterator[tuple[str, list[int]]]:
+    """Yields the folders of records with size and time of change of each."""
+    try:
+        with os.scandir(runs) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                try:
+                    stat = os.stat(f"{entry.path}/record.json")  # noqa: PTH116  # a Path each costs a second
+                except OSError:
+                    continue
+                yield entry.name, [stat.st_mtime_ns, stat.st_size]
+    except FileNotFoundError:
+        return
+
+
+def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
+    """Returns the per-sample arrays that a metric may need, by name: those of its streams and those of none.
+
+    Args:
+        results: The results folder.
+        run_id: The run.
+        wanted: The metric's key, such as ``joint/mAP``.
+
+    Raises:
+        InputError: They are missing or unreadable.
+    """
+    import zipfile
+
+    import numpy as np
+
+    from avbench.errors import InputError
+
+    path = store.run_folder(results, run_id) / "per_sample.npz"
+    streams = wanted.split("/")[:-1]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = [name for name in arrays.files if _needed(name, streams)]
+            if wanted in names:  # a mean of what is kept by sample, as top1: scores are not needed
+                names = [name for name in names if not name.endswith("/scores")]
+            return {name: arrays[name] for name in names}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: per-sample outputs cannot be read ({error}); run again with --force.") from None
+
+
+def _needed(name: str, streams: list[str]) -> bool:
+    """Leaves out other streams' arrays, and those no metric is made of."""
+    if name == "map" or name.endswith("_embedding"):
+        return False
+    before = name.split("/")[:-1]
+    return bool(set(streams) & set(DIFFERENCES)) or all(part in streams for part in before)

@@ -1,0 +1,74 @@
+"""What a score costs: the metric against device-hours, a mark a method."""
+
+from __future__ import annotations
+
+from avbench.report.figures.base import (
+    Context,
+    Drawing,
+    FigureCard,
+    NothingToDraw,
+    colours,
+    label,
+    legend,
+    main_rows,
+    seeds_of,
+    subplots,
+)
+from avbench.report.figures.curves import JUDGED, judged, unit
+
+CARD = FigureCard(title="Score against device-hours", order=70)
+
+
+def draw(context: Context) -> list[Drawing]:
+    """Draws a panel a task: mean score of the seeds against the mean time of all their stages.
+
+    Raises:
+        NothingToDraw: There are no trained models.
+    """
+    import pandas as pd
+
+    tasks = {task: main_rows(context.rows(task, weights=("pretrained",))) for task in JUDGED}
+    points = [
+        {
+            "task": task,
+            "method": row.config.facts["method"],
+            "seed": row.seed,
+            "device_minutes": 60 * context.record(row)["device_hours"],
+            "metric": " and ".join(keys),
+            "score": sum(row.metrics[key] for key in keys) / len(keys),
+        }
+        for task, rows in tasks.items()
+        for row in rows
+        if (keys := judged(row))
+    ]
+    if not points:
+        raise NothingToDraw(f"no trained models; avbench grid --methods all --tasks all --data {context.data}")
+    table = pd.DataFrame(points)
+    shown = [task for task in JUDGED if task in set(table["task"])]
+    colour = colours(list(table["method"].unique()))
+    canvas, axes = subplots(1, len(shown), width=3.0, height=2.8)
+    means = table.groupby(["task", "method"], sort=False)[["device_minutes", "score"]].mean()
+    for axis, task in zip(axes[0], shown, strict=True):
+        of_task = means.loc[task]
+        for method in (each for each in colour if each in of_task.index):
+            minutes, score = of_task["device_minutes"][method], of_task["score"][method]
+            axis.scatter(minutes, 100 * score, color=colour[method], s=26, label=label(method), zorder=3)
+        axis.set_xscale("log")
+        axis.minorticks_off()
+        ticks = sorted({round(value, 1) for value in of_task["device_minutes"]})
+        axis.set_xticks([ticks[0], ticks[-1]] if len(ticks) > 1 else ticks)
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set(
+            title=task.replace("_", " "),
+            xlabel="device-minutes of all stages",
+            ylabel=unit(table[table["task"] == task]["metric"]),
+        )
+        axis.margins(0.15)
+    legend(canvas, axes)
+    rows = [row for each in tasks.values() for row in each]
+    caption = (
+        f"Mean score against the mean time of pretraining, extraction and evaluation on {context.data},"
+        f" {seeds_of(rows)}. Pretraining that several tasks share counts in each; times are of one device each, and of"
+        " other machines or loads do not compare."
+    )
+    return [Drawing(canvas, table, caption, f"{len(shown)} panels with one mark a method; further left is cheaper.")]

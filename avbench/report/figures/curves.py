@@ -1,0 +1,128 @@
+"""Curves of a metric against one setting, from records that differ in nothing else but the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from avbench.report.archive import Light
+from avbench.report.figures.base import (
+    Context,
+    Drawing,
+    NothingToDraw,
+    colours,
+    label,
+    order,
+    seeds_of,
+    subplots,
+)
+
+_STREAMS = tuple(f"{stream}/{name}" for stream in ("joint", "audio", "visual") for name in ("mAP", "top1"))
+#: What a task is judged by in figures, the first of these that a record has; of retrieval both.
+JUDGED = {
+    "retrieval": ("a2v/R@10", "v2a/R@10"),
+    "linear_probe": _STREAMS,
+    "classification": _STREAMS,
+    "localization": ("AP", "cIoU@0.5", "mIoU", "mAP"),
+}
+_SINGLE_LABEL = "joint/top1", "audio/top1", "visual/top1"
+
+
+def judged(row: Light) -> list[str]:
+    """Returns the metrics that curves show of a record: both directions of retrieval, else one."""
+    keys = JUDGED.get(row.config.facts["task"], ())
+    if row.config.facts["task"] == "retrieval":
+        return [key for key in keys if key in row.metrics]
+    # Where clips have one label each, accuracy is what the papers give.
+    known = [key for key in _SINGLE_LABEL if key in row.metrics] or [key for key in keys if key in row.metrics]
+    return known[:1]
+
+
+def unit(metrics: Iterable[str]) -> str:
+    """Returns what an axis of these metrics is called."""
+    return f"{' or '.join(sorted({key.rpartition('/')[2] for key in metrics}))}, %"
+
+
+def families(rows: Sequence[Light], field: str) -> list[dict[Any, list[Light]]]:
+    """Returns groups of records that differ in ``field`` alone, two values of it or more: value to records."""
+    found: dict[str, dict[Any, list[Light]]] = {}
+    for row in rows:
+        facts = row.config.facts
+        if facts.get(field) is not None:
+            rest = repr(sorted((key, repr(value)) for key, value in facts.items() if key not in (field, "presets")))
+            found.setdefault(rest, {}).setdefault(facts[field], []).append(row)
+    return [family for family in found.values() if len(family) > 1]
+
+
+def against(context: Context, field: str, name: str, *, values: str, log: bool = False) -> Drawing:
+    """Draws metrics against a setting: a panel a task, a line a method, its standard deviation over seeds as a band.
+
+    Args:
+        context: The records.
+        field: The setting, as ``method.lambda_c``.
+        name: What the axis is called.
+        values: Values for the command that is suggested where there is nothing to draw.
+        log: Whether the axis is logarithmic; a zero is drawn at its left end.
+
+    Raises:
+        NothingToDraw: No two records differ in this setting alone.
+    """
+    import pandas as pd
+
+    trained = ("pretrained", "checkpoint")
+    tasks = {task: families(context.rows(task, weights=trained), field) for task in JUDGED}
+    tasks = {task: found for task, found in tasks.items() if found}
+    if not tasks:
+        command = f"for x in {values}; do avbench run --method cavmae --data {context.data} --set {field}=$x; done"
+        raise NothingToDraw(f"no records that differ in {field} alone; {command}")
+    points = [
+        {
+            "task": task,
+            "method": row.config.facts["method"],
+            "metric": key,
+            "value": value,
+            "seed": row.seed,
+            "score": row.metrics[key],
+        }
+        for task, found in tasks.items()
+        for family in found
+        for value, rows in family.items()
+        for row in rows
+        for key in judged(row)
+    ]
+    keys = ["task", "method", "metric", "value"]
+    table = pd.DataFrame(points).groupby(keys, sort=False)["score"].agg(["mean", "std", "count"]).reset_index()
+    colour = colours(sorted(table["method"].unique(), key=order))
+    canvas, axes = subplots(1, len(tasks), width=3.4, height=2.9)
+    text = not pd.api.types.is_numeric_dtype(table["value"])
+    for axis, task in zip(axes[0], tasks, strict=True):
+        of_task = table[table["task"] == task]
+        for method, metric in dict.fromkeys(zip(of_task["method"], of_task["metric"], strict=True)):
+            line = of_task[(of_task["method"] == method) & (of_task["metric"] == metric)]
+            line = line if text else line.sort_values("value")
+            mean, spread = 100 * line["mean"], 100 * line["std"].fillna(0)
+            dash = "--" if metric.startswith("v2a") else "-"
+            suffix = {"a2v": ", audio → visual", "v2a": ", visual → audio"}.get(metric.partition("/")[0], "")
+            axis.plot(
+                line["value"], mean, dash, marker="o", ms=3, color=colour[method], label=f"{label(method)}{suffix}"
+            )
+            axis.fill_between(line["value"], mean - spread, mean + spread, color=colour[method], alpha=0.12, lw=0)
+        if log and not text:
+            smallest = min(value for value in table["value"] if value > 0)
+            axis.set_xscale("symlog", linthresh=smallest)
+        axis.set(title=task.replace("_", " "), xlabel=name, ylabel=unit(of_task["metric"]))
+        axis.legend(fontsize="x-small")
+    rows = [row for found in tasks.values() for family in found for each in family.values() for row in each]
+    top = table.loc[table.groupby(["task", "method", "metric"], sort=False)["mean"].idxmax()]
+    best = [
+        f"{label(method)}, {metric}: {value}"
+        for method, metric, value in zip(top["method"], top["metric"], top["value"], strict=True)
+    ]
+    return Drawing(
+        canvas,
+        table,
+        f"Scores against {name} ({field}) on {context.data}, {seeds_of(rows)}, mean and standard deviation. Best:"
+        f" {'; '.join(best)}.",
+        f"{len(tasks)} panels of lines of the score against {name}.",
+        part=field.rpartition(".")[2],
+    )

@@ -1,0 +1,105 @@
+"""The course of pretraining: losses against steps, a line a method, seeds as a band."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import Any
+
+from avbench import store
+from avbench.report.archive import Light
+from avbench.report.figures.base import (
+    Context,
+    Drawing,
+    FigureCard,
+    NothingToDraw,
+    colours,
+    label,
+    legend,
+    main_rows,
+    order,
+    seeds_of,
+    subplots,
+)
+
+CARD = FigureCard(title="Losses during pretraining", order=60)
+# Columns of metrics.csv, and what a panel is called.
+PARTS = {
+    "contrast": "contrast",
+    "reconstruction_audio": "reconstruction, spectrogram",
+    "reconstruction_visual": "reconstruction, frame",
+}
+
+
+def draw(context: Context) -> list[Drawing]:
+    """Draws a panel for each part of the losses.
+
+    Raises:
+        NothingToDraw: No pretraining of a record is in the results folder.
+    """
+    import pandas as pd
+
+    rows: dict[tuple[str, int], Light] = {}
+    for task in ("retrieval", "linear_probe", "classification", "reconstruction", "localization"):
+        for row in main_rows(context.rows(task, weights=("pretrained",))):
+            rows.setdefault((row.config.facts["method"], row.seed), row)
+    frames = [frame for row in rows.values() if (frame := _curve(context, row)) is not None]
+    if not frames:
+        raise NothingToDraw(f"no pretraining here; avbench grid --methods all --data {context.data}")
+    long = pd.concat(frames)
+    table = long.groupby(["part", "method", "step"], sort=False)["loss"].agg(["mean", "std", "count"]).reset_index()
+    methods = sorted(table["method"].unique(), key=order)
+    colour = colours(methods)
+    parts = [part for part in PARTS if part in set(table["part"])]
+    canvas, axes = subplots(1, len(parts), width=3.2, height=2.8)
+    for axis, part in zip(axes[0], parts, strict=True):
+        for method in methods:
+            line = table[(table["part"] == part) & (table["method"] == method)]
+            if len(line):
+                spread = line["std"].fillna(0)
+                axis.plot(line["step"], line["mean"], color=colour[method], label=label(method))
+                axis.fill_between(
+                    line["step"], line["mean"] - spread, line["mean"] + spread, color=colour[method], alpha=0.15, lw=0
+                )
+        clips = {chance for chance in long[long["part"] == part]["chance"] if chance == chance}
+        for chance in sorted(clips):
+            axis.axhline(chance, color="0.4", ls=":", lw=1)
+            axis.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+        axis.set(title=PARTS[part], xlabel="step", ylabel="loss")
+    legend(canvas, axes)
+    caption = (
+        f"Parts of the pretraining loss on {context.data}, {seeds_of(list(rows.values()))}, before their weights, mean"
+        " and standard deviation over seeds. The dotted line is the contrast of a model that tells no clip apart, the"
+        " logarithm of the clips of a forward pass."
+    )
+    return [Drawing(canvas, table, caption, f"{len(parts)} panels of lines that fall with the steps of training.")]
+
+
+def _curve(context: Context, row: Light) -> Any:
+    """Returns one pretraining's parts as a long table, or None where it is gone."""
+    import pandas as pd
+
+    stages = context.record(row)["stages"].get("pretrain", [])
+    folder = store.stage_folder(context.results, "pretrain", stages[0]) if stages else None
+    if folder is None or not (folder / "metrics.csv").exists() or not (folder / "done.json").exists():
+        return None
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
+        lines = list(csv.DictReader(handle))
+    train = json.loads((folder / "done.json").read_text(encoding="utf-8"))["key"]["train"]
+    chance = math.log(train["batch_size"] / train["accumulate"])
+    return pd.DataFrame(
+        [
+            {
+                "method": row.config.facts["method"],
+                "seed": row.seed,
+                "step": int(line["step"]),
+                "part": part,
+                "loss": float(line[part]),
+                "chance": chance if part == "contrast" else float("nan"),
+            }
+            for line in lines
+            for part in PARTS
+            if line.get(part)
+        ]
+    )

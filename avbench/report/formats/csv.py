@@ -1,0 +1,78 @@
+"""CSV: one line a cell with all that is known of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from avbench.report.formats.parts import heading
+from avbench.report.table import Group, Table
+
+SUFFIX = ".csv"
+COLUMNS = (
+    "table",
+    "data",
+    "group",
+    "row",
+    "column",
+    "metric",
+    "direction",
+    "mean",
+    "sd",
+    "n_seeds",
+    "n",
+    "best",
+    "tied",
+    "marks",
+    "published",
+    "difference",
+    "text",
+    "run_ids",
+)
+
+
+def render(table: Table) -> str:
+    """Returns the cells, numbers unrounded; a cell over several rows or columns once."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    group = ""
+    for row in table.rows:
+        if isinstance(row, Group):
+            group = row.label
+            continue
+        for cell, column in zip(row.cells, table.columns, strict=True):
+            if cell.covered:
+                continue
+            values = (
+                table.id,
+                table.data or "",
+                group,
+                " | ".join(row.stub),
+                heading(column),
+                column.metric,
+                column.direction,
+                _number(cell.mean),
+                _number(cell.sd),
+                cell.n_seeds or "",
+                "" if cell.n is None else cell.n,
+                cell.best,
+                "yes" if cell.tied else "",
+                " ".join(cell.marks),
+                cell.published_text,
+                _number(cell.difference),
+                cell.text,
+                " ".join(cell.run_ids),
+            )
+            writer.writerow([_safe(value) for value in values])
+    return out.getvalue()
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _safe(value: object) -> object:
+    """Keeps spreadsheets from taking a name for a formula."""
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "@", "\t") else value

@@ -1,0 +1,183 @@
+"""An entry as it is laid out for one set of data: on the paper's as it stands, on other data with fewer columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from avbench import presets, registry
+from avbench.data import catalogue
+from avbench.report import published
+from avbench.report.entry import ColumnEntry, Entry, RowEntry
+from avbench.report.selection import Query
+from avbench.report.terminal import scale
+
+UNITS = {"top1": "Acc", "mAP": "mAP"}
+ANY = "*"  # a row of every method: the columns say which
+# Columns of the published numbers that say how their model was trained, and the settings of the same name here.
+CONDITIONS = {
+    "lambda_c": "method.lambda_c",
+    "masking_ratio": "method.masking_ratio",
+    "masking_strategy": "method.masking_strategy",
+    "epochs": "train.epochs",
+    "batch_size": "train.batch_size",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a table asks of the records.
+
+    Attributes:
+        entry: The entry.
+        data: The data set of ``--data``; None: those of the paper.
+        columns: Its columns for this data.
+        origin: The index of each in the entry, by which rows name columns.
+    """
+
+    entry: Entry
+    data: str | None
+    columns: tuple[ColumnEntry, ...]
+    origin: tuple[int, ...]
+
+    @property
+    def rows(self) -> list[RowEntry]:
+        """The rows for this data; without headings over nothing."""
+        kept: list[RowEntry] = []
+        for row in map(self._row, self.entry.rows):
+            if row.on != "any" and (row.on == "paper") != (self.data is None):
+                continue
+            if self.data is not None and not row.group and not row.method and not row.spans:
+                continue  # nothing but published numbers of other data
+            if row.group and kept and kept[-1].group:
+                kept.pop()
+            kept.append(row)
+        return kept[:-1] if kept and kept[-1].group else kept
+
+    def _row(self, row: RowEntry) -> RowEntry:
+        """Returns a row with what it says of other data, where this is such."""
+        if self.data is None or row.group:
+            return row
+        if self.entry.other_columns:  # whose numbers are not those that the row speaks of
+            row = dataclasses.replace(row, only=None, spans=(), metrics={})
+        return dataclasses.replace(row, **row.other)
+
+    def has_cell(self, row: RowEntry, column: int) -> bool:
+        """Tells whether a row has a cell in a column."""
+        return row.only is None or self.origin[column] in row.only
+
+    def query(self, row: RowEntry, column: int) -> Query | None:
+        """Returns what a cell asks for; None where no record can fill it."""
+        chosen = self.columns[column]
+        where = {**chosen.where, **row.where}
+        method = row.method
+        if method == ANY:
+            method = where.get("method", "")
+        if not method or not self.has_cell(row, column) or not chosen.task:
+            return None
+        where.pop("method", None)
+        if not _can(method, chosen.task, self.metric(row, column)):
+            return None
+        soft: dict[str, Any] = {}
+        names: tuple[str, ...]
+        if self.data is None:
+            where |= {**chosen.paper, **row.paper}
+            if chosen.subset:
+                where["subset"] = chosen.subset
+            soft = conditions(self.number(row, column)) if where.get("weights") != "untrained" else {}
+            names = (*(row.pretrain.presets if row.pretrain else ()), *chosen.presets)
+        else:
+            names = (self.data,) if self.data in presets.names() else ("starter",)
+        return Query(
+            method=method,
+            task=chosen.task,
+            data=chosen.data if self.data is None else (self.data,),
+            metric=self.metric(row, column),
+            where=where,
+            soft={key: value for key, value in soft.items() if key not in where},
+            presets=names,
+        )
+
+    def metric(self, row: RowEntry, column: int) -> str:
+        """Returns the key of the metric of a cell."""
+        chosen = self.columns[column]
+        key = row.metrics.get(self.origin[column], chosen.metric)
+        return key.replace("{metric}", own_metric(chosen.data[0] if self.data is None and chosen.data else self.data))
+
+    def number(self, row: RowEntry, column: int, **more: Any) -> published.Number | None:
+        """Returns the published number of a cell; None on other data, and where there is none."""
+        if self.data is not None or row.published is None:
+            return None
+        wanted = {**self.columns[column].published, **row.published, **more}
+        paper, table = wanted.pop("paper", self.entry.paper), wanted.pop("table", self.entry.table)
+        return published.find(paper, table, **wanted)
+
+
+def lay_out(entry: Entry, data: str | None) -> Layout:
+    """Returns the layout of an entry; on other data, columns of several data sets become one."""
+    if data is None:
+        return Layout(entry=entry, data=None, columns=entry.columns, origin=tuple(range(len(entry.columns))))
+    given = enumerate(entry.other_columns or entry.columns)
+    columns: list[ColumnEntry] = []
+    origin: list[int] = []
+    seen: list[tuple[Any, ...]] = []
+    for i, column in given:
+        labels = tuple(
+            _label(label, column, data) if level == column.data_level else label
+            for level, label in enumerate(column.labels)
+        )
+        key = (labels, column.metric, column.task, column.where)
+        if key not in seen:
+            seen.append(key)
+            columns.append(dataclasses.replace(column, labels=labels, n=None))
+            origin.append(i)
+    return Layout(entry=entry, data=data, columns=tuple(columns), origin=tuple(origin))
+
+
+def _can(method: str, task: str, metric: str) -> bool:
+    """Tells whether a method can do a task, and takes what the metric is about."""
+    known = registry.entries("method")
+    if method not in known:
+        return True
+    card = known[method].card
+    needed = {"audio": ("audio",), "visual": ("visual",), "joint": ("audio", "visual")}.get(
+        metric.partition("/")[0], ()
+    )
+    return task in card["tasks"] and set(needed) <= set(card["modalities"])
+
+
+def _label(label: str, column: ColumnEntry, data: str) -> str:
+    name = title(data)
+    return f"{name} ({UNITS.get(own_metric(data), own_metric(data))})" if "{metric}" in column.metric else name
+
+
+def title(data: str) -> str:
+    """Returns the name of a data set in prose."""
+    return catalogue.entry(data).title if data in catalogue.names() else data
+
+
+def own_metric(data: str | None) -> str:
+    """Returns the metric by which classification on a data set is judged: mAP or top1."""
+    known = data is not None and data in catalogue.names()
+    return catalogue.entry(data).metric if known and catalogue.entry(data).metric in UNITS else "top1"
+
+
+def conditions(number: published.Number | None) -> dict[str, Any]:
+    """Returns the settings of a published row, as far as it states them."""
+    if number is None:
+        return {}
+    found: dict[str, Any] = {}
+    for name, key in CONDITIONS.items():
+        text = number.row.get(name, "")
+        if text:
+            found[key] = (
+                text.replace("-", "_") if name == "masking_strategy" else (int(text) if text.isdigit() else float(text))
+            )
+    return found
+
+
+def digits(metric: str, text: str = "") -> int:
+    """Returns the decimals shown: of percentages one, or as many as the published number has."""
+    factor, decimals = scale(metric)
+    return max(1, len(text.partition(".")[2])) if factor > 1 else decimals

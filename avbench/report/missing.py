@@ -1,0 +1,290 @@
+"""The commands that would fill the empty cells of tables, each distinct run once."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from avbench import registry
+from avbench.data.locate import EMBEDDED
+from avbench.report.archive import Archive
+from avbench.report.cells import Builder, ensemble_queries
+from avbench.report.entry import Entry, Recipe
+from avbench.report.layout import Layout, lay_out
+from avbench.report.selection import Query, same, standard
+from avbench.report.table import Cell, Row
+
+MODES = {"audio": "audioonly", "visual": "videoonly", "joint": "multimodal", "missing_audio": "multimodal"}
+MODES["missing_visual"] = "multimodal"
+USUAL = {"method.masking_ratio": 0.75, "method.masking_strategy": "uniform"}  # of the methods themselves
+WEIGHTS = "weights: "  # what ``avbench pretrain`` prints before the file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One command.
+
+    Attributes:
+        words: What follows ``avbench``; ``$W1`` stands for weights that an earlier step made.
+        gives: The name of the weights it makes, such as ``W1``; "" of an evaluation.
+    """
+
+    words: tuple[str, ...]
+    gives: str = ""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of weights it needs."""
+        return tuple(word[1:] for word in self.words if word.startswith("$"))
+
+    def __str__(self) -> str:
+        line = " ".join(f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in ("avbench", *self.words))
+        return f"{self.gives}=$({line} | sed -n 's/^{WEIGHTS}//p')" if self.gives else line
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """What a cell needs, before runs are merged."""
+
+    method: str
+    task: str
+    data: str
+    recipe: Recipe | None
+    trained: Mapping[str, Any]  # settings of the pretraining
+    presets: tuple[str, ...]
+    sets: Mapping[str, Any]
+    init: str = ""
+    mode: str = ""
+
+
+@dataclass
+class _Plan:
+    """Steps in order, each once."""
+
+    results: Path
+    seeds: tuple[int, ...]
+    steps: list[Step] = field(default_factory=list)
+    weights: dict[tuple[str, ...], str] = field(default_factory=dict)
+
+    def pretrained(self, run: _Run, recipe: Recipe, seed: int) -> str:
+        """Returns the name of the weights of a recipe, with the step that makes them if there is none yet."""
+        words = ["pretrain", "--method", run.method, "--data", recipe.data]
+        if recipe.after is not None:
+            words += ["--init", f"${self.pretrained(run, recipe.after, seed)}"]
+        elif recipe.init or run.trained.get("train.init"):
+            words += ["--init", str(run.trained.get("train.init") or recipe.init)]
+        words += ["--preset", *recipe.presets] if recipe.presets else []
+        usual = {**USUAL, **standard(run.method, "", recipe.presets)}
+        wanted = {**recipe.set, **run.trained}
+        words += _sets({k: v for k, v in wanted.items() if k != "train.init" and not same(usual.get(k), v)})
+        words += ["--seeds", str(seed), *_results(self.results)]
+        key = tuple(words)
+        if key not in self.weights:
+            self.weights[key] = f"W{len(self.weights) + 1}"
+            self.steps.append(Step(words=key, gives=self.weights[key]))
+        return self.weights[key]
+
+
+def steps(
+    results: Path, entries: Sequence[Entry], data: str | None, seeds: Sequence[int] = (), builder: Builder | None = None
+) -> list[Step]:
+    """Returns the commands that would fill the cells that no record fills.
+
+    Args:
+        results: The results folder.
+        entries: The tables.
+        data: As for :func:`avbench.report.tables_of.tables_of`.
+        seeds: What each is run for; none: 0 on the paper's data, 0, 1 and 2 on other data.
+        builder: What has read the results already.
+    """
+    builder = builder or Builder(results)
+    runs: list[_Run] = []
+    for entry in entries:
+        if entry.kind == "records":
+            runs += _of_entry(builder, lay_out(entry, data), entry)
+    plan = _Plan(results, tuple(seeds) or ((0,) if data is None else (0, 1, 2)))
+    more = _clips(builder.archive, data)
+    for group in _merged(runs):
+        _add(plan, group, more)
+    return plan.steps
+
+
+def launch(todo: Iterable[Step]) -> list[Step]:
+    """Runs steps one after the other, those without their weights excepted, and returns those that failed."""
+    made: dict[str, str] = {}
+    failed = []
+    for step in todo:
+        sys.stderr.write(f"{step}\n")
+        if any(name not in made for name in step.needs):
+            failed.append(step)
+            continue
+        words = [made[word[1:]] if word.startswith("$") else word for word in step.words]
+        done = subprocess.run(
+            [sys.executable, "-m", "avbench", *words],
+            stdout=subprocess.PIPE if step.gives else None,
+            text=True,
+            check=False,
+        )
+        lines = [line.removeprefix(WEIGHTS) for line in (done.stdout or "").splitlines() if line.startswith(WEIGHTS)]
+        if done.returncode or (step.gives and not lines):
+            failed.append(step)
+        elif step.gives:
+            made[step.gives] = lines[-1]
+    return failed
+
+
+def _of_entry(builder: Builder, layout: Layout, entry: Entry) -> list[_Run]:
+    table = builder.build(entry, layout.data)
+    found = []
+    for row, shown in zip(layout.rows, table.rows, strict=True):
+        if not isinstance(shown, Row):
+            continue
+        for column, cell in enumerate(shown.cells):
+            if not _empty(cell):
+                continue
+            query = layout.query(row, column)
+            if query is not None:
+                found.append(_run(query, layout, row.pretrain, column))
+        for span in row.spans:
+            if span.ensemble and span.column in layout.origin:
+                own = layout.origin.index(span.column)
+                if shown.cells[own].mean is None:
+                    pair = ensemble_queries(layout, row, span)
+                    found += [_run(each, layout, row.pretrain, place) for each, place in pair]
+    return found
+
+
+def _empty(cell: Cell) -> bool:
+    return cell.runnable and not cell.covered and cell.mean is None
+
+
+def _run(query: Query, layout: Layout, recipe: Recipe | None, column: int) -> _Run:
+    chosen = layout.columns[column]
+    where = {**{key: value for key, value in query.soft.items() if key.startswith("train.")}, **query.where}
+    sets = {key: value for key, value in where.items() if key.partition(".")[0] in ("method", "train", "task")}
+    init = str(sets.pop("train.init", ""))
+    presets = chosen.presets if layout.data is None else ()
+    named = where.get("presets", ())
+    presets = (*((named,) if isinstance(named, str) else named), *presets) if layout.data is None else ()
+    untrained = where.get("weights") == "untrained"
+    if untrained and layout.data is None:
+        presets, sets["train.epochs"] = presets or query.presets[:1], 0
+    sets |= chosen.sets if layout.data is None else {}
+    if where.get("subset"):
+        sets["data.subset"] = where["subset"]
+    mode = MODES.get(query.metric.split("/")[0], "") if query.task == "classification" else ""
+    if layout.data is not None and len(registry.find("method", query.method).card["modalities"]) == 1:
+        mode = ""  # it has no other
+    sets.pop("task.modes", None)
+    recipe = None if layout.data is not None or untrained else recipe
+    trained = {key: value for key, value in sets.items() if key.partition(".")[0] in ("method", "train")}
+    if recipe is not None:
+        presets = tuple(dict.fromkeys((*recipe.presets, *presets)))
+        trained |= {"train.init": init} if init else {}
+        sets = {**recipe.set, **sets}
+    elif layout.data is not None and sets.get("train.epochs"):
+        sets["train.steps"] = 0
+    usual = {**USUAL, **standard(query.method, query.task, presets or query.presets)}
+    kept = {key: value for key, value in sets.items() if key not in usual or not same(usual[key], value)}
+    if mode and layout.data is None:
+        given = usual.get("task.modes") or ["multimodal"]
+        if mode not in given:
+            kept["task.modes"] = [mode]
+        mode = ""
+    return _Run(
+        method=query.method,
+        task=query.task,
+        data=query.data[0],
+        recipe=recipe,
+        trained=trained,
+        presets=presets,
+        sets=kept,
+        init="" if recipe is not None else init,
+        mode=mode,
+    )
+
+
+def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[str]]]:
+    """Returns runs that differ in method or task alone as one: methods, tasks, the run, modes of fine-tuning."""
+    by_task: dict[str, tuple[set[str], _Run]] = {}
+    for run in runs:
+        key = repr((run.method, run.task, run.data, run.recipe, run.presets, run.sets, run.init, run.trained))
+        by_task.setdefault(key, (set(), run))[0].add(run.mode)
+    by_method: dict[str, tuple[dict[str, None], _Run, set[str]]] = {}
+    for modes, run in by_task.values():
+        alone = run.recipe is not None or any(key.startswith("task.") for key in run.sets)
+        words = (
+            run.method,
+            run.data,
+            run.recipe,
+            run.presets,
+            run.sets,
+            run.init,
+            run.trained,
+            run.task if alone else "",
+        )
+        extra = sorted(modes - {"", "multimodal"})
+        entry = by_method.setdefault(repr((words, extra)), ({}, run, modes))
+        entry[0][run.task] = None
+    found: dict[str, tuple[list[str], list[str], _Run, set[str]]] = {}
+    for tasks, run, modes in by_method.values():
+        shared = (list(tasks), run.data, run.presets, run.sets, run.init, run.method if run.recipe is not None else "")
+        key = repr(
+            (shared, run.recipe, run.trained if run.recipe is not None else "", sorted(modes - {"", "multimodal"}))
+        )
+        found.setdefault(key, ([], list(tasks), run, modes))[0].append(run.method)
+    return list(found.values())
+
+
+def _add(plan: _Plan, group: tuple[list[str], list[str], _Run, set[str]], more: Mapping[str, Any]) -> None:
+    methods, tasks, run, modes = group
+    words = ["run", "--method", *methods, "--task", *tasks, "--data", run.data]
+    sets = {**run.sets, **more}
+    if modes - {"", "multimodal"}:
+        sets["task.modes"] = ["all"]
+    rest = ["--preset", *run.presets] if run.presets else []
+    rest += ["--init", run.init] if run.init else []
+    rest += _sets(sets)
+    if run.recipe is None:
+        found = [[*words, *rest, "--seeds", *map(str, plan.seeds)]]
+    else:  # every seed has weights of its own
+        found = [
+            [*words, "--checkpoint", f"${plan.pretrained(run, run.recipe, seed)}", *rest, "--seeds", str(seed)]
+            for seed in plan.seeds
+        ]
+    for own in found:
+        step = Step(words=(*own, *_results(plan.results)))
+        if step not in plan.steps:
+            plan.steps.append(step)
+
+
+def _sets(values: Mapping[str, Any]) -> list[str]:
+    words = [f"{key}={_text(value)}" for key, value in sorted(values.items())]
+    return ["--set", *words] if words else []
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value if yaml.safe_load(value) == value else f"'{value}'"
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+
+
+def _results(results: Path) -> list[str]:
+    return [] if results == Path("results") else ["--results", str(results)]
+
+
+def _clips(archive: Archive, data: str | None) -> dict[str, Any]:
+    """Returns the settings by which new runs judge the clips of the ones there are (embedded set)."""
+    if data != EMBEDDED:
+        return {}
+    seeds = Counter(row.config.facts.get("data.clips_seed") for row in archive.rows if row.config.facts["data"] == data)
+    main = seeds.most_common(1)[0][0] if seeds else 0
+    return {"data.clips_seed": main} if main else {}

@@ -1,0 +1,178 @@
+"""Records by what they share but for the seed: the rows of the leaderboard."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avbench.files import canonical_json
+from avbench.report.terminal import DIRECTIONS, NAMES, PERCENT, columns, scale
+
+Record = dict[str, Any]
+_NEEDED = ("id", "method", "task", "weights", "data", "seed", "n", "ids_sha256", "metrics", "config")
+_LESS_IS_BETTER = ("mse", "contrast_loss")
+# References that no method changes; of two methods with the same, none is the better.
+_CONTROLS = ("centre_disc", "mean_mask", "oracle", "random", "whole_image", "wrong_audio")
+_STREAMS = ("joint", "audio", "visual")  # in this order
+_NAMED = 3  # settings named in a row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Records that differ in the seed alone.
+
+    Attributes:
+        records: In order of seed.
+        settings: What tells them from other rows of the same method, weights, data and task, as ``key=value``.
+    """
+
+    records: tuple[Record, ...]
+    settings: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Record:
+        """The record of the lowest seed."""
+        return self.records[0]
+
+    @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Task, data, method and weights."""
+        first = self.first
+        return first["task"], first["data"], first["method"], first["weights"]
+
+    def values(self) -> dict[str, list[float | None]]:
+        """Returns mean, standard deviation, low and high end and chance of each metric.
+
+        Interval and chance are the means over seeds; of one seed there is no deviation.
+        """
+        keys = dict.fromkeys(key for record in self.records for key in record["metrics"])
+        return {key: _value(self.records, key) for key in keys}
+
+
+def _value(records: Sequence[Record], key: str) -> list[float | None]:
+    found = [record for record in records if key in record["metrics"]]
+    values = [float(record["metrics"][key]) for record in found]
+    bounds = [record.get("ci95", {}).get(key) for record in found]
+    known = [bound for bound in bounds if bound is not None]
+    whole = len(known) == len(found)
+    low, high = (statistics.fmean(ends) for ends in zip(*known, strict=True)) if known and whole else (None, None)
+    chances = [record["chance"][key] for record in found if key in record.get("chance", {})]
+    return [
+        statistics.fmean(values),
+        statistics.stdev(values) if len(values) > 1 else None,
+        low,
+        high,
+        statistics.fmean(chances) if chances else None,
+    ]
+
+
+def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str]]:
+    """Returns the records of a results folder, and the paths of those that cannot be read.
+
+    Args:
+        results: The folder.
+        data: Only those of one data set; None: all.
+    """
+    records, broken = [], []
+    for path in sorted((results / "runs").glob("[!.]*/record.json")):
+        try:
+            record = json.loads(path.read_bytes())
+            whole = isinstance(record, dict) and all(name in record for name in _NEEDED)
+        except (OSError, ValueError):
+            whole = False
+        if not whole:
+            broken.append(str(path))
+        elif data is None or record["data"] == data:
+            records.append(record)
+    return records, broken
+
+
+def group(records: Sequence[Record], results: Path) -> list[Group]:
+    """Returns records by all but their seed, in order of task, data, method and weights (trained ones first)."""
+    from avbench.report.archive import facts
+
+    by_key: dict[str, list[Record]] = {}
+    shared: dict[str, dict[str, Any]] = {}
+    for record in records:
+        found = {**facts(record, results), "ids": record["ids_sha256"]}
+        key = canonical_json(found)
+        shared[key] = found
+        by_key.setdefault(key, []).append(record)
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for key, found in shared.items():
+        rows.setdefault((found["method"], found["weights"], found["data"], found["task"]), []).append(key)
+    groups = []
+    for keys in rows.values():
+        told = _told_apart([shared[key] for key in keys])
+        groups += [
+            Group(records=tuple(sorted(by_key[key], key=lambda record: record["seed"])), settings=settings)
+            for key, settings in zip(keys, told, strict=True)
+        ]
+    return sorted(groups, key=lambda each: (*each.place[:3], each.place[3] == "untrained", each.settings))
+
+
+def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Returns the settings in which rows differ, of each."""
+    keys = [
+        key for key in dict.fromkeys(key for row in rows for key in row) if len({str(row.get(key)) for row in rows}) > 1
+    ]
+    # A setting most rows share goes without saying.
+    usual = {key: Counter(str(row.get(key)) for row in rows).most_common(1)[0] for key in keys}
+    told = []
+    for row in rows:
+        named = [
+            f"{key.partition('.')[2] or key}={_short(row.get(key))}"
+            for key in keys
+            if len(rows) == 2 or usual[key][1] == 1 or str(row.get(key)) != usual[key][0]
+        ]
+        told.append((*named[:_NAMED], *([f"and {len(named) - _NAMED} more"] if len(named) > _NAMED else [])))
+    return told
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:23]}…"
+
+
+def metric_info(key: str) -> dict[str, Any]:
+    """Returns how a metric is shown: label, factor, decimals, and whether more is better."""
+    prefix, _, name = key.rpartition("/")
+    factor, digits = scale(key)
+    words = [DIRECTIONS.get(part, part.replace("_", " ")) for part in prefix.split("/") if part]
+    return {
+        "label": ", ".join([NAMES.get(name, name), *words]),
+        "factor": factor,
+        "digits": 1 if factor == PERCENT else digits,
+        "up": not (name.endswith("_rank") or name in _LESS_IS_BETTER),
+        "ranked": key.partition("/")[0] not in _CONTROLS,
+    }
+
+
+def task_info(task: str, groups: Sequence[Group]) -> dict[str, Any]:
+    """Returns a task's metrics in the order to offer them, and the one that is shown first.
+
+    First are those its tables show; of them, the first that most rows have.
+    """
+    counts = Counter(key for each in groups for key in each.values())
+    try:
+        shown = columns(task)
+    except Exception:  # a task of a package that is not installed here
+        shown = ()
+
+    def place(key: str) -> tuple[bool, int, int, int, int]:
+        prefix, _, name = key.rpartition("/")
+        stream = next((i for i, each in enumerate(_STREAMS) if each in prefix.split("/")), len(_STREAMS))
+        column = shown.index(name) if name in shown else len(shown)
+        return key.partition("/")[0] in _CONTROLS, column, prefix.count("/"), stream, -counts[key]
+
+    keys = sorted(counts, key=place)
+    offered = [key for key in keys if key.rpartition("/")[2] in shown] or keys
+    most = max(counts.values(), default=0)
+    first = next((key for key in offered if 2 * counts[key] > most), "")
+    main = [key for key in offered if not place(key)[0]]
+    return {"metrics": main, "more": [key for key in keys if key not in main], "first": first}

@@ -1,0 +1,171 @@
+"""What lies behind a row: its runs, their settings, and the curves of their pretraining."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from avbench import store
+from avbench.errors import AvbenchError
+from avbench.report.page.groups import Group, Record
+
+POINTS = 60  # of a curve
+_NOT_CURVES = ("step", "epoch", "wall_s", "clips_per_s", "data_wait_share")
+_SECTIONS = ("method", "task", "data", "input", "model", "train")
+_DIGITS = 5  # significant ones of a curve's points
+
+
+class Interned:
+    """Values that occur often, kept once and named by their number."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def __call__(self, value: Any) -> int:
+        """Returns the number of a JSON value."""
+        key = repr(value)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def described(groups: Sequence[Group], results: Path) -> dict[str, Any]:
+    """Returns all runs by id, with what they share kept once.
+
+    Returns:
+        ``runs``: id to what the page shows of it; ``sections``, ``hardware``, ``versions``: what they name by number;
+        ``curves``: of each pretraining, steps and series.
+    """
+    sections, hardware, versions = Interned(), Interned(), Interned()
+    runs: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
+    for i, each in enumerate(groups):
+        for record in each.records:
+            stage = pretraining(record, results)
+            if stage and stage not in curves:
+                curves[stage] = curve(store.stage_folder(results, "pretrain", stage) / "metrics.csv")
+            git = record.get("git") or {}
+            runs[record["id"]] = {
+                "group": i,
+                "seed": record["seed"],
+                "n": record["n"],
+                "ids": record["ids_sha256"],
+                "split": record.get("split", ""),
+                "precision": record.get("precision", ""),
+                "created": record.get("created", ""),
+                "commit": git.get("commit") or "",
+                "dirty": bool(git.get("dirty")),
+                "hardware": hardware(_hardware(record.get("hardware") or {})),
+                "versions": versions(record.get("versions") or {}),
+                "wall": record.get("wall_s") or {},
+                "hours": record.get("device_hours"),
+                "metrics": {key: round(float(value), 6) for key, value in record["metrics"].items()},
+                "curve": stage if curves.get(stage) else "",
+                "config": [sections([name, record["config"].get(name) or {}]) for name in _SECTIONS],
+                "presets": record["config"].get("presets") or [],
+                "checkpoint": record["config"].get("checkpoint") or "",
+            }
+    return {
+        "runs": runs,
+        "sections": sections.values,
+        "hardware": hardware.values,
+        "versions": versions.values,
+        "curves": {stage: found for stage, found in curves.items() if found},
+    }
+
+
+def pretraining(record: Record, results: Path) -> str:
+    """Returns the id of the pretraining behind a run, or "" where there was none or it cannot be told.
+
+    A run that found its vectors or tokens ready does not name it; they do.
+    """
+    stages = record.get("stages") or {}
+    if stages.get("pretrain"):
+        return str(stages["pretrain"][0])
+    for stage in ("vectors", "tokens"):
+        for name in stages.get(stage, []):
+            try:
+                done = json.loads((store.stage_folder(results, stage, name) / "done.json").read_bytes())
+                return str(done["key"]["weights"]["pretrain"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+    return ""
+
+
+def _hardware(found: Mapping[str, Any]) -> str:
+    parts = [found.get("gpu") or found.get("processor") or found.get("device") or ""]
+    if found.get("cores"):
+        parts.append(f"{found['cores']} cores")
+    if found.get("memory_gib"):
+        parts.append(f"{found['memory_gib']} GiB")
+    return ", ".join(str(part) for part in parts if part)
+
+
+def differences(record: Record) -> list[list[Any]] | None:
+    """Returns the settings of a run that differ from those its presets give: key, its value, the preset's.
+
+    None: that cannot be told, such as of a method that is not installed here.
+    """
+    config = record["config"]
+    data = (config.get("data") or {}).get("source") or None
+    usual = _usual(record["method"], record["task"], data, tuple(config.get("presets") or ()), record["seed"])
+    if usual is None:
+        return None
+    found = []
+    for name in _SECTIONS:
+        own, other = config.get(name) or {}, usual.get(name) or {}
+        found += [
+            [f"{name}.{key}", own.get(key), other.get(key)]
+            for key in dict.fromkeys([*own, *other])
+            if key not in ("name", "version") and own.get(key) != other.get(key)
+            if key in own or other.get(key)  # a setting newer than the record, and off by default
+        ]
+    return found
+
+
+@functools.cache
+def _usual(method: str, task: str, data: str | None, presets: tuple[str, ...], seed: int) -> dict[str, Any] | None:
+    from avbench.resolve import Request, resolve
+
+    try:
+        return resolve(Request(method=method, task=task, data=data, presets=presets, seed=seed)).to_dict()
+    except (AvbenchError, KeyError, ImportError, OSError):
+        return None
+
+
+def curve(path: Path) -> dict[str, Any] | None:
+    """Returns steps and series of a pretraining's log, of :data:`POINTS` points at most; None where there is none."""
+    try:
+        with path.open(newline="", encoding="utf-8") as handle:
+            rows = list(csv.DictReader(handle))
+    except (OSError, ValueError, csv.Error):
+        return None
+    rows = [rows[i] for i in _spread(len(rows))]
+    names = [name for name in (rows[0] if rows else {}) if name and name not in _NOT_CURVES]
+    series = {name: [_number(row[name]) for row in rows] for name in names}
+    series = {name: values for name, values in series.items() if any(value is not None for value in values)}
+    steps = [_number(row.get("step")) for row in rows]
+    if len(rows) < 2 or None in steps or not series:
+        return None
+    return {"step": steps, "series": series}
+
+
+def _spread(n: int) -> list[int]:
+    """Returns the places of at most :data:`POINTS` rows, first and last among them."""
+    if n <= POINTS:
+        return list(range(n))
+    return sorted({round(i * (n - 1) / (POINTS - 1)) for i in range(POINTS)})
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(f"{float(text or ''):.{_DIGITS}g}")
+    except ValueError:
+        return None
+    return value if abs(value) < float("inf") else None

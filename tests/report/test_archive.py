@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import table_records
+
+from avbench.errors import InputError
+from avbench.report import archive
+from avbench.report.archive import Archive
+
+
+def ids(found: Archive) -> set[str]:
+    return {row.id for row in found.rows}
+
+
+def test_records_are_read_once_and_again_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table_records.retrieval(tmp_path, "a", "cav", 2.0)
+    table_records.retrieval(tmp_path, "b", "cav", 3.0, seed=1)
+    first = Archive(tmp_path)
+    assert ids(first) == {"a", "b"}
+    assert len({id(row.config) for row in first.rows}) == 1  # seeds share their settings
+    read: list[str] = []
+    monkeypatch.setattr(Archive, "_read", lambda self, name, stamp, numbers: read.append(name))
+    assert ids(Archive(tmp_path)) == {"a", "b"}
+    assert read == []
+    monkeypatch.undo()
+    table_records.retrieval(tmp_path, "b", "cavmae", 3.0, seed=1)
+    table_records.retrieval(tmp_path, "c", "cav", 3.0, seed=2)
+    again = Archive(tmp_path)
+    assert ids(again) == {"a", "b", "c"}
+    assert {row.id for config, rows in again.of("cavmae", "retrieval", "soundshapes") for row in rows} == {"b"}
+
+
+def test_a_lost_or_damaged_index_costs_nothing(tmp_path: Path) -> None:
+    table_records.retrieval(tmp_path, "a", "cav", 2.0)
+    Archive(tmp_path)
+    for text in ("", "{}", "[]", '{"version": -1, "configs": [], "records": {}}'):
+        (tmp_path / archive.INDEX).write_text(text)
+        assert ids(Archive(tmp_path)) == {"a"}
+    (tmp_path / archive.INDEX).unlink()
+    assert ids(Archive(tmp_path)) == {"a"}
+
+
+def test_records_that_cannot_be_read_are_left_out_and_named(tmp_path: Path) -> None:
+    table_records.retrieval(tmp_path, "a", "cav", 2.0)
+    for name, text in (("b", "{"), ("c", "{}"), ("d", "[]")):
+        (tmp_path / "runs" / name).mkdir()
+        (tmp_path / "runs" / name / "record.json").write_text(text)
+    (tmp_path / "runs" / ".e.tmp").mkdir()
+    found = Archive(tmp_path)
+    assert ids(found) == {"a"}
+    assert [Path(path).parent.name for path in found.broken] == ["b", "c", "d"]
+
+
+def test_no_results_are_no_records(tmp_path: Path) -> None:
+    assert Archive(tmp_path / "none").rows == []
+
+
+def test_a_checkpoint_of_our_own_tells_its_pretraining(tmp_path: Path) -> None:
+    folder = tmp_path / "stages" / "pretrain" / "f00d"
+    folder.mkdir(parents=True)
+    key = {
+        "options": {"lambda_c": 0.5},
+        "train": {"epochs": 3, "batch_size": 8},
+        "init": {"timm": "vit", "sha256": "0"},
+    }
+    (folder / "done.json").write_text(json.dumps({"key": key}))
+    settings = {"checkpoint": str(folder / "weights.safetensors")}
+    table_records.retrieval(tmp_path, "a", "cavmae", 2.0, weights="checkpoint", settings=settings)
+    facts = Archive(tmp_path).rows[0].config.facts
+    assert (facts["method.lambda_c"], facts["train.init"], facts["checkpoint"]) == (0.5, "timm:vit", "")
+
+
+def test_only_the_arrays_a_metric_needs_are_read(tmp_path: Path) -> None:
+    table_records.scored(tmp_path, "a", "cavmae", "classification", {"audio": 1.0, "joint": 2.0})
+    assert set(archive.per_sample(tmp_path, "a", "joint/top1")) == {"id", "target", "joint/top1"}
+    assert set(archive.per_sample(tmp_path, "a", "joint/mAP")) == {"id", "target", "joint/top1", "joint/scores"}
+    (tmp_path / "runs" / "a" / "per_sample.npz").unlink()
+    with pytest.raises(InputError, match="cannot be read"):
+        archive.per_sample(tmp_path, "a", "joint/mAP")
