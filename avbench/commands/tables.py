@@ -44,6 +44,8 @@ class Command:
         for name in self.ids:
             if name not in entry.names():
                 raise unknown("table", name, entry.names())
+        if self.data is not None:
+            self._check_data(self.data)
         if not self.format:
             raise InputError("--format: found nothing, valid: one or more formats.")
         if self.missing and self.launch:
@@ -64,6 +66,13 @@ class Command:
         for name in dict.fromkeys(self.format):
             self._write(tables, name)
         return 1 if failed else 0
+
+    def _check_data(self, data: str) -> None:
+        from avbench.data.catalogue.entry import names
+        from avbench.report.archive import Archive
+
+        if data not in names() and data not in (known := Archive(self.results).data()):
+            raise unknown("data set", data, {*names(), *known})
 
     def _write(self, tables: list[Table], name: str) -> None:
         from avbench.files import write_text

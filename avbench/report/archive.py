@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import logging
 import marshal
 import os
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from typing import Any
 from avbench import store
 from avbench.files import atomic_path, canonical_json
 
+log = logging.getLogger("avbench")
 VERSION = 2
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
@@ -156,6 +158,7 @@ class Archive:
             metrics = record["metrics"]
             metrics.items()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            log.warning("%s: not a readable record, left out", path)
             self.broken.append(path)
             return None
         return [stamp, self._numbers[raw], kept, metrics]
