@@ -11,9 +11,11 @@ import functools
 import json
 import logging
 import marshal
+import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from avbench import store
 from avbench.files import atomic_path, canonical_json
 
 log = logging.getLogger("avbench")
+FEW = 2000  # records that one process reads before a second is worth starting
+MOST_WORKERS = 8
 VERSION = 2
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
@@ -87,7 +91,6 @@ class Archive:
         self.results = results
         self.broken: list[str] = []
         self.rows: list[Light] = []
-        self._numbers: dict[bytes, int] = {}
         self._places: dict[tuple[str, str, str], dict[int, list[Light]]] = {}
         self._load()
 
@@ -104,16 +107,17 @@ class Archive:
         index = self._index()
         known, texts = index["records"], index["configs"]
         numbers = {text: i for i, text in enumerate(texts)}
-        fresh: dict[str, Any] = {}
-        changed = False
-        for name, stamp in sorted(_listing(self.results / "runs")):
-            entry = known.get(name)
-            if entry is None or entry[0] != stamp:
-                changed = True
-                entry = self._read(name, stamp, numbers)
-            if entry is not None:
-                fresh[name] = entry
-        if changed or len(fresh) != len(known):
+        listed = sorted(_listing(self.results / "runs"))
+        fresh = {name: known[name] for name, stamp in listed if name in known and known[name][0] == stamp}
+        new = [(name, stamp) for name, stamp in listed if name not in fresh]
+        for part in _read_all(self.results, new) if new else ():
+            places = [numbers.setdefault(text, len(numbers)) for text in part.texts]
+            fresh |= {name: [stamp, places[i], *rest] for name, (stamp, i, *rest) in part.entries.items()}
+            self.broken += part.broken
+        for path in self.broken:
+            log.warning("%s: not a readable record, left out", path)
+        if new or len(fresh) != len(known):
+            fresh = dict(sorted(fresh.items()))
             self._write({"version": VERSION, "configs": list(numbers), "records": fresh})
         configs: dict[int, Config] = {}
         by_number = list(numbers)
@@ -143,25 +147,53 @@ class Archive:
         with contextlib.suppress(OSError), atomic_path(self.results / INDEX) as temporary:  # a folder may be read-only
             temporary.write_bytes(json.dumps(index, separators=(",", ":"), ensure_ascii=False).encode())
 
-    def _read(self, name: str, stamp: list[int], numbers: dict[str, int]) -> list[Any] | None:
-        path = f"{self.results}/runs/{name}/record.json"
+
+@dataclass
+class _Reading:
+    """What was read of some records: entries by folder, which refer to their configurations' facts by place."""
+
+    texts: list[str] = field(default_factory=list)
+    entries: dict[str, list[Any]] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+
+
+def _read_all(results: Path, listed: Sequence[tuple[str, list[int]]]) -> Iterator[_Reading]:
+    """Reads records, many by several processes: parsing takes nearly all of the time."""
+    from avbench.data.pool import core_count
+
+    workers = min(core_count(), len(listed) // FEW, MOST_WORKERS)
+    if workers < 2:
+        yield _read(results, listed)
+        return
+    size = -(-len(listed) // (4 * workers))
+    parts = [listed[start : start + size] for start in range(0, len(listed), size)]
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(functools.partial(_read, results), parts)
+
+
+def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
+    found = _Reading()
+    numbers: dict[str, int] = {}
+    seen: dict[bytes, int] = {}
+    for name, stamp in listed:
+        path = f"{results}/runs/{name}/record.json"
         try:
             with open(path, "rb") as handle:  # noqa: PTH123  # a Path each costs seconds in all
                 record = json.loads(handle.read())
             config = {key: value for key, value in record["config"].items() if key != "seed"}
             # Most records are other seeds of a configuration that is known: its facts are worked out once.
             raw = marshal.dumps([*(record[key] for key in _SHARED), config], 2)
-            if raw not in self._numbers:
-                text = canonical_json(facts(record, self.results))
-                self._numbers[raw] = numbers.setdefault(text, len(numbers))
+            if raw not in seen:
+                seen[raw] = numbers.setdefault(canonical_json(facts(record, results)), len(numbers))
             kept = [record[key] for key in _KEPT]
             metrics = record["metrics"]
             metrics.items()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            log.warning("%s: not a readable record, left out", path)
-            self.broken.append(path)
-            return None
-        return [stamp, self._numbers[raw], kept, metrics]
+            found.broken.append(path)
+            continue
+        found.entries[name] = [stamp, seen[raw], kept, metrics]
+    found.texts = list(numbers)
+    return found
 
 
 def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:

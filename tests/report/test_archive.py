@@ -22,7 +22,7 @@ def test_records_are_read_once_and_again_when_they_change(tmp_path: Path, monkey
     assert ids(first) == {"a", "b"}
     assert len({id(row.config) for row in first.rows}) == 1  # seeds share their settings
     read: list[str] = []
-    monkeypatch.setattr(Archive, "_read", lambda self, name, stamp, numbers: read.append(name))
+    monkeypatch.setattr(archive, "_read", lambda results, listed: read.extend(name for name, _ in listed))
     assert ids(Archive(tmp_path)) == {"a", "b"}
     assert read == []
     monkeypatch.undo()
@@ -31,6 +31,23 @@ def test_records_are_read_once_and_again_when_they_change(tmp_path: Path, monkey
     again = Archive(tmp_path)
     assert ids(again) == {"a", "b", "c"}
     assert {row.id for config, rows in again.of("cavmae", "retrieval", "soundshapes") for row in rows} == {"b"}
+
+
+def test_several_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(9):
+        table_records.retrieval(tmp_path, f"{seed}", "cav" if seed % 2 else "cavmae", 2.0, seed=seed)
+    (tmp_path / "runs" / "broken").mkdir()
+    (tmp_path / "runs" / "broken" / "record.json").write_text("{")
+    one = Archive(tmp_path)
+    (tmp_path / archive.INDEX).unlink()
+    monkeypatch.setattr(archive, "FEW", 2)
+    monkeypatch.setattr("avbench.data.pool.core_count", lambda: 3)
+    other = Archive(tmp_path)
+    assert [(row.id, row.metrics, row.config.facts) for row in other.rows] == [
+        (row.id, row.metrics, row.config.facts) for row in one.rows
+    ]
+    assert len({id(row.config) for row in other.rows}) == 2
+    assert other.broken == one.broken
 
 
 def test_a_lost_or_damaged_index_costs_nothing(tmp_path: Path) -> None:

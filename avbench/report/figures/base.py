@@ -107,17 +107,35 @@ def label(method: str) -> str:
     return str(known[method].card["summary"]).partition(":")[0] if method in known else method
 
 
-def main_rows(rows: Sequence[Light]) -> list[Light]:
-    """Returns of each method and weights the records of one configuration: that with most seeds, then the newest."""
+def main_rows(context: Context, rows: Sequence[Light]) -> list[Light]:
+    """Returns of each method and weights the records of one configuration: that with most seeds.
+
+    Of those with as many, the one whose pretraining was judged by most tasks, as those of a sweep are by few; then the
+    newest.
+    """
     groups: dict[tuple[str, str], dict[int, list[Light]]] = {}
     for row in rows:
         facts = row.config.facts
         groups.setdefault((facts["method"], facts["weights"]), {}).setdefault(id(row.config), []).append(row)
-    chosen = []
-    for configs in groups.values():
-        best = max(configs.values(), key=lambda each: (len(each), max(row.created for row in each)))
-        chosen += best
-    return chosen
+    tasks: dict[str, set[str]] = {}
+    for row in context.archive.rows:
+        tasks.setdefault(_pretraining(row), set()).add(row.config.facts["task"])
+
+    def merit(seeds: list[Light]) -> tuple[int, int, str]:
+        return len(seeds), len(tasks[_pretraining(seeds[0])]), max(row.created for row in seeds)
+
+    return [row for configs in groups.values() for row in max(configs.values(), key=merit)]
+
+
+def _pretraining(row: Light) -> str:
+    facts = row.config.facts
+    return repr(
+        [
+            (key, facts[key])
+            for key in sorted(facts)
+            if key.startswith(("method", "train.", "data", "model.", "weights"))
+        ]
+    )
 
 
 @functools.cache

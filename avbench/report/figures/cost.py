@@ -27,7 +27,7 @@ def draw(context: Context) -> list[Drawing]:
     """
     import pandas as pd
 
-    tasks = {task: main_rows(context.rows(task, weights=("pretrained",))) for task in JUDGED}
+    tasks = {task: main_rows(context, context.rows(task, weights=("pretrained",))) for task in JUDGED}
     points = [
         {
             "task": task,

@@ -31,7 +31,7 @@ def draw(context: Context) -> list[Drawing]:
     """
     import pandas as pd
 
-    rows = main_rows(context.rows("reconstruction", weights=("pretrained", "checkpoint")))
+    rows = main_rows(context, context.rows("reconstruction", weights=("pretrained", "checkpoint")))
     found = [
         {"method": row.config.facts["method"], "seed": row.seed, **match.groupdict(), "mse": value}
         for row in rows

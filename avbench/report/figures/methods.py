@@ -31,7 +31,7 @@ def draw(context: Context) -> list[Drawing]:
     """
     import pandas as pd
 
-    tasks = {task: main_rows(context.rows(task)) for task in JUDGED}
+    tasks = {task: main_rows(context, context.rows(task)) for task in JUDGED}
     tasks = {task: rows for task, rows in tasks.items() if len({row.config.facts["method"] for row in rows}) > 1}
     if not tasks:
         raise NothingToDraw(

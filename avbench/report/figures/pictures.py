@@ -26,7 +26,7 @@ def chosen_row(context: Context, task: str, *, trained: Sequence[str] = ("pretra
     Raises:
         NothingToDraw: No trained model has a record of the task.
     """
-    rows = main_rows(context.rows(task, weights=trained))
+    rows = main_rows(context, context.rows(task, weights=trained))
     if not rows:
         raise NothingToDraw(f"no record of {task}; avbench run --method cavmae --task {task} --data {context.data}")
     places = {method: place for place, method in enumerate(_PREFERRED)}

@@ -42,7 +42,7 @@ def draw(context: Context) -> list[Drawing]:
 
     rows: dict[tuple[str, int], Light] = {}
     for task in ("retrieval", "linear_probe", "classification", "reconstruction", "localization"):
-        for row in main_rows(context.rows(task, weights=("pretrained",))):
+        for row in main_rows(context, context.rows(task, weights=("pretrained",))):
             rows.setdefault((row.config.facts["method"], row.seed), row)
     frames = [frame for row in rows.values() if (frame := _curve(context, row)) is not None]
     if not frames:
