@@ -32,7 +32,8 @@ FEW, FEWEST = (
 )  # of metrics that are no means, such as mAP, where each takes a ranking; and of more than MANY clips
 MANY = 5000
 NORMAL = 1.96  # standard deviations on both sides that hold 95 %
-SEEDS = 5  # runs of a cell that are read, at most
+SEEDS = 5  # runs of each model of an ensemble that are read, at most
+COMPARED = 3  # runs of a cell that the bootstrap resamples, at most: each costs as much as all else of the cell
 CACHE = Path(".cache", "paired.json")
 Float64 = npt.NDArray[np.float64]
 VERSION = 2
@@ -86,7 +87,7 @@ class Judge:
         return [float(apart.mean()) - spread, float(apart.mean()) + spread]
 
     def _mean(self, found: Found) -> Float64 | None:
-        drawn = [self._estimates(record, found.metric) for record in found.records[:SEEDS]]
+        drawn = [self._estimates(record, found.metric) for record in found.records[:COMPARED]]
         known = [each for each in drawn if each is not None]
         return np.mean(known, axis=0) if known and len(known) == len(drawn) else None
 
@@ -160,4 +161,4 @@ def ensemble(results: Path, audio: Sequence[Light], visual: Sequence[Light], met
 
 
 def _name(found: Found) -> list[Any]:
-    return [found.metric, *([record.id, record.created] for record in found.records[:SEEDS])]
+    return [found.metric, *([record.id, record.created] for record in found.records[:COMPARED])]
