@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import avbench
 from avbench.errors import AvbenchError, RunError
+from avbench.interpreter import start
 
 if TYPE_CHECKING:
     from avbench.extraction import Job
@@ -34,18 +34,9 @@ class _Member:
         self.connection, theirs = Pipe()
         self.name = f"extraction process {rank + 1} of {world}"
         self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-        home = str(Path(avbench.__file__).parents[1])
         # Modules are found where this process finds them: methods of plug-ins travel as references.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys([home, *filter(None, sys.path)]))}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "avbench.crew", str(theirs.fileno()), str(job), str(rank), str(world)],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self.log,
-            env=environment,
-        )
-        theirs.close()
+        words = ["-P", "-m", "avbench.crew", str(theirs.fileno()), str(job), str(rank), str(world)]
+        self.process = start(words, theirs, self.log, paths=sys.path)
 
     def receive(self) -> Any:
         """Returns what the process says next; a RunError where it ended without having said that it is done."""

@@ -6,19 +6,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
-from pathlib import Path
 from typing import IO
 
-import avbench
 from avbench.data.payload import Done, Message, Refusal
 from avbench.data.prepare_settings import PrepareSettings
 from avbench.errors import RunError
+from avbench.interpreter import ONE_CORE, start
 from avbench.settings import to_dict
 
 _START_TIMEOUT_S = 120.0
@@ -134,22 +132,9 @@ class Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
-        home = str(Path(avbench.__file__).parents[1])
-        paths = [home, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # One core each: the library of linear algebra under NumPy would otherwise reserve threads and memory.
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1"}
-        environment |= {"OMP_NUM_THREADS": "1"}
         # -P: a file of the current folder must not stand in for a module.
-        command = [sys.executable, "-P", "-m", "avbench.data.worker", str(theirs.fileno())]
-        process = subprocess.Popen(
-            [*command, json.dumps(to_dict(self._settings))],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            env=environment,
-        )
-        theirs.close()
+        words = ["-P", "-m", "avbench.data.worker", str(theirs.fileno()), json.dumps(to_dict(self._settings))]
+        process = start(words, theirs, self._log, variables=ONE_CORE)
         return _Worker(process, ours, deadline=time.monotonic() + _START_TIMEOUT_S)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import avbench
 from avbench.data.soundshapes.factors import clip_factors
 from avbench.data.soundshapes.picture import frame_times, masks
 from avbench.data.soundshapes.render import render
 from avbench.errors import RunError
+from avbench.interpreter import ONE_CORE, start
 
 _COMMAND = "from avbench.data.soundshapes.worker import serve; serve()"
 _FEW = 48  # so few clips take less time than starting a process
@@ -77,20 +76,9 @@ class _Process:
 
     def __init__(self, jobs: list[Job], folder: Path) -> None:
         self._connection, theirs = Pipe()
-        home = str(Path(avbench.__file__).parents[1])
-        paths = os.pathsep.join([home, *filter(None, [os.environ.get("PYTHONPATH")])])
-        # One core each: NumPy's linear algebra would otherwise start threads in every process.
-        environment = os.environ | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            env=environment,
-        )
-        theirs.close()
+        words = ["-c", _COMMAND, str(theirs.fileno())]
+        self._process = start(words, theirs, self._log, variables=ONE_CORE)
         self._connection.send((jobs, folder))
 
     def next(self) -> Made:
