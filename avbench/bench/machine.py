@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -63,9 +64,8 @@ class Clock:
         """Returns the seconds between neighbouring marks, one fewer than marks."""
         if self._cuda:
             torch.cuda.synchronize()
-            pairs = zip(self._events, self._events[1:], strict=False)
-            return [begin.elapsed_time(end) / 1e3 for begin, end in pairs]  # torch gives milliseconds
-        return [end - begin for begin, end in zip(self._times, self._times[1:], strict=False)]
+            return [begin.elapsed_time(end) / 1e3 for begin, end in pairwise(self._events)]  # torch gives milliseconds
+        return [end - begin for begin, end in pairwise(self._times)]
 
 
 def matmul_flops(device: str, precision: Precision, *, repeats: int = 10) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 NONE = "–"
@@ -91,7 +92,7 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
     for label, group in groups.items():
         rows += [row(label, prefix, lambda metric, group=group: _cell(group, metric)) for prefix in prefixes]  # type: ignore[misc]
     rows = [line for line in rows if any(cell.strip(NONE) for cell in line[2:])]
-    for line, before in reversed(list(zip(rows[1:], rows, strict=False))):
+    for before, line in reversed(list(pairwise(rows))):
         line[0] = "" if line[0] == before[0] else line[0]  # named once
     headers = ["", "", *(NAMES.get(name, name) for name in shown)]
     align = ["left", "left", *("right" for _ in shown)]

@@ -94,7 +94,7 @@ class Group:
         if self.world == 1:
             return dict(values)
         names = sorted(values)
-        stacked = torch.stack([values[name].detach().float() for name in names])
+        stacked = torch.stack([values[name].detach().float() for name in names]).to(_device())
         with lost_companion():
             distributed.all_reduce(stacked)
         means = dict(zip(names, (stacked / self.world).unbind(), strict=True))
@@ -120,9 +120,10 @@ def join(device: str) -> Iterator[Group]:
         return
     missing = [name for name in _NAMED if name not in os.environ]
     if missing or not world.isdigit() or int(world) < 1:
+        without = f" and no {', '.join(missing)}" if missing else ""
         raise InputError(
-            f"WORLD_SIZE: found {world} and no {', '.join(missing) or 'sense in that'}, valid: as torchrun sets them"
-            " (torchrun --nproc-per-node N -m avbench pretrain ...), or no WORLD_SIZE."
+            f"WORLD_SIZE: found {world}{without}, valid: as torchrun sets them (torchrun --nproc-per-node N -m avbench"
+            " pretrain ...), or no WORLD_SIZE."
         )
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
