@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import InputError, unknown
+from avbench.presets import read_yaml
 
 FOLDER = Path(__file__).parent
 
@@ -170,17 +171,8 @@ def entry(name: str) -> Entry:
     if name not in names():
         raise unknown("data set", name, names())
     path = FOLDER / f"{name}.yaml"
-    found: Entry = _build(Entry, {"name": name} | _read(path), path)
+    found: Entry = _build(Entry, {"name": name} | read_yaml(path), path)
     return found
-
-
-def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
-    # libyaml, where it is there, reads the whole catalogue in a tenth of the time.
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    value: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    return value
 
 
 def _build(kind: type[Any], values: Mapping[str, Any], path: Path) -> Any:
