@@ -6,20 +6,23 @@ checkpoint therefore share one pretraining and one extraction, and a change reco
 
 from __future__ import annotations
 
+import functools
 import logging
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from avbench import registry, store
 from avbench.errors import InputError
 from avbench.files import sha256_file
 from avbench.resolve import RunConfig, vary
 from avbench.rng import stream_seed
-from avbench.settings import to_dict
+from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from avbench.data.clips import Clips
@@ -28,6 +31,9 @@ log = logging.getLogger("avbench")
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
 PRETRAIN_SCHEMA = 2
 EXTRACTION_SCHEMA = 2
+# The splits of clips that are open: thousands of runs share them, and hashing their rows for each would take longer
+# than all else.
+_PARTS: weakref.WeakKeyDictionary[Clips, dict[tuple[float, str], Clips | None]] = weakref.WeakKeyDictionary()
 TRAINING_CLIPS = "training clips"  # what a task's card lists among its needs where it trains on them
 
 
@@ -128,7 +134,7 @@ def make_plan(config: RunConfig, clips: Clips, results: Path, *, with_variants: 
         "train": train.sha256 if train is not None and TRAINING_CLIPS in needs else None,
         "task": config.task_name,
         "task_version": task.version,
-        "options": to_dict(config.task, identity_only=True),
+        "options": _identity(config.task),
         "files": task.files(config.task),
         "seed": config.seed,
     }
@@ -171,7 +177,7 @@ def _pretrain(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Cl
         "stage": "pretrain",
         "schema": PRETRAIN_SCHEMA,
         **_model_key(config),
-        "train": to_dict(config.train, identity_only=True),
+        "train": _identity(config.train),
         "init": _init_key(config.train.init),
         "clips": train.sha256,
         "tune": tune.sha256 if tune is not None else None,
@@ -214,14 +220,20 @@ def _stage(name: str, key: dict[str, Any], results: Path, work: str) -> Stage:
     return Stage(name, stage_id, store.stage_folder(results, name, stage_id), key, work)
 
 
+@functools.lru_cache(maxsize=256)
+def _identity(settings: Settings) -> dict[str, Any]:
+    """Returns the fields of an id; the same object for equal settings, so it is for reading only."""
+    return to_dict(settings, identity_only=True)
+
+
 def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]:
-    inputs = to_dict(config.input, identity_only=True)
+    inputs = dict(_identity(config.input))
     if not evaluation:
         del inputs["eval_frame"]
     key = {
         "method": config.method_name,
-        "options": to_dict(config.method, identity_only=True),
-        "model": to_dict(config.model, identity_only=True),
+        "options": _identity(config.method),
+        "model": _identity(config.model),
         "input": inputs,
         "precision": config.precision,
     }
@@ -235,8 +247,6 @@ def training_steps(config: RunConfig, n_train: int) -> int:
 
 def _splits(config: RunConfig, clips: Clips) -> npt.NDArray[np.str_]:
     """Returns each clip's split, holding clips out by the hash of their id where the data names none."""
-    import numpy as np
-
     splits = np.asarray(clips.splits, dtype=np.str_)
     if (splits != "").any():
         return splits
@@ -248,11 +258,13 @@ def _splits(config: RunConfig, clips: Clips) -> npt.NDArray[np.str_]:
 
 
 def _split(config: RunConfig, clips: Clips, split: str) -> Clips | None:
-    """Returns the clips of a split, or None where there are none."""
-    import numpy as np
-
-    chosen = np.flatnonzero(_splits(config, clips) == split)
-    return clips.select(chosen) if len(chosen) else None
+    """Returns the clips of a split, or None where there are none; the same object each time."""
+    known = _PARTS.setdefault(clips, {})
+    key = (config.data.test_fraction, split)
+    if key not in known:
+        chosen = np.flatnonzero(_splits(config, clips) == split)
+        known[key] = clips.select(chosen) if len(chosen) else None
+    return known[key]
 
 
 def _words(name: str) -> tuple[int, ...]:
@@ -283,16 +295,14 @@ def _listed(config: RunConfig, clips: Clips, *, warn: bool) -> Clips:
 
 
 def _of_split(config: RunConfig, clips: Clips) -> tuple[Clips, str]:
-    import numpy as np
-
-    named = any(split != "" for split in clips.splits)
     split = config.data.split
     if split == "auto":
+        named = any(name != "" for name in clips.splits)
         split = "test" if named or config.weights != "checkpoint" else "all"
     if split == "all":
         return clips, split
-    chosen = np.flatnonzero(_splits(config, clips) == split)
-    if len(chosen) == 0:
+    chosen = _split(config, clips, split)
+    if chosen is None:
         found = ", ".join(sorted(set(_splits(config, clips).tolist())))
         raise InputError(f"data.split: found {split}, valid: all, {found}, the splits {config.data.source} has.")
-    return clips.select(chosen), split
+    return chosen, split

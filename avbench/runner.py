@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, store
+from avbench.config import DataConfig, InputConfig
 from avbench.data.locate import Source, locate, open_source
 from avbench.errors import AvbenchError, InputError
 from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
@@ -77,6 +78,9 @@ class Runner:
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self._clips: dict[Source, Clips] = {}
+        self._sources: dict[tuple[DataConfig, InputConfig], Source] = {}
+        self._resolved: dict[Request, RunConfig] = {}
+        self._models: set[tuple[Any, ...]] = set()  # those that were checked
 
     def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
@@ -86,13 +90,27 @@ class Runner:
         """
         from avbench import registry, stages
 
-        configs = [resolve(request) for request in requests]
-        for config in configs:
-            locate(config.data, config.input)
-            stages.check(config)
-            if config.task_name:
-                registry.find("task", config.task_name).load().TASK.check(config)
+        configs = []
+        for request in requests:
+            key = dataclasses.replace(request, seed=0)  # grids have thousands of requests that differ in nothing else
+            if key not in self._resolved:
+                config = resolve(key)
+                self._source(config)
+                model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
+                if model not in self._models:
+                    stages.check(config)
+                    self._models.add(model)
+                if config.task_name:
+                    registry.find("task", config.task_name).load().TASK.check(config)
+                self._resolved[key] = config
+            configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
         return configs
+
+    def _source(self, config: RunConfig) -> Source:
+        key = (config.data, config.input)
+        if key not in self._sources:
+            self._sources[key] = locate(*key)
+        return self._sources[key]
 
     def clips(self, source: Source, config: RunConfig) -> Clips:
         """Returns the clips of a source, preparing them if needed."""
@@ -105,7 +123,7 @@ class Runner:
     def prepare(self, configs: Sequence[RunConfig]) -> None:
         """Prepares the data of every configuration, so that runs beside each other do not."""
         for config in configs:
-            self.clips(locate(config.data, config.input), config)
+            self.clips(self._source(config), config)
 
     def plans(self, config: RunConfig, *, with_untrained: bool = True) -> list[Plan]:
         """Returns the plan of a configuration, and before it that of the model as it was before training.
@@ -113,7 +131,7 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used.
         """
-        clips = self.clips(locate(config.data, config.input), config)
+        clips = self.clips(self._source(config), config)
         configs = [config]
         if with_untrained and config.weights == "pretrained":
             configs.insert(0, dataclasses.replace(config, weights="untrained"))
@@ -136,7 +154,7 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used; nothing was computed.
         """
-        source = locate(config.data, config.input)
+        source = self._source(config)
         return [self._outcome(plan, source) for plan in self.plans(config, with_untrained=with_untrained)]
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
@@ -203,7 +221,7 @@ class Runner:
         """
         from avbench import stages
 
-        clips = self.clips(locate(config.data, config.input), config)
+        clips = self.clips(self._source(config), config)
         stage, train, tune = plan_pretraining(config, clips, self.execution.results)
         return stages.pretrain(config, stage, train, tune, self.execution)
 
@@ -217,7 +235,7 @@ class Runner:
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
-        clips = self.clips(locate(config.data, config.input), config)
+        clips = self.clips(self._source(config), config)
         features = Workbench(make_plan(config, clips, self.execution.results), self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
@@ -227,7 +245,7 @@ class Runner:
         lines: list[str] = []
         for config in configs:
             lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
-            source = locate(config.data, config.input)
+            source = self._source(config)
             if not source.ready:
                 expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
                 lines.append(f"  prepare   {expected} into {source.clips}")

@@ -8,6 +8,7 @@ unknown keys, wrong types and values out of range raise :class:`~avbench.errors.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import operator
 import types
@@ -62,11 +63,16 @@ class Settings:
         Raises:
             InputError: A field has the wrong type or is out of range.
         """
-        hints = typing.get_type_hints(type(self))
+        hints = _hints(type(self))
         for field in dataclasses.fields(self):
             value = _checked(getattr(self, field.name), hints[field.name], field.name)
             _check_range(value, field.metadata, field.name)
             object.__setattr__(self, field.name, value)
+
+
+@functools.cache
+def _hints(cls: type[Settings]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _describe(hint: Any) -> str:
