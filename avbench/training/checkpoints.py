@@ -227,17 +227,25 @@ def weights_metadata(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def save_weights(path: Path, model: nn.Module, *, extra: Mapping[str, Any] | None = None) -> None:
+def save_weights(
+    path: Path,
+    model: nn.Module,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a model's weights as safetensors, atomically, with the settings that build it again.
 
     Args:
         path: Ends in ``.safetensors``.
         model: The model.
+        weights: Its weights by key, where it holds only a part of them.
         extra: More JSON values for the file's metadata, such as the step.
     """
     from safetensors.torch import save_file
 
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    whole = model.state_dict() if weights is None else weights
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in whole.items()}
     metadata = {METADATA_KEY: canonical_json({**weights_metadata(model), **(extra or {})})}
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata=metadata)

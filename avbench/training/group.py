@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import logging
 import os
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +24,14 @@ from torch import Tensor, distributed, nn
 from avbench.config import TrainConfig
 from avbench.errors import InputError, RunError
 
+Parallel = Literal["ddp", "fsdp"]
 _NAMED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # Longer than a leader may wait for the lock of its folder, or the slowest may read clips.
 _PATIENCE = datetime.timedelta(hours=1)
+
+
+class LostCompanion(RunError):
+    """Another process of this training cannot be reached any more."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,13 @@ class Group:
     Attributes:
         rank: Which of them this is, from 0.
         world: How many there are.
+        parallel: What each of them holds. ``ddp``: the whole model; ``fsdp``: a part of its parameters, gradients and
+            optimiser averages.
     """
 
     rank: int = 0
     world: int = 1
+    parallel: Parallel = "ddp"
 
     @classmethod
     def alone(cls) -> Group:
@@ -57,8 +69,18 @@ class Group:
         """Whether this is the process that writes."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Returns the model so that its backward pass averages gradients over the processes; alone, as it is."""
+    @property
+    def shards(self) -> bool:
+        """Whether each process holds a part of the model only."""
+        return self.parallel == "fsdp" and self.world > 1
+
+    def wrap(self, model: nn.Module, device: str) -> nn.Module:
+        """Returns the model on its device, so that its backward pass averages gradients over the processes."""
+        if self.shards:
+            from avbench.training.sharded import shard
+
+            return shard(model, device)
+        model = model.to(device)
         if self.world == 1:
             return model
         # A method may leave parameters without gradient (facts/cavmae.md 1.3); they must stay without one.
@@ -67,18 +89,57 @@ class Group:
         )
         return parallel
 
+    def own_gradients(self, parallel: nn.Module) -> contextlib.AbstractContextManager[None]:
+        """Lets backward passes of what :meth:`wrap` returned leave gradients to this process, where another follows.
+
+        A divided model averages them in each pass, as whole gradients would not fit.
+        """
+        if self.world == 1 or self.shards:
+            return contextlib.nullcontext()
+        waiting: contextlib.AbstractContextManager[None] = parallel.no_sync()  # type: ignore[operator]
+        return waiting
+
+    def local(self, tensor: Tensor) -> Tensor:
+        """Returns what this process holds of a parameter."""
+        if not self.shards:
+            return tensor
+        from avbench.training.sharded import local
+
+        return local(tensor)
+
+    def gather(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns tensors of the model or of its optimiser whole, to the leader; all processes must ask."""
+        if not self.shards:
+            return dict(tensors)
+        from avbench.training.sharded import gathered
+
+        with lost_companion():
+            return gathered(tensors, keep=self.leads)
+
+    def divide(self, tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """Returns what this process holds of whole tensors, keyed ``PARAMETER`` or ``PARAMETER/NAME``."""
+        if not self.shards:
+            return tensors
+        from avbench.training.sharded import divided
+
+        return divided(tensors, model)
+
     def alike(self, value: bool) -> bool:
         """Returns what the leader's value is, in every process."""
         return self.any(value and self.leads)
 
     def any(self, value: bool) -> bool:
         """Returns whether the value is true in one of the processes."""
+        return self.each(value)[0]
+
+    def each(self, *values: bool) -> list[bool]:
+        """Returns of each value whether it is true in one of the processes."""
         if self.world == 1:
-            return value
-        flag = torch.tensor([float(value)], device=_device())
+            return list(values)
+        flags = torch.tensor(values, dtype=torch.float32, device=_device())
         with lost_companion():
-            distributed.all_reduce(flag)
-        return bool(flag.item())
+            distributed.all_reduce(flags)
+            return [flag > 0 for flag in flags.tolist()]
 
     def gathered(self, values: list[int]) -> list[int]:
         """Returns the values of all processes, by rank; as many in each."""
@@ -102,11 +163,15 @@ class Group:
 
 
 @contextlib.contextmanager
-def join(device: str) -> Iterator[Group]:
+def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
     """Meets the other processes that the environment speaks of, if any.
+
+    Where one of them is lost inside the block, this process ends with a line of its own and status 1: it can neither go
+    on nor tidy up what they share.
 
     Args:
         device: ``cpu`` (they speak by gloo) or ``cuda`` (by NCCL; each takes the GPU of its LOCAL_RANK).
+        parallel: See :class:`Group`.
 
     Yields:
         The group.
@@ -127,11 +192,35 @@ def join(device: str) -> Iterator[Group]:
         )
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    # Gloo may write to a process that has just ended; the command line lets that end this one without a word.
+    with contextlib.suppress(ValueError):  # only the main thread may set handlers
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Group(distributed.get_rank(), distributed.get_world_size())
-    finally:
+        yield Group(distributed.get_rank(), distributed.get_world_size(), parallel)
+    except LostCompanion as error:
+        _leave(str(error))
+    except BaseException:
         distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()
+
+
+def _leave(message: str) -> NoReturn:
+    """Ends this process at once, with a line and status 1; the only place of the package that does so.
+
+    After a collective has failed, others may be in flight, in threads of gloo or NCCL. To destroy the process group, or
+    to let the interpreter end and destroy it, waits for these threads: for as long as the other survivors do not end
+    either, so that two of them wait for each other. And a thread that lets go of its tensors while the interpreter ends
+    asks for a lock that is no more, which aborts the process. What is on disk is whole at any moment, locks and sockets
+    go with the process, and the processes that read clips end when their parent does.
+    """
+    sys.stderr.write(f"avbench: error: {message}\n")
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(RunError.exit_status)
 
 
 @contextlib.contextmanager
@@ -139,7 +228,7 @@ def lost_companion() -> Iterator[None]:
     """Turns a failure to reach the other processes into one line.
 
     Raises:
-        RunError: The block could not reach them.
+        LostCompanion: The block could not reach them.
     """
     try:
         yield
@@ -148,7 +237,9 @@ def lost_companion() -> Iterator[None]:
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error) and "Connection" not in str(error):
             raise
         reason = str(error).partition("\n")[0]
-        raise RunError(f"another process of this training has ended; its own message says why ({reason}).") from error
+        raise LostCompanion(
+            f"another process of this training has ended; its own message says why ({reason})."
+        ) from error
 
 
 def _device() -> str:

@@ -61,7 +61,7 @@ def pretrain(
 ) -> TrainResult:
     """Pretrains a method: :func:`train` with its own loss, in this process or with others beside it."""
     share = share or Share.whole(config)
-    parallel = share.group.wrap(method.to(device).train())
+    parallel = share.group.wrap(method.train(), device)
     objective = Pretraining(method, parallel)
     return train(method, objective, batches, config, share=share, parallel=parallel, device=device, **options)
 
@@ -141,7 +141,7 @@ def train(
         model.to(device).train()
         optimizer = build_optimizer(model, config, device, ratios=ratios)
         checkpoints = Checkpoints(directory, stage, config.keep_checkpoints)
-        state = checkpoints.resume(model, optimizer) or TrainState(stage)
+        state = checkpoints.resume(model, optimizer, group) or TrainState(stage)
         resumed_from = state.step
         _agree(group, state.step, directory)
         session = Session(
@@ -176,7 +176,8 @@ def train(
                     if not request.reason:  # a signal to all processes also ends those that read clips
                         raise
                 waited = time.monotonic() - asked
-                stopped = group.any(bool(request.reason))  # one alone must not make the step
+                # One alone must not make the step, nor write a checkpoint of a model that all have parts of.
+                stopped, saving = group.each(bool(request.reason), group.leads and session.save_due)
                 if stopped or batch is None:
                     break
                 session.step(batch, waited)
@@ -187,7 +188,7 @@ def train(
                     session.write_row(tuning_loss=session.validate(validate()))
                 elif session.row_due:
                     session.write_row(**({"tuning_loss": None} if validate is not None else {}))
-                if session.save_due:
+                if saving:
                     session.save()
         stream.close()
         if session.metrics is not None:

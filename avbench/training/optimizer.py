@@ -60,10 +60,10 @@ def _trained_names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[s
 
 
 def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Returns the optimiser's averages on the CPU, keyed ``PARAMETER/NAME``; parameters it never moved have none."""
+    """Returns the optimiser's averages, keyed ``PARAMETER/NAME``; parameters it never moved have none."""
     state = optimizer.state_dict()["state"]
     return {
-        f"{name}/{key}": value.detach().cpu().contiguous()
+        f"{name}/{key}": value.detach()
         for number, name in enumerate(_trained_names(model, optimizer))
         for key, value in state.get(number, {}).items()
     }

@@ -89,7 +89,7 @@ class Session:
     @property
     def save_due(self) -> bool:
         """Whether it is time for a checkpoint."""
-        return self.done or time.monotonic() >= self._next_save
+        return time.monotonic() >= self._next_save
 
     def step(self, batch: Batch, waited: float) -> None:
         """Makes one optimiser step.
@@ -110,10 +110,10 @@ class Session:
         self.optimizer.zero_grad(set_to_none=True)
         with lost_companion():
             values = self._differentiate(batch, noise)
-        if self.config.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
-        self.scaler.step(self.optimizer)
+            if self.config.clip_norm:
+                self.scaler.unscale_(self.optimizer)
+                torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+            self.scaler.step(self.optimizer)
         self.scaler.update()
 
         self.state.step += 1
@@ -132,7 +132,8 @@ class Session:
         values: dict[str, Tensor] = {}
         for number in range(passes):
             part = slice(number * size, (number + 1) * size)
-            with self._synchronised(last=number == passes - 1):
+            last = number == passes - 1
+            with contextlib.nullcontext() if last else self.share.group.own_gradients(self.parallel):
                 found = self._forward(batch, noise.part(self.share.rows(number)), part)
                 self.scaler.scale(found.pop("objective") / passes).backward()  # type: ignore[no-untyped-call]
             for name, value in found.items():
@@ -144,13 +145,6 @@ class Session:
         with autocast(self.precision, self.device):
             output = self.objective.loss(batch, part, noise, self.device)
         return {"objective": output.loss, "loss": output.loss.detach(), **output.parts}
-
-    def _synchronised(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
-        """Lets the backward passes of a step but its last leave the gradients to this process."""
-        if last or self.share.group.world == 1:
-            return contextlib.nullcontext()
-        waiting: contextlib.AbstractContextManager[None] = self.parallel.no_sync()  # type: ignore[operator]
-        return waiting
 
     def _collect(self) -> None:
         try:
@@ -198,11 +192,7 @@ class Session:
             )
         if self.state.best_loss is None or loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
-            if self.share.group.leads:
-                path = self.directory / BEST
-                with writing(path, self.checkpoints.last_good):
-                    extra = {"step": self.state.step, "stage": self.state.stage, "tuning_loss": loss}
-                    save_weights(path, self.method, extra=extra)
+            self._write_weights(self.directory / BEST, tuning_loss=loss)
         return loss
 
     def write_row(self, **more: float | None) -> None:
@@ -226,45 +216,58 @@ class Session:
         self.meter.reset()
 
     def save(self) -> Path:
-        """Writes a checkpoint of this very step, unless there is one.
+        """Writes a checkpoint of this very step, unless there is one; all processes must ask after the same step.
 
         Raises:
             RunError: The loss or a weight is not finite, or it cannot be written; the one before is untouched.
         """
         path = self.checkpoints.path(self.state.step)
-        if self._saved_step == self.state.step or not self.share.group.leads:
+        if self._saved_step == self.state.step:
             return path
         self._collect()
-        for name, parameter in self.method.named_parameters():
-            # A gradient can overflow where the loss did not; such weights must not become the last good ones.
-            if not torch.isfinite(parameter).all():
-                raise RunError(
-                    f"weight {name} is not finite after step {self.state.step} of {self.steps}; the last good"
-                    f" checkpoint is {self.checkpoints.last_good or 'none'}. Try a lower {self.section}.lr or"
-                    f" {self.section}.clip_norm=1."
-                )
+        self._check_weights()
         begin = time.monotonic()
         self.state.elapsed_s = self.elapsed
         self.state.meter = self.meter.sums
         self.state.scaler = self.scaler.state_dict()
-        self.checkpoints.save(self.state, self.method, self.optimizer)
+        self.checkpoints.save(self.state, self.method, self.optimizer, self.share.group)
         self._saved_step = self.state.step
         end = time.monotonic()
         self._next_save = end + max(self.config.checkpoint_seconds, (end - begin) / _CHECKPOINT_SHARE)
         return path
 
+    def _check_weights(self) -> None:
+        """Checks every weight; what one process finds, all raise.
+
+        A gradient can overflow where the loss did not; such weights must not become the last good ones.
+        """
+        group, names = self.share.group, [name for name, _ in self.method.named_parameters()]
+        finite = (bool(torch.isfinite(group.local(parameter)).all()) for parameter in self.method.parameters())
+        first = min(group.gathered([next((i for i, good in enumerate(finite) if not good), len(names))]))
+        if first < len(names):
+            raise RunError(
+                f"weight {names[first]} is not finite after step {self.state.step} of {self.steps}; the last good"
+                f" checkpoint is {self.checkpoints.last_good or 'none'}. Try a lower {self.section}.lr or"
+                f" {self.section}.clip_norm=1."
+            )
+
     def hand_over(self) -> Path:
-        """Writes the selected weights, of the last or the best step, as the run's output."""
+        """Writes the selected weights, of the last or the best step, as the run's output; all processes must ask."""
         path = self.directory / WEIGHTS
-        if not self.share.group.leads:
-            return path
-        with writing(path, self.checkpoints.last_good):
-            if self.config.select == "best" and self.state.best_step is not None:
-                with atomic_path(path) as temporary:
+        if self.config.select == "best" and self.state.best_step is not None:
+            if self.share.group.leads:
+                with writing(path, self.checkpoints.last_good), atomic_path(path) as temporary:
                     shutil.copyfile(self.directory / BEST, temporary)
-            else:
-                save_weights(path, self.method, extra={"step": self.state.step, "stage": self.state.stage})
+        else:
+            self._write_weights(path)
         return path
+
+    def _write_weights(self, path: Path, **more: float) -> None:
+        weights = self.share.group.gather(self.method.state_dict())
+        if self.share.group.leads:
+            with writing(path, self.checkpoints.last_good):
+                extra = {"step": self.state.step, "stage": self.state.stage, **more}
+                save_weights(path, self.method, weights=weights, extra=extra)
 
     def note(self) -> str:
         """Returns the mean loss and parts since the last row, and the speed, as a short text."""

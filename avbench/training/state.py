@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from avbench.errors import InputError, RunError
 from avbench.files import atomic_folder, sha256_file, write_json
 from avbench.training.checkpoints import save_weights
+from avbench.training.group import Group
 from avbench.training.optimizer import optimizer_tensors, restore_optimizer
 
 log = logging.getLogger("avbench")
@@ -114,18 +115,32 @@ class Checkpoints:
         names = [path.name.removeprefix("step-") for path in self.folder.glob("step-*")]
         return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
-    def save(self, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
+    def save(
+        self, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group | None = None
+    ) -> Path:
         """Writes a checkpoint, complete or not at all, and deletes those no longer kept.
+
+        Args:
+            state: How far the run is.
+            model: Its weights, or this process's part of them.
+            optimizer: Likewise of its averages.
+            group: The processes that train; each must call, the leader writes.
 
         Raises:
             RunError: It could not be written; the one before is untouched.
         """
         from safetensors.torch import save_file
 
+        group = group or Group()
         path = self.path(state.step)
+        weights = group.gather(model.state_dict())
+        averages = group.gather(optimizer_tensors(model, optimizer))
+        if not group.leads:
+            self.last_good = path
+            return path
         with writing(path, self.last_good), atomic_folder(path) as temporary:
-            save_weights(temporary / MODEL, model, extra={"step": state.step, "stage": self.stage})
-            save_file(optimizer_tensors(model, optimizer), temporary / OPTIMIZER)
+            save_weights(temporary / MODEL, model, weights=weights, extra={"step": state.step, "stage": self.stage})
+            save_file({name: value.cpu().contiguous() for name, value in averages.items()}, temporary / OPTIMIZER)
             hashes = {name: sha256_file(temporary / name) for name in (MODEL, OPTIMIZER)}
             write_json(temporary / STATE, {"schema": SCHEMA, "sha256": hashes, **asdict(state)})
         self.last_good = path
@@ -141,8 +156,15 @@ class Checkpoints:
         for left in self.folder.glob(".step-*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def resume(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> TrainState | None:
+    def resume(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group | None = None
+    ) -> TrainState | None:
         """Restores the newest checkpoint that is whole; broken ones are reported and passed over.
+
+        Args:
+            model: Gets the weights, or the part of them that it holds here.
+            optimizer: Likewise the averages.
+            group: The processes that train; each must call.
 
         Returns:
             Where it stands, or None when there is no usable checkpoint: model and optimiser are then untouched.
@@ -151,6 +173,7 @@ class Checkpoints:
             InputError: A checkpoint belongs to another pretraining.
             RunError: A whole checkpoint does not fit the model.
         """
+        group = group or Group()
         for step in self.steps():
             path = self.path(step)
             try:
@@ -159,8 +182,8 @@ class Checkpoints:
                 log.warning("checkpoint %s is broken (%s); trying the one before.", path, fault)
                 continue
             try:
-                model.load_state_dict(weights)
-                restore_optimizer(model, optimizer, averages)
+                model.load_state_dict(group.divide(weights, model))
+                restore_optimizer(model, optimizer, group.divide(averages, model))
             except (RuntimeError, KeyError) as error:
                 reason = " ".join(str(error).split())
                 raise RunError(f"{path}: does not fit the model ({reason}); delete {self.folder}.") from None

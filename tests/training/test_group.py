@@ -2,93 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ranks import Ranks, same_losses, train, weights
 from safetensors.torch import load_file
 
 from avbench.cli import main
 from avbench.errors import InputError
 from avbench.training.group import Group, Share
 
-SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.log_every=1"]
 CONTRASTED = ("cav", "cavmae", "cavmae_sync")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Few generated clips, made once."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AVBENCH_CACHE", str(folder))
-        words = ["--method", "cavmae", "--set", *SMALL, "train.steps=1", "--results", str(folder / "first")]
-        assert main(["pretrain", *words]) == 0
-    return folder
-
-
-class Ranks:
-    """Processes that pretrain together, as torchrun would start them."""
-
-    def __init__(self, cache: Path, results: Path, methods: tuple[str, ...], settings: list[str], world: int) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        words = [sys.executable, "-m", "avbench", "pretrain", "--method", *methods, "--results", str(results)]
-        shared = {**os.environ, "AVBENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-        if world > 1:
-            shared |= {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        self.processes = [
-            subprocess.Popen(
-                [*words, "--set", *SMALL, *settings],
-                env=shared | ({"RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {}),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(world)
-        ]
-
-    def wait(self, seconds: float = 240) -> list[tuple[int, str, str]]:
-        """Status, output and errors of each process."""
-        end = time.monotonic() + seconds
-        found = []
-        try:
-            for process in self.processes:
-                out, err = process.communicate(timeout=end - time.monotonic())
-                found.append((process.returncode, out, err))
-        finally:
-            for process in self.processes:
-                process.kill()
-        return found
-
-
-def train(cache: Path, results: Path, methods: tuple[str, ...], settings: list[str], world: int) -> None:
-    found = Ranks(cache, results, methods, settings, world).wait()
-    assert [status for status, *_ in found] == [0] * world, found
-    assert [out.count("weights: ") for _, out, _ in found] == [len(methods)] + [0] * (world - 1)
-
-
-def losses(results: Path) -> dict[str, np.ndarray]:
-    """Every column of every training that does not measure time, by the training's id."""
-    tables = {}
-    for path in results.glob("stages/pretrain/*/metrics.csv"):
-        rows = list(csv.DictReader(path.open()))
-        names = [name for name in rows[0] if name not in {"clips_per_s", "wall_s", "data_wait_share"}]
-        tables[path.parent.name] = np.array([[float(row[name] or 0) for name in names] for row in rows])
-    return tables
-
-
-def weights(results: Path) -> Path:
-    (path,) = results.glob("stages/pretrain/*/weights.safetensors")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -101,24 +28,19 @@ def weights(results: Path) -> Path:
     ],
 )
 def test_two_processes_lose_as_one_does(
-    cache: Path, tmp_path: Path, methods: tuple[str, ...], settings: list[str]
+    clips_cache: Path, tmp_path: Path, methods: tuple[str, ...], settings: list[str]
 ) -> None:
     settings = [*settings, "train.steps=5"]
-    train(cache, tmp_path / "one", methods, settings, 1)
-    train(cache, tmp_path / "two", methods, settings, 2)
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert one.keys() == two.keys()
-    assert len(one) == len(methods)
-    for name in one:
-        assert one[name].shape == two[name].shape
-        np.testing.assert_allclose(two[name], one[name], rtol=1e-5, atol=1e-6)
+    train(clips_cache, tmp_path / "one", methods, settings, 1)
+    train(clips_cache, tmp_path / "two", methods, settings, 2)
+    same_losses(tmp_path / "one", tmp_path / "two", len(methods))
 
 
-def test_a_group_that_was_stopped_ends_with_the_weights_of_one_that_was_not(cache: Path, tmp_path: Path) -> None:
+def test_a_group_that_was_stopped_ends_with_the_weights_of_one_that_was_not(clips_cache: Path, tmp_path: Path) -> None:
     settings = ["method.negatives=gathered", "train.steps=40", "train.checkpoint_seconds=0.01"]
-    train(cache, tmp_path / "whole", ("cav",), settings, 2)
+    train(clips_cache, tmp_path / "whole", ("cav",), settings, 2)
     stopped = tmp_path / "stopped"
-    ranks = Ranks(cache, stopped, ("cav",), settings, 2)
+    ranks = Ranks(clips_cache, stopped, ("cav",), settings, 2)
     while not list(stopped.glob("stages/pretrain/*/checkpoints/step-*")):
         assert ranks.processes[0].poll() is None, ranks.wait()
         time.sleep(0.01)
@@ -127,26 +49,26 @@ def test_a_group_that_was_stopped_ends_with_the_weights_of_one_that_was_not(cach
     assert all(status != 0 for status, *_ in found)
     assert "training stopped by SIGTERM" in found[1][2]
     assert "training stopped by a signal to another of its processes" in found[0][2]
-    train(cache, stopped, ("cav",), settings, 2)
+    train(clips_cache, stopped, ("cav",), settings, 2)
     one, other = load_file(weights(tmp_path / "whole")), load_file(weights(stopped))
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
-def test_a_process_that_dies_ends_the_others(cache: Path, tmp_path: Path) -> None:
-    ranks = Ranks(cache, tmp_path, ("cav",), ["method.negatives=gathered", "train.steps=100000"], 2)
+def test_a_process_that_dies_ends_the_others(clips_cache: Path, tmp_path: Path) -> None:
+    ranks = Ranks(clips_cache, tmp_path, ("cav",), ["method.negatives=gathered", "train.steps=100000"], 2)
     while not list(tmp_path.glob("stages/pretrain/*/metrics.csv")):
         assert ranks.processes[0].poll() is None, ranks.wait()
         time.sleep(0.05)
     ranks.processes[1].kill()
     (status, _, message), _ = ranks.wait(60)
-    assert status == 1
+    assert status == 1, message
     assert "another process of this training has ended" in message
 
 
 def test_only_pretraining_is_shared(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clips_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("AVBENCH_CACHE", str(cache))
+    monkeypatch.setenv("AVBENCH_CACHE", str(clips_cache))
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["run", "--method", "cavmae", "--results", str(tmp_path)]) == 2
     assert "WORLD_SIZE: found 2, valid here: 1 or unset" in capsys.readouterr().err
