@@ -93,6 +93,20 @@ def test_the_same_command_again_says_the_same(prepared: str, root: Path, capsys:
     assert (set_folder("vggsound") / "manifest.parquet").stat().st_mtime_ns == stamp
 
 
+def test_parts_by_several_processes_give_the_same_folder(
+    prepared: str, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["data", "prepare", "vggsound", "--root", str(root), "--out", str(tmp_path / "out"), *SMALL]
+    for part in ("2/2", "1/2"):
+        assert main([*words, "--part", part]) == 0
+        assert f"part {part}: " in capsys.readouterr().out
+    assert not (tmp_path / "out" / "catalogue.json").exists()
+    assert main(words) == 0
+    assert capsys.readouterr().out.splitlines()[1:-1] == prepared.splitlines()[1:-1]
+    for file in (path for path in set_folder("vggsound").rglob("*") if path.is_file() and path.suffix != ".json"):
+        assert (tmp_path / "out" / file.relative_to(set_folder("vggsound"))).read_bytes() == file.read_bytes()
+
+
 def test_a_dry_run_writes_nothing(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +130,12 @@ def test_a_dry_run_writes_nothing(
         (["soundshapes"], "made by this program"),
         ([".", "--out", "x", "--dry-run"], "--dry-run: found with ., valid: with a data set"),
         (["."], "--out: found nothing"),
+        (["vggsound", "--root", ".", "--part", "3/2"], "--part: found '3/2', valid: I/N"),
+        (["vggsound", "--root", ".", "--part", "1/2", "--dry-run"], "--dry-run: found with --part"),
+        (
+            ["flickr-soundnet", "--root", ".", "--part", "1/2"],
+            "--part: found 1/2 with flickr-soundnet, valid: a set of",
+        ),
     ],
 )
 def test_bad_requests_are_refused(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avbench.data.catalogue.entry import Entry
 from avbench.data.catalogue.join import VIDEOS, Joined, find_files, find_lists, join
@@ -17,6 +19,10 @@ from avbench.data.catalogue.stills import find_stills, write_stills
 from avbench.data.prepare_settings import PrepareSettings
 from avbench.errors import InputError
 from avbench.files import write_json, write_text
+
+if TYPE_CHECKING:
+    from avbench.data.prepare import ShareReport
+    from avbench.data.prepare_share import Share
 
 CLASSES = "classes.txt"
 MISSING = "missing.txt"  # ids of the official list without a file
@@ -105,14 +111,7 @@ def prepare_set(
     Raises:
         InputError: There is no list or no clip of it, or ``out`` holds something else.
     """
-    if not entry.lists:
-        raise InputError(f"{entry.name}: made by this program, nothing to prepare; use it as --data {entry.name}.")
-    if not root.is_dir():
-        raise InputError(f"--root {root}: no such folder, valid: the folder with the files of {entry.title}.")
-    if settings.window:
-        raise InputError(
-            f"--window: found {settings.window:g}, valid: 0 for a set of the catalogue, whose clips have official ids."
-        )
+    _check(entry, root, settings)
     read = find_lists(entry, root, lists)
     rows = read_rows(entry, read)
     sounds: dict[str, str] = {}
@@ -150,6 +149,57 @@ def prepare_set(
     return account
 
 
+def prepare_set_share(
+    entry: Entry,
+    root: Path,
+    out: Path,
+    share: Share,
+    settings: PrepareSettings,
+    *,
+    lists: Sequence[Path] = (),
+    workers: int = -1,
+    progress: bool = True,
+) -> ShareReport:
+    """Joins as :func:`prepare_set` does and writes a share of the shards; that function then finishes the folder.
+
+    Args:
+        entry: The data set.
+        root: Its folder.
+        out: The folder to write; other processes may write other shares of it.
+        share: Which shards.
+        settings: How videos are prepared.
+        lists: Official lists, or folders with them; empty: looked for in ``root``.
+        workers: Processes; -1: one a core.
+        progress: Show progress.
+
+    Raises:
+        InputError: As :func:`prepare_set`; or the set is one of pictures, which has no shards.
+    """
+    from avbench.data.prepare import prepare_share
+
+    _check(entry, root, settings)
+    if entry.media == "stills":
+        raise InputError(
+            f"--part: found {share} with {entry.name}, valid: a set of videos; pictures are prepared by one process."
+        )
+    joined = join(read_rows(entry, find_lists(entry, root, lists)), find_files(root, VIDEOS, exclude=out))
+    if not joined.files:
+        raise InputError(_nothing(entry, root, joined))
+    with _table(joined) as table:
+        return prepare_share(table, out, share, settings, workers=workers, progress=progress)
+
+
+def _check(entry: Entry, root: Path, settings: PrepareSettings) -> None:
+    if not entry.lists:
+        raise InputError(f"{entry.name}: made by this program, nothing to prepare; use it as --data {entry.name}.")
+    if not root.is_dir():
+        raise InputError(f"--root {root}: no such folder, valid: the folder with the files of {entry.title}.")
+    if settings.window:
+        raise InputError(
+            f"--window: found {settings.window:g}, valid: 0 for a set of the catalogue, whose clips have official ids."
+        )
+
+
 def _nothing(entry: Entry, root: Path, joined: Joined) -> str:
     seen = f"; found others, such as {Path(joined.extra[0]).name}" if joined.extra else ""
     return f"{root}: no file of the {len(joined.rows)} clips of {entry.title}{seen}, valid: {entry.folder}."
@@ -161,9 +211,7 @@ def _prepare_videos(
     """Prepares the joined files; returns id to reason for those that were rejected."""
     from avbench.data.prepare import prepare
 
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "joined.csv"
-        _write_table(table, joined)
+    with _table(joined) as table:
         prepare(table, out, settings, workers=workers, progress=progress)
     id_of = {_printable(path): id for id, path in joined.files.items()}
     reasons: dict[str, str] = {}
@@ -178,13 +226,18 @@ def _printable(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _write_table(path: Path, joined: Joined) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["file", "id", "label", "split"])
-        for id, file in joined.files.items():
-            row = joined.rows[id]
-            writer.writerow([file, id, ";".join(row.labels), row.split])
+@contextlib.contextmanager
+def _table(joined: Joined) -> Iterator[Path]:
+    """A CSV of the joined files, as preparing takes it; deleted afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "joined.csv"
+        with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as handle:
+            writer = csv.writer(handle)
+            writer.writerow(["file", "id", "label", "split"])
+            for id, file in joined.files.items():
+                row = joined.rows[id]
+                writer.writerow([file, id, ";".join(row.labels), row.split])
+        yield path
 
 
 def _write_broken(path: Path, reasons: Mapping[str, str]) -> None:
