@@ -85,3 +85,50 @@ def test_a_signal_reaches_the_jobs_and_starts_no_other(tmp_path: Path) -> None:
     assert not (tmp_path / "logs" / "second.log").exists()
     assert reported == []
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def wait_for(pool: local.LocalPool, count: int) -> dict[str, int]:
+    finished: list[Finished] = []
+    start = time.monotonic()
+    while len(finished) < count:
+        finished += pool.ended()
+        time.sleep(0.02)
+        assert time.monotonic() - start < 30
+    return {done.job.name: done.status for done in finished}
+
+
+def test_a_pool_stops_one_job_and_goes_on_with_the_others(tmp_path: Path) -> None:
+    pool = local.LocalPool([{}, {}])
+    long, short, waits, last = (job(tmp_path, name, "sleep", "60") for name in ("long", "short", "waits", "last"))
+    last = job(tmp_path, "last", "sleep", "0")
+    pool.start([long, short, waits, last])
+    assert (pool.slots, pool.busy, pool.ended()) == (2, True, [])
+    pool.stop(waits)
+    pool.stop(long)
+    assert wait_for(pool, 3) == {"waits": -15, "long": -15, "last": 0}
+    pool.close()
+    assert wait_for(pool, 1) == {"short": -15}
+    assert not pool.busy
+    assert not (tmp_path / "logs" / "waits.log").exists()
+
+
+def test_the_process_of_a_pool_that_was_killed_is_waited_for(tmp_path: Path) -> None:
+    left = job(tmp_path, "left", "sleep", "1.5")
+    first, second = local.LocalPool([{}]), local.LocalPool([{}])
+    first.start([left])
+    start = time.monotonic()
+    second.start([left])
+    assert wait_for(second, 1) == {"left": 0}
+    assert time.monotonic() - start > 2.5  # one after the other
+    assert wait_for(first, 1) == {"left": 0}
+
+
+def test_a_job_that_waits_for_an_earlier_process_can_be_stopped(tmp_path: Path) -> None:
+    left = job(tmp_path, "left", "sleep", "60")
+    first, second = local.LocalPool([{}]), local.LocalPool([{}])
+    first.start([left])
+    second.start([left])
+    second.close()
+    assert wait_for(second, 1) == {"left": -15}
+    assert first.ended() == []
+    first.close()

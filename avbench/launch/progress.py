@@ -1,0 +1,50 @@
+"""How far a running trial is: the rows of its metrics.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from avbench.errors import RunError
+
+
+class Progress:
+    """Reads new rows of a metrics.csv that another process appends to.
+
+    Args:
+        path: The file, which need not be there yet; with ``*`` in it, the first there is.
+        column: The column to read.
+    """
+
+    def __init__(self, path: Path, column: str) -> None:
+        self.path = path
+        self.column = column
+        self._size = 0
+
+    def rows(self) -> list[tuple[int, float]]:
+        """Returns step and value of every row, where the file has grown since the last call; else nothing.
+
+        Rows without a value are left out, as is a last one that is still being written.
+
+        Raises:
+            RunError: The file has no such column.
+        """
+        path = next(iter(sorted(self.path.parent.parent.glob(f"{self.path.parent.name}/{self.path.name}"))), None)
+        if path is None:
+            return []
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError:  # replaced at this moment
+            return []
+        whole = text[: text.rfind("\n") + 1]
+        if len(whole) == self._size:
+            return []
+        self._size = len(whole)
+        header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
+        if self.column not in header:
+            raise RunError(
+                f"pruner.column: found {self.column}, valid: {', '.join(header[1:])}, the columns of {path}."
+            )
+        at = header.index(self.column)
+        return [(int(row[0]), float(row[at])) for row in rows if len(row) == len(header) and row[at]]
