@@ -24,6 +24,8 @@ COMMANDS = {
     "pretrain": "the first half of run: train a method, keep its weights",
     "evaluate": "the second half of run: a checkpoint, or a features file, to metrics",
     "grid": "every combination of methods, tasks and seeds; done ones are skipped",
+    "sweep": "the papers' ablations, or one's own: settings varied by Optuna; resumes, prunes, plots",
+    "status": "which jobs of a grid, a sweep or a cluster wait, run, have failed or are done",
     "features": "write a checkpoint's embeddings of a data set as .npz",
     "compare": "what differs between runs: settings, metrics, paired intervals and p-values",
     "tables": "the papers' tables from the records, beside the published numbers: LaTeX, Markdown, CSV, HTML",

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +23,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    # The process number keeps two writers of one path apart; the leading dot hides it from globs.
-    return path.parent / f".{path.name}.{os.getpid()}.tmp"
+    # Machine and process keep two writers of one path apart; the leading dot hides it from globs.
+    return path.parent / f".{path.name}.{platform.node()}.{os.getpid()}.tmp"
 
 
 @contextlib.contextmanager
@@ -81,6 +82,15 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def link(path: Path, target: Path) -> None:
+    """Makes ``path`` a symbolic link to ``target``, which need not be there yet; replaces what was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(path)
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -34,6 +34,7 @@ EXTRACTION_SCHEMA = 2
 # The splits of clips that are open: thousands of runs share them, and hashing their rows for each would take longer
 # than all else.
 _PARTS: weakref.WeakKeyDictionary[Clips, dict[tuple[float, str], Clips | None]] = weakref.WeakKeyDictionary()
+STARTED = "started.json"  # what a training that has begun leaves, for ``avbench status``
 TRAINING_CLIPS = "training clips"  # what a task's card lists among its needs where it trains on them
 
 

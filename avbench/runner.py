@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +95,7 @@ class Runner:
             key = dataclasses.replace(request, seed=0)  # grids have thousands of requests that differ in nothing else
             if key not in self._resolved:
                 config = resolve(key)
-                self._source(config)
+                self.source(config)
                 model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
                 if model not in self._models:
                     stages.check(config)
@@ -106,7 +106,8 @@ class Runner:
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
         return configs
 
-    def _source(self, config: RunConfig) -> Source:
+    def source(self, config: RunConfig) -> Source:
+        """Returns where the clips of a run are."""
         key = (config.data, config.input)
         if key not in self._sources:
             self._sources[key] = locate(*key)
@@ -123,7 +124,7 @@ class Runner:
     def prepare(self, configs: Sequence[RunConfig]) -> None:
         """Prepares the data of every configuration, so that runs beside each other do not."""
         for config in configs:
-            self.clips(self._source(config), config)
+            self.clips(self.source(config), config)
 
     def plans(self, config: RunConfig, *, with_untrained: bool = True) -> list[Plan]:
         """Returns the plan of a configuration, and before it that of the model as it was before training.
@@ -131,7 +132,7 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used.
         """
-        clips = self.clips(self._source(config), config)
+        clips = self.clips(self.source(config), config)
         configs = [config]
         if with_untrained and config.weights == "pretrained":
             configs.insert(0, dataclasses.replace(config, weights="untrained"))
@@ -154,7 +155,7 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used; nothing was computed.
         """
-        source = self._source(config)
+        source = self.source(config)
         return [self._outcome(plan, source) for plan in self.plans(config, with_untrained=with_untrained)]
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
@@ -203,7 +204,7 @@ class Runner:
             "chance": result.chance,
             "ci95": {name: list(interval) for name, interval in result.ci95.items()},
             "wall_s": {name: round(seconds, 3) for name, seconds in wall.items()},
-            "device_hours": round(sum(wall.values()) / 3600, 6),
+            "device_hours": round((sum(wall.values()) + _beside(bench.used)) / 3600, 6),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": provenance.git_state(),
             "code_sha256": provenance.code_sha256(),
@@ -221,9 +222,13 @@ class Runner:
         """
         from avbench import stages
 
-        clips = self.clips(self._source(config), config)
+        clips = self.clips(self.source(config), config)
         stage, train, tune = plan_pretraining(config, clips, self.execution.results)
         return stages.pretrain(config, stage, train, tune, self.execution)
+
+    def plan_pretraining(self, config: RunConfig) -> tuple[Stage, Clips]:
+        """Returns the stage that :meth:`pretrain` computes, and the clips it trains on."""
+        return plan_pretraining(config, self.clips(self.source(config), config), self.execution.results)[:2]
 
     def write_features(self, config: RunConfig, out: Path) -> int:
         """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips.
@@ -235,32 +240,55 @@ class Runner:
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
-        clips = self.clips(self._source(config), config)
+        clips = self.clips(self.source(config), config)
         features = Workbench(make_plan(config, clips, self.execution.results), self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
 
     def describe(self, configs: Sequence[RunConfig], *, pretraining_only: bool = False) -> str:
-        """Returns the plan of every configuration as text; reads, computes and writes nothing else."""
+        """Returns the plan of every configuration and its cost as text; reads, computes and writes nothing else."""
+        from avbench.cost import Bill, Costs
+
+        bill = Bill(Costs(self.execution.results))
         lines: list[str] = []
         for config in configs:
             lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
-            source = self._source(config)
+            source = self.source(config)
             if not source.ready:
-                expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
-                lines.append(f"  prepare   {expected} into {source.clips}")
-                n_train = source.counts[0] if source.counts else 0
-                steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
-                if config.weights == "pretrained":
-                    lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")
-                lines.append("  ids follow from the prepared clips; run `avbench data prepare` first to see them")
+                lines += _unprepared(config, source)
                 continue
-            clips = self.clips(source, config)
             if pretraining_only:
-                stages = [plan_pretraining(config, clips, self.execution.results)[0]]
+                stage, train = self.plan_pretraining(config)
+                bill.add_pretraining(config, stage, train)
+                stages = [stage]
             else:
-                stages = list(make_plan(config, clips, self.execution.results).stages)
+                plan = make_plan(config, self.clips(source, config), self.execution.results)
+                bill.add(plan)
+                stages = list(plan.stages)
             for stage in stages:
                 state = "done, reused" if stage.done and not self.execution.force else stage.work
-                lines.append(f"  {stage.name:<9} {stage.id}  {state}")
-        return "\n".join(lines)
+                hours = bill.hours(stage.id)
+                lines.append(f"  {stage.name:<9} {stage.id}  {state}{'' if hours is None else f', {_span(hours)}'}")
+        return "\n".join([*lines, str(bill)])
+
+
+def _beside(used: Mapping[Stage, float]) -> float:
+    """Returns the seconds of further processes beside the one whose wall time is counted."""
+    from avbench import stages
+
+    counts = {stage: int(stages.read_done(stage).get("processes", 1)) for stage in used if stage.done}
+    return sum(used[stage] * (count - 1) for stage, count in counts.items())
+
+
+def _unprepared(config: RunConfig, source: Source) -> list[str]:
+    expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
+    lines = [f"  prepare   {expected} into {source.clips}"]
+    n_train = source.counts[0] if source.counts else 0
+    steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
+    if config.weights == "pretrained":
+        lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")
+    return [*lines, "  ids follow from the prepared clips; run `avbench data prepare` first to see them"]
+
+
+def _span(hours: float) -> str:
+    return f"about {hours:.2f} device-hours" if hours >= 1 else f"about {60 * hours:.1f} device-minutes"

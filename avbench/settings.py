@@ -8,7 +8,6 @@ unknown keys, wrong types and values out of range raise :class:`~avbench.errors.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import operator
 import types
@@ -19,6 +18,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from avbench.errors import InputError, did_you_mean
 
 S = TypeVar("S", bound="Settings")
+_HINTS: dict[type, dict[str, Any]] = {}
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
     "gt": ("above", operator.gt),
@@ -70,9 +70,11 @@ class Settings:
             object.__setattr__(self, field.name, value)
 
 
-@functools.cache
 def _hints(cls: type[Settings]) -> dict[str, Any]:
-    return typing.get_type_hints(cls)
+    """Returns the types of a class's fields; read once, as thousands of objects are made."""
+    if cls not in _HINTS:
+        _HINTS[cls] = typing.get_type_hints(cls)
+    return _HINTS[cls]
 
 
 def _describe(hint: Any) -> str:

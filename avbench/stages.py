@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from avbench import extraction, registry
 from avbench.errors import InputError
 from avbench.files import locked, write_json
-from avbench.plan import Stage
+from avbench.plan import STARTED, Stage, training_steps
 from avbench.resolve import RunConfig
 from avbench.rng import numpy_stream
 
@@ -37,6 +39,21 @@ def read_done(stage: Stage) -> dict[str, Any]:
 
 def _finish(stage: Stage, seconds: float, **figures: Any) -> None:
     write_json(stage.folder / "done.json", {"id": stage.id, "key": stage.key, "wall_s": round(seconds, 3), **figures})
+
+
+def _begin(stage: Stage, config: RunConfig, steps: int, processes: int) -> None:
+    """Leaves what ``avbench status`` tells of a training that is not done."""
+    told = {
+        "method": config.method_name,
+        "seed": config.seed,
+        "data": config.data.source,
+        "steps": steps,
+        "batch_size": config.train.batch_size,
+        "processes": processes,
+        "host": platform.node(),
+        "process": os.getpid(),
+    }
+    write_json(stage.folder / STARTED, told)
 
 
 def build(config: RunConfig) -> Method:
@@ -129,6 +146,8 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
     def validate(clips: Clips) -> Iterator[Batch]:
         return Feed(clips, config.input, mode="eval", workers=workers).batches(np.arange(len(clips)), batch)
 
+    if execution.group.leads:
+        _begin(stage, config, training_steps(config, len(train)), execution.group.world)
     result = train_method(
         method,
         batches,

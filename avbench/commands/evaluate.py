@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from avbench.commands.launching import LauncherOptions
 from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ConfigOptions):
+class Command(LauncherOptions, ConfigOptions):
     """Evaluates a checkpoint on data, or a file of features or heat maps on its own."""
 
     task: str = "retrieval"
@@ -31,8 +32,6 @@ class Command(ConfigOptions):
     """What the heat maps are judged by."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output."""
-    force: bool = False
-    """Compute again what is done already."""
     processes: int = 1
     """Processes that extract features beside each other; the numbers do not depend on it."""
 
@@ -41,8 +40,10 @@ class Command(ConfigOptions):
         for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features",))):
             if path is not None:
                 self._refuse(*others, "data", "checkpoint", "method", beside=path)
-                if self.processes != 1:
-                    raise InputError(f"--processes: not used where {path} is evaluated; leave one of them out.")
+                given = {"--processes": self.processes != 1, "--launcher": self.on_cluster, "--dry-run": self.dry_run}
+                unused = next((option for option, value in given.items() if value), None)
+                if unused is not None:
+                    raise InputError(f"{unused}: not used where {path} is evaluated; leave one of them out.")
         if self.features is not None:
             return self._print(self._of_features(self.features), "features")
         if self.heatmaps is not None:
@@ -94,5 +95,6 @@ class Command(ConfigOptions):
         if self.method is None:
             raise InputError("--method: found nothing, valid: the method the checkpoint belongs to.")
         shared: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(ConfigOptions)}
-        shared |= {"format": self.format, "force": self.force, "processes": self.processes}
+        shared |= {field.name: getattr(self, field.name) for field in fields(LauncherOptions)}
+        shared |= {"format": self.format, "processes": self.processes}
         return Run(method=(self.method,), task=(self.task,), **shared).execute()

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from avbench.commands.launching import LauncherOptions, launch
 from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
+    from avbench.launch.grid import Cells
     from avbench.launch.job import Finished, Job
     from avbench.resolve import RunConfig
     from avbench.runner import Runner
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ConfigOptions):
+class Command(LauncherOptions, ConfigOptions):
     """Runs every combination of methods, tasks and seeds, and prints a table for each task."""
 
     methods: tuple[str, ...] = ("all",)
@@ -29,27 +30,32 @@ class Command(ConfigOptions):
     """Every method is trained once for each."""
     jobs: int = 0
     """Runs beside each other; 0: one for each GPU, or as many as the cores have room for."""
-    launcher: Literal["local"] = "local"
-    """Where runs are started."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output; json: the records."""
-    dry_run: bool = False
-    """Print the plan (stages, ids, what is reused, work) and write nothing."""
-    force: bool = False
-    """Compute again what is done already."""
 
     def execute(self) -> int:
-        """Runs the grid; returns 1 when a run failed, after the others went on."""
-        from avbench.commands.run import print_records
+        """Runs or submits the grid; returns 1 when a run failed, after the others went on."""
         from avbench.launch.grid import expand
-        from avbench.runner import Execution, Runner
-        from avbench.training.device import resolve_device
 
         if self.jobs < 0:
             raise InputError(f"--jobs: found {self.jobs}, valid: at least 0.")
         cells = expand(self.methods, self.tasks)
         for text in cells.left_out:
             sys.stderr.write(f"left out: {text}\n")
+        if self.on_cluster:
+            if self.jobs:
+                raise InputError("--jobs: valid with --launcher local; a cluster profile has array_parallelism.")
+            asked = [((method,), tasks, self.seeds) for method, tasks in cells.tasks.items()]
+            runner, configs, status = launch(self, self, asked)
+            if status is not None:
+                return status
+            return self._tell(runner, configs)
+        return self._local(cells)
+
+    def _local(self, cells: Cells) -> int:
+        from avbench.runner import Execution, Runner
+        from avbench.training.device import resolve_device
+
         device = resolve_device(self.device)
         runner = Runner(Execution(results=self.results, device=device, force=self.force))
         groups = {
@@ -59,31 +65,45 @@ class Command(ConfigOptions):
         }
         configs = [config for group in groups.values() for config in group]
         if self.dry_run:
-            sys.stdout.write(runner.describe(configs) + "\n")
-            return 0
+            return self._tell(runner, configs)
         runner.prepare(configs)
         todo = {key: group for key, group in groups.items() if self.force or not all(map(runner.is_done, group))}
         failed = self._run(runner, todo, device)
-        records = [record for config in configs for record in runner.recorded(config)]
-        print_records(records, self.format)
+        self._tell(runner, configs)
         for finished in failed:
             sys.stderr.write(f"failed: {finished.job.name}: {finished.error}\n")
         return 1 if failed else 0
 
+    def _tell(self, runner: Runner, configs: list[RunConfig]) -> int:
+        """Prints the plan, or the records there are."""
+        from avbench.commands.run import print_records
+
+        if self.dry_run:
+            sys.stdout.write(runner.describe(configs) + "\n")
+        else:
+            print_records([record for config in configs for record in runner.recorded(config)], self.format)
+        return 0
+
     def _run(self, runner: Runner, groups: Mapping[tuple[str, int], list[RunConfig]], device: str) -> list[Finished]:
         """Runs one job for each method and seed, and returns those that failed."""
+        from avbench.launch import ledger
         from avbench.launch.local import run_jobs
+        from avbench.launch.slots import local_slots
+        from avbench.launch.unit import unit_of_job
 
         if not groups:
             sys.stderr.write("everything is done already; --force computes it again\n")
             return []
-        slots, extra = self._slots(device, [config for group in groups.values() for config in group])
+        slots, extra = local_slots(device, [config for group in groups.values() for config in group], self.jobs)
         jobs = [self._job(method, seed, group, extra) for (method, seed), group in groups.items()]
+        units = [unit_of_job(job, runner, group) for job, group in zip(jobs, groups.values(), strict=True)]
+        submission = ledger.begin(self.results, "local", units, [job.log for job in jobs])
         count = 0
 
         def report(finished: Finished) -> None:
             nonlocal count
             count += 1
+            submission.note(finished)
             minutes, seconds = divmod(round(finished.seconds), 60)
             outcome = "failed" if finished.status else "done"
             sys.stderr.write(f"[{count}/{len(jobs)}] {finished.job.name}: {outcome} in {minutes} min {seconds} s\n")
@@ -102,24 +122,3 @@ class Command(ConfigOptions):
             words.append("--force")
         name = f"{method} seed {seed}"
         return Job(name, tuple(words), self.results / "logs" / f"{method}-seed{seed}.log")
-
-    def _slots(self, device: str, configs: list[RunConfig]) -> tuple[list[dict[str, str]], list[str]]:
-        """Returns the environment of each job that may run at a time, and settings that share the cores among them."""
-        import torch
-
-        if device == "cuda":
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-            count = self.jobs or len(names)
-            return [{"CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(count)], []
-        from avbench.data.pool import core_count
-
-        cores = core_count()
-        threads = max(config.train.threads or cores for config in configs)
-        count = self.jobs or max(1, cores // threads)
-        share: dict[str, Any] = {}
-        if count > 1 and any(config.train.threads == 0 for config in configs):
-            share["train.threads"] = max(1, cores // count)
-        # Also for what is not training: threads that wait for a core of another job's would only turn.
-        allowed = min(max(1, cores // count), torch.get_num_threads())
-        return [{"OMP_NUM_THREADS": str(allowed)}] * count, [f"{key}={value}" for key, value in share.items()]

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from avbench.config import Precision
 from avbench.errors import InputError
 from avbench.resolve import Request
 
@@ -49,6 +50,17 @@ class ConfigOptions:
                 words += [f"--{option.name}", *map(str, values)]
         return words
 
+    def settled_precision(self) -> Precision:
+        """Returns what ``--precision`` means where the work is done: here.
+
+        Raises:
+            InputError: The device cannot do it.
+        """
+        from avbench.training.device import resolve_device
+        from avbench.training.precision import resolve_precision
+
+        return resolve_precision(self.precision, resolve_device(self.device))
+
     def requests(self, methods: tuple[str, ...], tasks: tuple[str, ...], seeds: tuple[int, ...]) -> list[Request]:
         """Returns one request for each method, task and seed.
 
@@ -63,10 +75,7 @@ class ConfigOptions:
                 raise InputError(f"--seeds: found {seed}, valid: at least 0.")
         if self.checkpoint is not None and not self.checkpoint.is_file():
             raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
-        from avbench.training.device import resolve_device
-        from avbench.training.precision import resolve_precision
-
-        precision = resolve_precision(self.precision, resolve_device(self.device))
+        precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
         if self.init:
             if self.checkpoint is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from avbench.commands.launching import LauncherOptions, launch
 from avbench.commands.options import ConfigOptions
 from avbench.errors import AvbenchError, InputError
 
@@ -15,17 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ConfigOptions):
+class Command(LauncherOptions, ConfigOptions):
     """Trains a method on the data's training clips and keeps its weights."""
 
     method: tuple[str, ...]
     """One or more methods; see: avbench list methods."""
     seeds: tuple[int, ...] = (0,)
     """One pretraining for each."""
-    dry_run: bool = False
-    """Print the plan and write nothing."""
-    force: bool = False
-    """Train again what is done already."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What each of several processes holds: ddp: the whole model; fsdp: a part of it, for large models."""
 
     def execute(self) -> int:
         """Trains and prints where the weights are; returns 1 when one failed."""
@@ -34,10 +33,25 @@ class Command(ConfigOptions):
 
         if self.checkpoint is not None:
             raise InputError("--checkpoint: pretrain makes weights; to start from a file use --init FILE.")
+        if self.on_cluster:
+            return self._submit()
         requests = self.requests(self.method, ("",), self.seeds)
         device = resolve_device(self.device)
-        with join(device) as group:
+        with join(device, self.parallel) as group:
             return self._train(requests, device, group)
+
+    def _submit(self) -> int:
+        own = [] if self.parallel == "ddp" else ["--parallel", self.parallel]
+        asked = [(self.method, ("",), self.seeds)]
+        runner, configs, status = launch(self, self, asked, own, pretraining_only=True)
+        if status is not None:
+            return status
+        if self.dry_run:
+            sys.stdout.write(runner.describe(configs, pretraining_only=True) + "\n")
+            return 0
+        for config in configs:
+            sys.stdout.write(f"weights: {runner.pretrain(config)}\n")
+        return 0
 
     def _train(self, requests: list[Request], device: str, group: Group) -> int:
         from avbench.runner import Execution, Runner
@@ -57,6 +71,8 @@ class Command(ConfigOptions):
             except InputError:
                 raise
             except AvbenchError as error:
+                if group.world > 1:  # the others may be in the midst of this training, not at the next
+                    raise
                 errors.append(f"failed: {config.method_name} seed {config.seed}: {error}\n")
         sys.stderr.write("".join(errors))
         return 1 if errors else 0

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
+from avbench.commands.launching import LauncherOptions, launch
 from avbench.commands.options import ConfigOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(ConfigOptions):
+class Command(LauncherOptions, ConfigOptions):
     """Pretrains where needed, evaluates, prints the table and where the records are."""
 
     method: tuple[str, ...]
@@ -21,14 +22,8 @@ class Command(ConfigOptions):
     """One or more tasks; see: avbench list tasks."""
     seeds: tuple[int, ...] = (0,)
     """One run for each."""
-    launcher: Literal["local"] = "local"
-    """Where runs are started."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output; json: the records."""
-    dry_run: bool = False
-    """Print the plan (stages, ids, what is reused, work) and write nothing."""
-    force: bool = False
-    """Compute again what is done already."""
     processes: int = 1
     """Processes that extract features beside each other; the numbers do not depend on it."""
 
@@ -37,6 +32,8 @@ class Command(ConfigOptions):
         from avbench.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
+        if self.on_cluster:
+            return self._submit()
         requests = self.requests(self.method, self.task, self.seeds)
         device = resolve_device(self.device)
         execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
@@ -58,6 +55,17 @@ class Command(ConfigOptions):
                 f" {outcome.error}\n"
             )
         return 1 if failed else 0
+
+    def _submit(self) -> int:
+        own = [] if self.processes == 1 else ["--processes", str(self.processes)]
+        runner, configs, status = launch(self, self, [(self.method, self.task, self.seeds)], own)
+        if status is not None:
+            return status
+        if self.dry_run:
+            sys.stdout.write(runner.describe(configs) + "\n")
+        else:
+            print_records([record for config in configs for record in runner.recorded(config)], self.format)
+        return 0
 
 
 def print_records(records: list[dict[str, Any]], form: str) -> None:

@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+_OF_THE_CLUSTER = ("srun: ", "slurmstepd: ", "submitit ")  # what a scheduler adds to a log
+
 
 @dataclass(frozen=True)
 class Job:
@@ -36,7 +38,15 @@ class Finished:
             return ""
         if self.status < 0:
             return f"ended by signal {-self.status}; see {self.job.log}"
-        lines = [line for line in self.job.log.read_text(encoding="utf-8", errors="replace").splitlines() if line]
-        told = [line for line in lines if line.startswith(("failed: ", "avbench: error: "))]
-        last = (told or lines or ["no output"])[-1]
-        return f"{last.removeprefix('failed: ').removeprefix('avbench: error: ')} See {self.job.log}"
+        return f"{last_error(self.job.log) or 'no output'} See {self.job.log}"
+
+
+def last_error(log: Path) -> str:
+    """Returns what a command said last of its failure, else its last line; empty where there is no output."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    lines = [line for line in text.splitlines() if line and not line.startswith(_OF_THE_CLUSTER)]
+    told = [line for line in lines if line.startswith(("failed: ", "avbench: error: "))]
+    return "".join((told or lines)[-1:]).removeprefix("failed: ").removeprefix("avbench: error: ")

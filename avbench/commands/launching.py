@@ -1,0 +1,190 @@
+"""``--launcher slurm``: what the commands that can run on a cluster share."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from avbench.commands.options import ConfigOptions
+from avbench.errors import InputError
+
+if TYPE_CHECKING:
+    from avbench.config import Precision
+    from avbench.launch.profile import Profile
+    from avbench.launch.unit import Unit
+    from avbench.resolve import RunConfig
+    from avbench.runner import Runner
+
+
+Asked = tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]  # methods, tasks, seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class LauncherOptions:
+    """Where work is done."""
+
+    launcher: Literal["local", "slurm"] = "local"
+    """Where runs are started: on this machine, or as jobs of a cluster."""
+    cluster: str = "default"
+    """With --launcher slurm: the cluster profile, a name or a YAML file; see docs/cluster.md."""
+    dry_run: bool = False
+    """Print the plan (stages, ids, what is reused, work, cost) and write nothing."""
+    force: bool = False
+    """Compute again what is done already."""
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether to submit jobs.
+
+        Raises:
+            InputError: Together with --force.
+        """
+        if self.launcher == "slurm" and self.force:
+            raise InputError(
+                "--force: valid with --launcher local; for a cluster, delete the folders of what is to be made again."
+            )
+        return self.launcher == "slurm"
+
+
+def open_profile(name: str) -> Profile:
+    """Reads a cluster profile and checks it against the cluster.
+
+    Raises:
+        InputError: There is none, it cannot be used, or there is no such partition.
+    """
+    from avbench.launch import slurm
+    from avbench.launch.profile import find_profile
+
+    profile = find_profile(name)
+    slurm.check(profile, name)
+    return profile
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElsewhereOptions(ConfigOptions):
+    """Options of runs whose device is another machine's and has been settled."""
+
+    def settled_precision(self) -> Precision:
+        """Returns the precision that was settled."""
+        return "fp32" if self.precision == "auto" else self.precision
+
+
+def elsewhere(options: ConfigOptions, profile: Profile) -> ElsewhereOptions:
+    """Returns the options as they are on a cluster's nodes, ``auto`` settled here, as ids hold what it means.
+
+    A GPU of a cluster is taken to have bf16; ``--precision fp16`` is for older ones.
+
+    Raises:
+        InputError: A device or precision that the profile's nodes do not have.
+    """
+    device = profile.device if options.device == "auto" else options.device
+    if device == "cuda" and not profile.gpus_per_node:
+        raise InputError("--device: found cuda, valid: cpu, or gpus_per_node of at least 1 in the cluster profile.")
+    precision = options.precision
+    if precision == "fp16" and device == "cpu":
+        raise InputError("--precision: found fp16 on CPUs, valid there: auto, fp32, bf16.")
+    if precision == "auto":
+        precision = "bf16" if device == "cuda" else "fp32"
+    given = {field.name: getattr(options, field.name) for field in dataclasses.fields(ConfigOptions)}
+    return ElsewhereOptions(**{**given, "device": device, "precision": precision})
+
+
+def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
+    """Makes the embedded set here where it is not there; other data must be prepared, which takes a job of its own.
+
+    Raises:
+        InputError: It is not.
+    """
+    for source in dict.fromkeys(runner.source(config) for config in configs):
+        if not source.ready and source.counts is None:
+            raise InputError(
+                f"--data {source.videos}: found videos that are not prepared, valid with --launcher slurm: a prepared"
+                f" folder; 'avbench data prepare {source.videos} --out {source.clips} --launcher slurm' makes it."
+            )
+    runner.prepare(configs)
+
+
+def submit(units: Sequence[Unit], profile: Profile, results: Path) -> int:
+    """Submits units, says what became of them, and returns the exit status: 1 where the queue is full."""
+    from avbench.launch import slurm
+
+    outcome = slurm.submit(units, profile, results)
+    for array in outcome.arrays:
+        kind = array.units[0].kind
+        after = f", after {', '.join(array.after)}" if array.after else ""
+        what = "job" if len(array.units) == 1 else "array"
+        sys.stdout.write(f"{what} {array.number}: {len(array.units)} x {kind}{after}\n")
+    count = sum(len(array.units) for array in outcome.arrays)
+    known = f", {len(outcome.known)} queued or running already" if outcome.known else ""
+    hours = [unit.hours for array in outcome.arrays for unit in array.units if unit.hours is not None]
+    cost = f", about {sum(hours):.2f} device-hours" if hours and len(hours) == count else ""
+    sys.stdout.write(f"{count} jobs submitted in {len(outcome.arrays)} calls{known}{cost}\n")
+    sys.stdout.write(f"avbench status{_where(results)} says how far they are; this command again prints what is done\n")
+    if outcome.left:
+        sys.stderr.write(
+            f"failed: the queue is full: {len(outcome.left)} jobs were not submitted ({outcome.refusal}); the same"
+            " command again submits them when there is room.\n"
+        )
+        return 1
+    return 0
+
+
+def _where(results: Path) -> str:
+    return "" if results == Path("results") else f" --results {results}"
+
+
+def check_world(configs: Sequence[RunConfig], profile: Profile) -> None:
+    """Checks that the processes of a pretraining can share its batches.
+
+    Raises:
+        InputError: They cannot.
+    """
+    from avbench.training.group import Group, Share
+
+    for config in configs:
+        if config.weights == "pretrained":
+            together = getattr(config.method, "negatives", "") == "local"
+            train = config.train
+            Share(train.batch_size, train.accumulate, together=together, group=Group(0, profile.world))
+
+
+def launch(
+    options: ConfigOptions,
+    launcher: LauncherOptions,
+    asked: Sequence[Asked],
+    own: Sequence[str] = (),
+    *,
+    pretraining_only: bool = False,
+) -> tuple[Runner, list[RunConfig], int | None]:
+    """Submits what runs need; what is done, queued or running already is left out.
+
+    Args:
+        options: What decides the numbers.
+        launcher: The cluster, and whether to submit at all.
+        asked: Methods, tasks and seeds; each combination of one element.
+        own: Options of the evaluations alone; of the pretrainings, where there is nothing else.
+        pretraining_only: Leave the tasks out.
+
+    Returns:
+        What planned the runs, the runs, and the exit status; None: there was nothing to submit, or it is only planned.
+
+    Raises:
+        InputError: They cannot be run there; nothing was submitted.
+    """
+    from avbench.launch.unit import units_of_pretrainings, units_of_runs
+    from avbench.runner import Execution, Runner
+
+    profile = open_profile(launcher.cluster)
+    there = elsewhere(options, profile)
+    runner = Runner(Execution(results=options.results, device=there.device))
+    configs = [config for each in asked for config in runner.resolve_all(there.requests(*each))]
+    check_world(configs, profile)
+    if launcher.dry_run:
+        return runner, configs, None
+    prepared(runner, configs)
+    units = (units_of_pretrainings if pretraining_only else units_of_runs)(runner, configs, there.arguments(), own)
+    return runner, configs, submit(units, profile, options.results) if units else None

@@ -1,0 +1,67 @@
+"""What runs inside a job of the cluster: one ``avbench`` command, kept alive over preemptions by Slurm and submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+# Exit statuses of a command that was asked to stop and left a state to go on from (or none, outside of training).
+_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
+_UNTIL_KILLED_S = 300.0  # a process whose job is being requeued waits that long for the scheduler to end it
+
+
+@dataclass
+class Task:
+    """The command of a job. Submitit pickles it, calls it in every process and :meth:`checkpoint` before the end.
+
+    Attributes:
+        arguments: What follows ``avbench``.
+        together: Whether the processes of the job train one model; otherwise there is one process.
+    """
+
+    arguments: tuple[str, ...]
+    together: bool = False
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def __call__(self) -> None:
+        """Runs the command in a process of its own, which takes signals as on any other machine; exits as it does."""
+        if self.together:
+            from submitit.helpers import TorchDistributedEnvironment
+
+            TorchDistributedEnvironment().export(set_cuda_visible_devices=False, overwrite=True)
+        # Slurm signals every process of a job. The command is to learn of it from :meth:`checkpoint` only, once; a
+        # signal that is blocked here stays so there.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+        self._child = subprocess.Popen([sys.executable, "-m", "avbench", *self.arguments])
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        status = self._child.wait()
+        if status in _STOPPED:
+            # Slurm ends all processes of a job that it requeues or cancels. To fail before that would count as such.
+            time.sleep(_UNTIL_KILLED_S)
+        if status < 0:
+            sys.stderr.write(f"failed: 'avbench {self.arguments[0]}' ended by signal {-status}\n")
+        if status:
+            sys.exit(128 - status if status < 0 else status)  # as a shell has it; what it said is in the log above
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Stops the command after the step in flight and returns what goes on with it.
+
+        Submitit calls this in the process of rank 0, inside a signal handler: the main program is held in ``wait``
+        below and must not be waited for.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._child.pid, signal.SIGTERM)
+                os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: it stays for ``wait``
+        return DelayedSubmission(Task(self.arguments, self.together))

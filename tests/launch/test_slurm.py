@@ -1,0 +1,317 @@
+"""Grids and trainings on a real Slurm: arrays with dependencies, preemption, death, a full queue."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from slurm_cluster import Cluster
+
+from avbench import store
+from avbench.launch import ledger
+
+pytestmark = pytest.mark.slurm
+SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.threads=1"]
+LONG = ["train.steps=40", "train.log_every=1", "train.checkpoint_seconds=600"]
+PROFILE = {"partition": "main", "account": "research", "memory_gb": 2, "time": "'0:20:00'", "signal_seconds": 30}
+ALL_METHODS = {"audiomae", "visualmae", "avmae", "cav", "cavmae", "cavmae_sync", "vanilla_avmae"}
+
+
+class Place:
+    """A results folder and a cluster profile, and commands that use them."""
+
+    def __init__(self, cluster: Cluster, cache: Path, folder: Path) -> None:
+        self.cluster, self.cache, self.folder = cluster, cache, folder
+        self.results = folder / "results"
+        self.profile()
+
+    def profile(self, **changes: object) -> None:
+        text = "".join(f"{key}: {value}\n" for key, value in {**PROFILE, **changes}.items())
+        (self.folder / "here.yaml").write_text(text)
+
+    def run(self, *words: str, launcher: str = "slurm", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        more = ["--launcher", "slurm", "--cluster", str(self.folder / "here.yaml")] if launcher == "slurm" else []
+        if words[0] != "data":
+            more += ["--results", str(self.results)]
+        return subprocess.run(
+            [sys.executable, "-m", "avbench", *words, *more],
+            env={**os.environ, "AVBENCH_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            check=False,
+        )
+
+    def pretrain(self, *settings: str, **options: str) -> subprocess.CompletedProcess[str]:
+        return self.run("pretrain", "--method", "cav", "--set", *SMALL, *settings, **options)  # type: ignore[arg-type]
+
+    def status(self) -> list[dict[str, object]]:
+        done = self.run("status", "--format", "json", launcher="")
+        states: list[dict[str, object]] = json.loads(done.stdout)
+        return states
+
+    def states(self) -> list[object]:
+        return [found["state"] for found in self.status()]
+
+    def wait(self, wanted: Callable[[], object], seconds: float = 240) -> None:
+        if not self.cluster.wait(wanted, seconds):
+            logs = [f"{path}:\n{path.read_text()[-3000:]}" for path in self.results.glob("jobs/slurm/*.out")]
+            raise AssertionError("\n".join([self.cluster.run("squeue"), str(self.status()), *logs]))
+
+    def finish(self, seconds: float = 240) -> None:
+        """Waits until the queue is empty."""
+        self.wait(lambda: not self.queue(), seconds)
+
+    def queue(self) -> list[str]:
+        """The states of the jobs that wait or run."""
+        return self.cluster.run("squeue", "--noheader", "--format=%T").split()
+
+    def rows(self) -> int:
+        """Rows of the one training's metrics so far."""
+        return sum(
+            len(path.read_text().splitlines()) - 1 for path in self.results.glob("stages/pretrain/*/metrics.csv")
+        )
+
+    def number(self) -> str:
+        """The number of the latest job."""
+        return list(ledger.submissions(self.results))[-1].entries[0].job
+
+    def log(self) -> str:
+        return "".join(path.read_text() for path in sorted(self.results.glob("jobs/slurm/*.out")))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        (path,) = self.results.glob("stages/pretrain/*/weights.safetensors")
+        return {name: tensor.numpy() for name, tensor in load_file(path).items()}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def place(slurm: Cluster, cache: Path, tmp_path: Path) -> Place:
+    return Place(slurm, cache, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    slurm: Cluster, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, dict[str, np.ndarray]]:
+    """The weights of the long training where nothing happens to it, by the number of its processes."""
+    found = {}
+    for count in (1, 2):
+        there = Place(slurm, cache, tmp_path_factory.mktemp(f"undisturbed{count}"))
+        there.profile(processes_per_node=count)
+        done = there.pretrain(*LONG, "method.negatives=gathered")
+        assert done.returncode == 0, done.stderr
+        there.finish()
+        found[count] = there.weights()
+        (path,) = there.results.glob("stages/pretrain/*/done.json")
+        assert json.loads(path.read_text())["processes"] == count
+    return found
+
+
+def training_processes(results: Path) -> list[int]:
+    """The processes that run ``avbench pretrain`` for a results folder, not those that watch over them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if "pretrain" in words and str(results) in words and "avbench" in words:
+            found.append(int(path.parent.name))
+    return sorted(found)
+
+
+def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_grid_goes_out_as_arrays_that_wait_for_each_other(place: Place) -> None:
+    words = ["grid", "--methods", "all", "--tasks", "retrieval", "linear_probe", "--set", *SMALL, "train.steps=2"]
+    first = place.run(*words)
+    assert first.returncode == 0, first.stderr
+    assert "19 jobs submitted in 5 calls" in first.stdout  # 7 pretrainings, 5 retrievals, 7 probes
+    again = place.run(*words)
+    assert again.returncode == 0
+    assert "0 jobs submitted" in again.stdout
+    assert "queued or running already" in again.stdout
+    state = place.cluster.run("squeue", "--noheader", "--format=%i %E")
+    assert "aftercorr" in state
+    place.finish(400)
+    assert place.states() == ["done"] * 19
+    records = list(store.records(place.results))
+    assert {record["method"] for record in records if record["task"] == "linear_probe"} == ALL_METHODS
+    assert len(records) == 2 * (5 + 7)  # each with its untrained model
+    assert len(list(place.results.glob("stages/pretrain/*/done.json"))) == 7
+    jobs = [entry.job for submission in ledger.submissions(place.results) for entry in submission.entries]
+    accounted = place.cluster.accounted()
+    assert all(accounted[job] == "COMPLETED" for job in jobs)
+    table = place.run(*words)
+    assert table.returncode == 0
+    assert "submitted" not in table.stdout
+    assert "retrieval on soundshapes" in table.stdout
+    assert "linear_probe on soundshapes" in table.stdout
+
+
+def test_two_processes_of_a_job_train_as_one_does(undisturbed: dict[int, dict[str, np.ndarray]]) -> None:
+    one, two = undisturbed[1], undisturbed[2]
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_job_that_is_signalled_goes_on_at_the_very_step(
+    place: Place, undisturbed: dict[int, dict[str, np.ndarray]], count: int
+) -> None:
+    place.profile(processes_per_node=count)
+    assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
+    place.wait(lambda: place.rows() > 3)
+    running = place.status()[0]
+    assert running["state"] == "running"
+    assert running["progress"]["steps"] == 40  # type: ignore[index]
+    place.cluster.run("scancel", "--signal=USR2", place.number())  # as before the end of its time
+    place.wait(lambda: "training stopped by" in place.log())
+    place.finish()
+    assert place.states() == ["done"]
+    assert same(place.weights(), undisturbed[count])
+    (path,) = place.results.glob("stages/pretrain/*/metrics.csv")
+    steps = [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
+    assert steps == list(range(1, 41))  # none twice, none lost
+    assert place.log().count("training stopped by SIGTERM") == 1
+
+
+def test_a_job_that_others_push_out_goes_on(place: Place, undisturbed: dict[int, dict[str, np.ndarray]]) -> None:
+    assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
+    place.wait(lambda: place.rows() > 3)
+    place.cluster.submit("sleep 2", "--partition=urgent", "--exclusive")
+    place.wait(lambda: "PENDING" in place.queue())
+    place.finish()
+    assert place.states() == ["done"]
+    assert same(place.weights(), undisturbed[1])
+
+
+def test_a_training_that_is_killed_is_tried_again(place: Place, undisturbed: dict[int, dict[str, np.ndarray]]) -> None:
+    assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
+    place.wait(lambda: place.rows() > 3)
+    for process in training_processes(place.results):
+        os.kill(process, signal.SIGKILL)
+    place.wait(lambda: "queued again after exit status 137" in place.log())
+    place.finish()
+    assert place.states() == ["done"]
+    assert same(place.weights(), undisturbed[1])
+
+
+def test_what_fails_as_often_as_allowed_is_told_with_its_log_and_submitted_again(
+    place: Place, undisturbed: dict[int, dict[str, np.ndarray]]
+) -> None:
+    place.profile(retries=0, processes_per_node=2)
+    assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
+    place.wait(lambda: place.rows() > 3)
+    os.kill(training_processes(place.results)[-1], signal.SIGKILL)  # one of two; the other ends by itself
+    place.finish()
+    (found,) = place.status()
+    assert found["state"] == "failed"
+    assert "another process of this training has ended" in str(found["detail"]) or "signal 9" in str(found["detail"])
+    assert Path(str(found["log"])).is_file()
+    again = place.pretrain(*LONG, "method.negatives=gathered")
+    assert "1 jobs submitted" in again.stdout
+    place.finish()
+    assert place.states() == ["done"]
+    assert same(place.weights(), undisturbed[2])
+
+
+def test_a_full_queue_takes_what_it_has_room_for(place: Place) -> None:
+    place.profile(qos="short")
+    words = ["grid", "--methods", "cav", "--seeds", *map(str, range(6)), "--set", *SMALL, "train.steps=1"]
+    first = place.run(*words)
+    assert first.returncode == 1
+    assert "failed: the queue is full" in first.stderr
+    assert "the same command again submits them" in first.stderr
+    jobs = [entry.job for submission in ledger.submissions(place.results) for entry in submission.entries]
+    assert 1 <= len(jobs) <= 4
+    assert all(jobs)
+    for _ in range(12):
+        place.finish()
+        done = place.run(*words)
+        if "submitted" not in done.stdout:
+            break
+    assert done.returncode == 0, done.stderr
+    assert len(list(store.records(place.results))) == 12
+    assert len(list(place.results.glob("stages/pretrain/*/done.json"))) == 6
+    assert set(place.states()) == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"partition": "mian"}, "partition: found 'mian', valid: main, tiny, urgent. Did you mean 'main'?"),
+        ({"account": "nobody"}, "sbatch refused the job"),
+        ({"qos": "nobody"}, "sbatch refused the job"),
+        ({"nodes": 2}, "sbatch refused the job"),
+        ({"processes_per_node": 5}, "train.batch_size: found 16, valid for 5 processes"),
+        ({"partitoin": "main"}, "unknown key 'partitoin'. Did you mean 'partition'?"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_refused(place: Place, changes: dict[str, object], message: str) -> None:
+    place.profile(**changes)
+    done = place.pretrain("train.steps=2", "method.negatives=gathered")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert not list(place.results.glob("jobs/*.json"))
+    assert not place.queue()
+
+
+def test_a_job_that_is_cancelled_stays_so(place: Place) -> None:
+    assert place.pretrain(*LONG).returncode == 0
+    place.wait(lambda: place.rows() > 1)
+    place.cluster.run("scancel", place.number())
+    place.finish()
+    time.sleep(1)
+    assert not place.queue()
+    (found,) = place.status()
+    assert found["state"] == "failed"
+    assert "cancelled" in str(found["detail"])
+
+
+def test_bad_input_is_not_tried_again(place: Place, tmp_path: Path) -> None:
+    weights = tmp_path / "gone.safetensors"
+    assert place.pretrain("train.steps=2").returncode == 0
+    place.finish()
+    (made,) = place.results.glob("stages/pretrain/*/weights.safetensors")
+    weights.write_bytes(made.read_bytes())
+    place.profile(setup=f"['rm -f {weights}']")
+    words = ["run", "--method", "cav", "--checkpoint", str(weights), "--set", *SMALL[:2]]
+    assert place.run(*words).returncode == 0
+    place.finish()
+    assert "no such file" in place.log()
+    assert "queued again" not in place.log()
+    assert place.states().count("failed") == 1
+
+
+def test_videos_are_prepared_by_an_array(place: Place, cache: Path, tmp_path: Path) -> None:
+    (videos,) = (path for path in cache.glob("soundshapes-*") if path.is_dir())
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    done = place.run("data", "prepare", str(videos / "labels.csv"), "--out", str(alone), launcher="")
+    assert done.returncode == 0, done.stderr
+    words = ["data", "prepare", str(videos / "labels.csv"), "--out", str(together), "--jobs", "3"]
+    done = place.run(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 jobs submitted in 2 calls" in done.stdout
+    place.finish()
+    assert {path.name: path.read_bytes() for path in (together / "shards").iterdir()} == {
+        path.name: path.read_bytes() for path in (alone / "shards").iterdir()
+    }
+    assert (together / "prepare.json").read_bytes() == (alone / "prepare.json").read_bytes()
