@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from avbench.commands.launching import LauncherOptions, launch
 from avbench.commands.options import ConfigOptions
+from avbench.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,17 @@ class Command(LauncherOptions, ConfigOptions):
     processes: int = 1
     """Processes that extract features beside each other; the numbers do not depend on it."""
 
+    skip_untrained: bool = False
+    """Leave out the model as it was before training, which is judged beside the trained one."""
+
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
         from avbench.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
         if self.on_cluster:
+            if self.skip_untrained:
+                raise InputError("--skip-untrained: valid with --launcher local.")
             return self._submit()
         requests = self.requests(self.method, self.task, self.seeds)
         device = resolve_device(self.device)
@@ -42,7 +48,8 @@ class Command(LauncherOptions, ConfigOptions):
         if self.dry_run:
             sys.stdout.write(runner.describe(configs) + "\n")
             return 0
-        outcomes = [outcome for config in configs for outcome in runner.run(config)]
+        beside = not self.skip_untrained
+        outcomes = [outcome for config in configs for outcome in runner.run(config, with_untrained=beside)]
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
         print_records(records, self.format)
         if self.format == "table":

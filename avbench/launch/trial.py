@@ -61,10 +61,13 @@ class Step:
     def words(self) -> tuple[str, ...]:
         """What follows ``avbench``."""
         tasks = ("--task", *self.tasks) if self.tasks else ()
+        # Trials are compared with each other; the untrained model is the same for most of them.
+        trained = self.command == "run" and self.options.checkpoint is None and not self.untrained and not self.follows
         return (
             *(self.command, "--method", self.method, *tasks),
             *("--seeds", *map(str, self.seeds)),
             *self.options.arguments(),
+            *(("--skip-untrained",) if trained else ()),
         )
 
     def configs(self, runner: Runner) -> list[RunConfig]:
