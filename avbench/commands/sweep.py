@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from avbench.commands.launching import elsewhere, open_profile, prepared
 from avbench.commands.options import ConfigOptions, Words
 from avbench.errors import InputError
 
@@ -45,8 +46,10 @@ class Command:
     """Jobs at a time; 0: one for each GPU, or as many as the cores have room for."""
     name: str = ""
     """Of the sweep's folder in the results; none: the file's name, with the data's where that is another."""
-    launcher: Literal["local"] = "local"
-    """Where jobs are started."""
+    launcher: Literal["local", "slurm"] = "local"
+    """Where jobs are started: on this machine, or as jobs of a cluster."""
+    cluster: str = "default"
+    """With --launcher slurm: the cluster profile, a name or a YAML file; see docs/cluster.md."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -78,6 +81,8 @@ class Command:
         )
         sweep = read_sweep(path, changes)
         common = ConfigOptions(results=self.results, device=self.device, precision=self.precision)
+        if self.launcher == "slurm":
+            common = elsewhere(common, open_profile(self.cluster))
         if self.dry_run:
             self._describe(sweep, common, suggestions(sweep))
             return 0
@@ -109,7 +114,10 @@ class Command:
         runner, configs = check(sweep, common, str(path))
         if (folder / studies.DESCRIPTION).exists():
             studies.check_unchanged(sweep, folder)
-        runner.prepare(configs)
+        if self.launcher == "slurm":
+            prepared(runner, configs)
+        else:
+            runner.prepare(configs)
         with locked(folder, refuse):
             studies.check_unchanged(sweep, folder)
             study = studies.open_study(sweep, folder)
@@ -129,11 +137,15 @@ class Command:
         return 1 if failed else 0
 
     def _pool(self, sweep: Sweep, configs: Sequence[RunConfig]) -> tuple[Pool, list[str]]:
-        """Returns where jobs run, and settings that share the machine among them. Another launcher is a branch here."""
+        """Returns where jobs run, and settings that share the machine among them."""
         from avbench.launch.local import LocalPool
+        from avbench.launch.profile import find_profile
         from avbench.launch.slots import local_slots
+        from avbench.launch.slurm_pool import SlurmPool
         from avbench.training.device import resolve_device
 
+        if self.launcher == "slurm":
+            return SlurmPool(find_profile(self.cluster), self.results, sweep.parallel), []
         slots, settings = local_slots(resolve_device(self.device), configs, sweep.parallel)
         return LocalPool(slots), settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +13,7 @@ import tyro
 from avbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
+    from avbench.report.missing import Step
     from avbench.report.table import Table
 
 
@@ -35,6 +37,8 @@ class Command:
     """Run these commands, one after the other, then make the tables."""
     seeds: tuple[int, ...] = ()
     """Seeds of these commands; none: 0, with --data 0 1 2."""
+    cost: bool = False
+    """Say what the runs behind each table took, in device-hours; with --missing, what its commands would take."""
 
     def execute(self) -> int:
         """Makes the tables; returns 1 when a run that was launched failed."""
@@ -54,9 +58,14 @@ class Command:
         if self.missing or self.launch:
             from avbench.report.missing import launch, steps
 
-            todo = steps(self.results, choose(self.ids, self.data), self.data, self.seeds)
+            entries = choose(self.ids, self.data)
+            todo = steps(self.results, entries, self.data, self.seeds)
             if self.missing:
                 sys.stdout.write("".join(f"{step}\n" for step in todo))
+                if self.cost:
+                    for each in entries:
+                        bill = estimate(self.results, steps(self.results, [each], self.data, self.seeds))
+                        sys.stdout.write(f"# {each.id}: {bill}\n")
                 return 0
             left = launch(todo)
             failed = bool(left)
@@ -65,7 +74,21 @@ class Command:
         tables = tables_of(self.results, self.ids, self.data)
         for name in dict.fromkeys(self.format):
             self._write(tables, name)
+        if self.cost:
+            self._tell_cost(tables)
         return 1 if failed else 0
+
+    def _tell_cost(self, tables: list[Table]) -> None:
+        from avbench.cost import spent
+
+        every: dict[str, None] = {}
+        for table in tables:
+            runs = dict.fromkeys(run_id for row in table.body for cell in row.cells for run_id in cell.run_ids)
+            every |= runs
+            if runs:
+                sys.stdout.write(f"{table.id}: {len(runs)} runs, {spent(self.results, runs):.2f} device-hours\n")
+        hours = spent(self.results, every)
+        sys.stdout.write(f"all of them: {len(every)} runs, {hours:.2f} device-hours, what several share counted once\n")
 
     def _check_data(self, data: str) -> None:
         from avbench.data.catalogue.entry import names
@@ -92,3 +115,27 @@ class Command:
         if name == "latex" and not self.ids:
             write_text(out / form.WRAPPER, form.wrapper([f"{table.id}{form.SUFFIX}" for table in tables]))
             sys.stdout.write(f"{out / form.WRAPPER}\n")
+
+
+def estimate(results: Path, todo: Sequence[Step]) -> str:
+    """Returns what commands that have not run would take, as one line; those of data that are not here are counted."""
+    from avbench.cli import parse
+    from avbench.commands.run import Command as Run
+    from avbench.cost import Bill, Costs
+    from avbench.runner import Execution, Runner
+
+    runner, bill, unknown = Runner(Execution(results=results)), Bill(Costs(results)), 0
+    for step in todo:
+        try:
+            if step.words[0] != "run" or step.needs:
+                raise InputError("weights that are not made yet")
+            run = parse(Run, "avbench run", step.words[1:])
+            configs = runner.resolve_all(run.requests(run.method, run.task, run.seeds))
+            if not all(runner.source(config).ready for config in configs):
+                raise InputError("data that are not prepared")
+            for config in configs:
+                bill.add(runner.plans(config)[-1])
+        except InputError:
+            unknown += 1
+    rest = f"; {unknown} commands need data or weights that are not here yet" if unknown else ""
+    return f"{bill}{rest}" if unknown < len(todo) or not todo else rest.removeprefix("; ")

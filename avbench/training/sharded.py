@@ -14,8 +14,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor, init_device_mesh
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from avbench.methods.base import PretrainOutput
 from avbench.methods.vit import Block
@@ -65,9 +66,9 @@ def gathered(tensors: Mapping[str, Tensor], *, keep: bool) -> dict[str, Tensor]:
     """
     found = {}
     for name, tensor in tensors.items():
-        whole = tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if keep:
-            found[name] = whole.cpu()
+            found[name] = whole.detach().cpu()
     return found
 
 

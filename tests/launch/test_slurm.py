@@ -39,16 +39,21 @@ class Place:
         (self.folder / "here.yaml").write_text(text)
 
     def run(self, *words: str, launcher: str = "slurm", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        process = self.begin(*words, launcher=launcher, cwd=cwd)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def begin(self, *words: str, launcher: str = "slurm", cwd: Path | None = None) -> subprocess.Popen[str]:
         more = ["--launcher", "slurm", "--cluster", str(self.folder / "here.yaml")] if launcher == "slurm" else []
         if words[0] != "data":
             more += ["--results", str(self.results)]
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-m", "avbench", *words, *more],
             env={**os.environ, "AVBENCH_CACHE": str(self.cache), "OMP_NUM_THREADS": "1"},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             cwd=cwd,
-            check=False,
         )
 
     def pretrain(self, *settings: str, **options: str) -> subprocess.CompletedProcess[str]:
@@ -299,6 +304,35 @@ def test_bad_input_is_not_tried_again(place: Place, tmp_path: Path) -> None:
     assert "no such file" in place.log()
     assert "queued again" not in place.log()
     assert place.states().count("failed") == 1
+
+
+SWEEP = """summary: weight of the contrastive loss
+method: cavmae
+task: retrieval
+space:
+  method.lambda_c: {values: [0.01, 0.1], log: true}
+objectives:
+  retrieval a2v/R@5: maximize
+"""
+
+
+def test_a_sweep_whose_driver_is_killed_goes_on(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "weight.yaml").write_text(SWEEP)
+    words = ["sweep", str(tmp_path / "weight.yaml"), "--set", *SMALL, "train.steps=40", "--parallel", "2"]
+    driver = place.begin(*words)
+    place.wait(lambda: place.rows() > 1)
+    driver.kill()
+    driver.wait()
+    assert place.queue()  # its jobs go on
+    done = place.run(*words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done") == 2 or "0.1" in done.stdout
+    jobs = [entry for submission in ledger.submissions(place.results) for entry in submission.entries]
+    assert len(jobs) == len({entry.command for entry in jobs}) == 2
+    assert len(list(place.results.glob("stages/pretrain/*/done.json"))) == 2
+    assert len(list(store.records(place.results))) == 2
+    table = (place.results / "sweeps" / "weight" / "trials.csv").read_text()
+    assert len(table.splitlines()) == 3
 
 
 def test_videos_are_prepared_by_an_array(place: Place, cache: Path, tmp_path: Path) -> None:

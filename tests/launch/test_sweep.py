@@ -84,7 +84,7 @@ def test_the_command_line_goes_over_the_file(tmp_path: Path) -> None:
     (line,) = commands(sweep, sweep.grid()[0], ConfigOptions())
     assert line == (
         "avbench run --method cavmae --task retrieval --seeds 4 --data soundshapes --preset tiny"
-        " --set train.steps=7 method.lambda_c=0.01"
+        " --set train.steps=7 method.lambda_c=0.01 --skip-untrained"
     )
     with pytest.raises(InputError, match="varies it"):
         sweep_of(tmp_path, Changes(sets=(f"{LAMBDA}=1",)))
