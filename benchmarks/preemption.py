@@ -38,7 +38,7 @@ from avbench.launch.profile import Profile
 from avbench.launch.unit import is_full
 
 _TYPED_S = 0.5  # mean time between two commands of the user
-_KILLED = 0.06  # share of submissions at which the submitting process is killed, before it and again after it
+_KILLED = 0.02  # share of submissions at which the submitting process is killed, before it and again after it
 _PLANNED_S = 0.2  # that a command takes to find what is done; a thousand real runs take longer
 
 
@@ -158,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=1000, help="runs; one in four trains")
     parser.add_argument("--slots", type=int, default=12, help="jobs that run at a time")
-    parser.add_argument("--preemptions", type=float, default=0.3, help="share of processes that are interrupted")
+    parser.add_argument("--preemptions", type=float, default=0.4, help="share of processes that are interrupted")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random; the moments are the machine's")
     parser.add_argument("--terminals", type=int, default=1, help="commands that the user may run at a time")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds until it is given up")

@@ -68,7 +68,9 @@ def check(cluster: Cluster, wall_s: float, scratch: Path) -> Findings:
         "commands typed; killed; that found the queue full",
         "; ".join(str(seen[key]) for key in ("commands", "commands killed", "commands that found the queue full")),
     )
-    found.tell("arrays accepted; jobs in them", f"{seen['arrays']}; {seen['jobs submitted']}")
+    found.tell(
+        "arrays refused; accepted; jobs in them", f"{seen['refusals']}; {seen['arrays']}; {seen['jobs submitted']}"
+    )
     found.expect("ends that nothing explains", seen["unexpected"], 0)
     found.expect("jobs submitted though queued or running", seen["duplicates of what is queued"], 0)
     found.expect("jobs submitted though done", seen["duplicates of what is done"], 0)

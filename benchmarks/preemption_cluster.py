@@ -29,6 +29,7 @@ _FULL = (
     "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy"
 )
 _TYPICAL_S = {True: 1.0, False: 0.1}  # what a pretraining and an evaluation take; kills fall within
+_CYCLE_S = 1.0
 _HURRY_S = 0.03
 _STOPPED = 128 + signal.SIGTERM
 # How a job is interrupted, and how often of a hundred. Of those that wait for a moment, the moment may not come.
@@ -113,6 +114,8 @@ class Cluster:
     jobs: dict[str, Job] = field(default_factory=dict)
     _arrays: dict[str, list[Job]] = field(default_factory=dict)
     _running: dict[int, Job] = field(default_factory=dict)
+    _counted: int = 0  # jobs in the queue; those that end make room at the next cycle
+    _cycle: float = 0.0
 
     def __post_init__(self) -> None:
         self._by_arguments = {work.unit.arguments: work for work in self.works}
@@ -140,7 +143,8 @@ class Cluster:
             size: The longest array.
         """
         opened = [job.work.id for job in self.jobs.values() if job.open]
-        if len(opened) + len(arguments) > self.limit or len(arguments) > size:
+        if self._counted + len(arguments) > self.limit or len(arguments) > size:
+            self.counts["refusals"] += 1
             self.counts["refusals"] += 1
             return _FULL
         array = str(1000 + len(self._arrays))
@@ -152,6 +156,7 @@ class Cluster:
             self.counts["duplicates of what is done"] += is_full(self.results, work.makes)
             found.append(Job(array, index, len(arguments) == 1, name, work, after))
         self._arrays[array] = found
+        self._counted += len(found)
         self.jobs.update({job.number: job for job in found})
         self.counts["arrays"] += 1
         self.counts["jobs submitted"] += len(found)
@@ -163,6 +168,8 @@ class Cluster:
         Args:
             reaped: Called with the number and status of other processes that ended.
         """
+        if time.monotonic() > self._cycle + _CYCLE_S:
+            self._cycle, self._counted = time.monotonic(), sum(job.open for job in self.jobs.values())
         while True:
             try:
                 process, status = os.waitpid(-1, os.WNOHANG)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 from collections import defaultdict
@@ -11,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, RunError, did_you_mean
+from avbench.files import locked
 from avbench.launch import ledger, queue
 from avbench.launch.profile import Profile
 from avbench.launch.task import Task
-from avbench.launch.unit import Unit
+from avbench.launch.unit import Unit, is_full
 
 if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmExecutor
 
+log = logging.getLogger("avbench")
 # What sbatch says where there is no room for more jobs of the user, or of anyone.
 _FULL = re.compile(
     r"(MaxSubmitJob|MaxJobCount|job submit limit|Slurm temporarily unable to accept job|Resource temporarily unavail)",
@@ -123,7 +126,15 @@ def submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted:
         InputError: Slurm refused the first of them for another reason than a full queue; nothing was submitted.
         RunError: It refused a later one.
     """
+    # Another terminal must not submit between the look and the submission; it finds these in the queue.
+    with locked(results / ledger.FOLDER, lambda: log.info("waiting for another command that submits jobs")):
+        return _submit(units, profile, results)
+
+
+def _submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted:
     known = active(results)
+    # What ended since the units were planned is in no queue any more.
+    units = [unit for unit in units if not (unit.makes and all(is_full(results, folder) for folder in unit.makes))]
     outcome = Submitted()
     todo: list[Unit] = []
     for unit in units:
@@ -171,13 +182,13 @@ def _groups(level: Sequence[Unit], units: Sequence[Unit], places: dict[str, tupl
     Those that the same kinds of units wait for go together: the n-th job of what follows then waits for the n-th job
     here alone.
     """
-    followers: dict[str, set[tuple[str, int]]] = defaultdict(set)
+    followers: dict[str, set[str]] = defaultdict(set)
     for unit in units:
-        for place, name in enumerate(unit.needs):
-            followers[name].add((unit.kind, place))
+        for name in unit.needs:
+            followers[name].add(unit.kind)
     groups: dict[tuple[Any, ...], list[Unit]] = defaultdict(list)
     for unit in level:
-        waiting = sorted(pair for name in unit.names for pair in followers[name])
+        waiting = sorted(kind for name in unit.names for kind in followers[name])
         arrays = tuple(places[name][0].number if name in places else "" for name in unit.needs)
         groups[(unit.kind, unit.together, tuple(waiting), arrays)].append(unit)
     return list(groups.values())
@@ -249,8 +260,6 @@ def _submit_array(units: Sequence[Unit], profile: Profile, results: Path, waits:
 
 
 def _executor(folder: Path, profile: Profile, name: str, *, together: bool, waits: Sequence[str]) -> SlurmExecutor:
-    import logging
-
     from submitit.slurm.slurm import SlurmExecutor
 
     logging.getLogger("submitit").setLevel(logging.CRITICAL)  # what it says of refusals is said here, once

@@ -25,7 +25,7 @@ class Unit:
 
     Attributes:
         name: What it is, in few words.
-        kind: Units of a kind form arrays: ``pretrain``, or the task.
+        kind: Units of a kind form arrays: ``pretrain``, with what a task changes in it, or the task.
         arguments: What follows ``avbench``.
         makes: Folders below the results that it fills.
         needs: Folders that other units fill first, or the commands of such units.
@@ -128,7 +128,7 @@ def _pretraining(
     changed = "".join(f" {key.rpartition('.')[2]} {value}" for key, value in sets.items())
     return Unit(
         name=f"{config.method_name} seed {config.seed} pretrain{changed}",
-        kind="pretrain",
+        kind=f"pretrain{changed}",
         arguments=tuple(words),
         makes=(folder,),
         together=True,

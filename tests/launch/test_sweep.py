@@ -116,7 +116,9 @@ def test_weights_of_a_pretraining_are_judged_or_gone_on_with(tmp_path: Path) -> 
         'W2=$(avbench pretrain --method cavmae --seeds 0 --data soundshapes --init "$W1" --set train.epochs=2',
         f"{run} task.resamples=10 train.epochs=2 data.subset=retrieval",
     ]
-    assert gone_on[-1].endswith('--init "$W1" --set task.resamples=10 data.subset=retrieval train.epochs=0')
+    assert gone_on[-1].endswith(
+        '--init "$W1" --set task.resamples=10 data.subset=retrieval train.epochs=0 --skip-untrained'
+    )
     assert len(none) == 1
     assert "--init" not in none[0]
     values["init"] = "pretrain"
