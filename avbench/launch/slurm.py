@@ -154,7 +154,7 @@ def _submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted
                     break
                 outcome.arrays.append(array)
                 for index, unit in enumerate(array.units):
-                    places.update(dict.fromkeys(unit.makes, (array, index)))
+                    places.update(dict.fromkeys(unit.names, (array, index)))
                 rest = rest[len(array.units) :]
             outcome.left += rest
     return outcome

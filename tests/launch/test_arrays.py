@@ -119,3 +119,21 @@ def test_needs_that_nobody_fills_are_taken_as_there(monkeypatch: pytest.MonkeyPa
     outcome: Submitted = submit([Unit("x", "x", ("x",), ("x/a",), ("p/a",))], PROFILE, tmp_path)
     assert notes.calls == [(["x"], [])]
     assert outcome.arrays[0].job(0) == "1"
+
+
+def test_commands_can_be_waited_for_as_folders_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    notes = Notes(monkeypatch)
+    parts = [Unit(f"part {i}", "part", ("prepare", "--part", str(i))) for i in range(3)]
+    last = Unit("finish", "data", ("prepare",), ("out",), tuple(part.command for part in parts))
+    submit([*parts, last], PROFILE, tmp_path)
+    assert notes.calls == [(["part 0", "part 1", "part 2"], []), (["finish"], ["afterok:1"])]
+
+
+def test_what_ended_since_it_was_planned_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    notes = Notes(monkeypatch)
+    units = grid("ab", {"x": "ab"})
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    (tmp_path / "p" / "a" / "done.json").write_text("{}")
+    submit(units, PROFILE, tmp_path)
+    assert "a pretrain" not in [name for names, _ in notes.calls for name in names]
+    assert (["a x"], []) in notes.calls
