@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slurm
 SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.threads=1"]
 LONG = ["train.steps=40", "train.log_every=1", "train.checkpoint_seconds=600"]
 PROFILE = {"partition": "main", "account": "research", "memory_gb": 2, "time": "'0:20:00'", "signal_seconds": 30}
+# Tests that share what is expensive to make run in one process, beside the others: pytest --dist loadgroup.
+TRAINED_ONCE = pytest.mark.xdist_group("undisturbed")
 ALL_METHODS = {"audiomae", "visualmae", "avmae", "cav", "cavmae", "cavmae_sync", "vanilla_avmae"}
 
 
@@ -179,6 +181,7 @@ def test_a_grid_goes_out_as_arrays_that_wait_for_each_other(place: Place) -> Non
     assert "linear_probe on soundshapes" in table.stdout
 
 
+@TRAINED_ONCE
 def test_two_processes_of_a_job_train_as_one_does(undisturbed: dict[int, Trained]) -> None:
     one, two = undisturbed[1].losses, undisturbed[2].losses
     assert len(one) == len(two) == 40
@@ -186,6 +189,7 @@ def test_two_processes_of_a_job_train_as_one_does(undisturbed: dict[int, Trained
     np.testing.assert_allclose(two, one, rtol=1e-3)  # rounding grows with the steps
 
 
+@TRAINED_ONCE
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_job_that_is_signalled_goes_on_at_the_very_step(
     place: Place, undisturbed: dict[int, Trained], count: int
@@ -207,6 +211,7 @@ def test_a_job_that_is_signalled_goes_on_at_the_very_step(
     assert place.log().count("training stopped by SIGTERM") == 1
 
 
+@TRAINED_ONCE
 def test_a_job_that_others_push_out_goes_on(place: Place, undisturbed: dict[int, Trained]) -> None:
     assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
     place.wait(lambda: place.rows() > 3)
@@ -217,6 +222,7 @@ def test_a_job_that_others_push_out_goes_on(place: Place, undisturbed: dict[int,
     assert same(place.weights(), undisturbed[1].weights)
 
 
+@TRAINED_ONCE
 def test_a_training_that_is_killed_is_tried_again(place: Place, undisturbed: dict[int, Trained]) -> None:
     assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
     place.wait(lambda: place.rows() > 3)
@@ -228,6 +234,7 @@ def test_a_training_that_is_killed_is_tried_again(place: Place, undisturbed: dic
     assert same(place.weights(), undisturbed[1].weights)
 
 
+@TRAINED_ONCE
 def test_what_fails_as_often_as_allowed_is_told_with_its_log_and_submitted_again(
     place: Place, undisturbed: dict[int, Trained]
 ) -> None:
@@ -272,7 +279,6 @@ def test_a_full_queue_takes_what_it_has_room_for(place: Place) -> None:
     [
         ({"partition": "mian"}, "partition: found 'mian', valid: main, tiny, urgent. Did you mean 'main'?"),
         ({"account": "nobody"}, "sbatch refused the job"),
-        ({"qos": "nobody"}, "sbatch refused the job"),
         ({"nodes": 2}, "sbatch refused the job"),
         ({"processes_per_node": 5}, "train.batch_size: found 16, valid for 5 processes"),
         ({"partitoin": "main"}, "unknown key 'partitoin'. Did you mean 'partition'?"),

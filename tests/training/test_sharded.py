@@ -40,7 +40,6 @@ def checkpoint(results: Path) -> Path:
         (("cav",), ["method.negatives=local", "train.accumulate=2", "train.weight_decay=0.1"]),
         pytest.param(ALL[0], ["method.negatives=gathered", "train.clip_norm=0.5"], marks=pytest.mark.slow),
         pytest.param(ALL[1], ["train.accumulate=2", "train.clip_norm=0.5"], marks=pytest.mark.slow),
-        pytest.param(ALL[0], ["method.negatives=local", "train.accumulate=2"], marks=pytest.mark.slow),
     ],
 )
 def test_two_parts_lose_as_the_whole_does(
