@@ -190,7 +190,7 @@ def test_two_processes_of_a_job_train_as_one_does(undisturbed: dict[int, Trained
 
 
 @TRAINED_ONCE
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_job_that_is_signalled_goes_on_at_the_very_step(
     place: Place, undisturbed: dict[int, Trained], count: int
 ) -> None:
@@ -212,6 +212,7 @@ def test_a_job_that_is_signalled_goes_on_at_the_very_step(
 
 
 @TRAINED_ONCE
+@pytest.mark.slow
 def test_a_job_that_others_push_out_goes_on(place: Place, undisturbed: dict[int, Trained]) -> None:
     assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
     place.wait(lambda: place.rows() > 3)
@@ -235,6 +236,7 @@ def test_a_training_that_is_killed_is_tried_again(place: Place, undisturbed: dic
 
 
 @TRAINED_ONCE
+@pytest.mark.slow
 def test_what_fails_as_often_as_allowed_is_told_with_its_log_and_submitted_again(
     place: Place, undisturbed: dict[int, Trained]
 ) -> None:
@@ -293,6 +295,7 @@ def test_a_profile_that_does_not_fit_is_refused(place: Place, changes: dict[str,
     assert not place.queue()
 
 
+@pytest.mark.slow
 def test_a_job_that_is_cancelled_stays_so(place: Place) -> None:
     assert place.pretrain(*LONG).returncode == 0
     place.wait(lambda: place.rows() > 1)
@@ -305,6 +308,7 @@ def test_a_job_that_is_cancelled_stays_so(place: Place) -> None:
     assert "cancelled" in str(found["detail"])
 
 
+@pytest.mark.slow
 def test_bad_input_is_not_tried_again(place: Place, tmp_path: Path) -> None:
     weights = tmp_path / "gone.safetensors"
     assert place.pretrain("train.steps=2").returncode == 0
@@ -349,6 +353,7 @@ def test_a_sweep_whose_driver_is_killed_goes_on(place: Place, tmp_path: Path) ->
     assert len(table.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_videos_are_prepared_by_an_array(place: Place, tmp_path: Path) -> None:
     videos, alone, together = tmp_path / "videos", tmp_path / "alone", tmp_path / "together"
     made = place.run("data", "make", "soundshapes", "--out", str(videos), "--clips", "20", launcher="")

@@ -12,7 +12,7 @@ import slurm_cluster
 import slurm_settings
 from slurm_cluster import Cluster
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
 
 def test_an_array_and_one_that_waits_for_it_element_by_element(slurm: Cluster, tmp_path: Path) -> None:
