@@ -25,8 +25,6 @@ pytestmark = pytest.mark.slurm
 SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.threads=1"]
 LONG = ["train.steps=40", "train.log_every=1", "train.checkpoint_seconds=600"]
 PROFILE = {"partition": "main", "account": "research", "memory_gb": 2, "time": "'0:20:00'", "signal_seconds": 30}
-# Tests that share what is expensive to make run in one process, beside the others: pytest --dist loadgroup.
-TRAINED_ONCE = pytest.mark.xdist_group("undisturbed")
 ALL_METHODS = {"audiomae", "visualmae", "avmae", "cav", "cavmae", "cavmae_sync", "vanilla_avmae"}
 
 
@@ -163,8 +161,9 @@ def test_a_grid_goes_out_as_arrays_that_wait_for_each_other(place: Place) -> Non
     assert again.returncode == 0
     assert "0 jobs submitted" in again.stdout
     assert "queued or running already" in again.stdout
-    state = place.cluster.run("squeue", "--noheader", "--format=%i %E")
-    assert "aftercorr" in state
+    scripts = [path.read_text() for path in place.results.glob("jobs/slurm/*_submission.sh")]
+    assert sum("--dependency=aftercorr:" in script for script in scripts) == 3
+    assert sum("--dependency=" in script for script in scripts) == 3
     place.finish(400)
     assert place.states() == ["done"] * 19
     records = list(store.records(place.results))
@@ -181,7 +180,6 @@ def test_a_grid_goes_out_as_arrays_that_wait_for_each_other(place: Place) -> Non
     assert "linear_probe on soundshapes" in table.stdout
 
 
-@TRAINED_ONCE
 def test_two_processes_of_a_job_train_as_one_does(undisturbed: dict[int, Trained]) -> None:
     one, two = undisturbed[1].losses, undisturbed[2].losses
     assert len(one) == len(two) == 40
@@ -189,7 +187,6 @@ def test_two_processes_of_a_job_train_as_one_does(undisturbed: dict[int, Trained
     np.testing.assert_allclose(two, one, rtol=1e-3)  # rounding grows with the steps
 
 
-@TRAINED_ONCE
 @pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_job_that_is_signalled_goes_on_at_the_very_step(
     place: Place, undisturbed: dict[int, Trained], count: int
@@ -211,7 +208,6 @@ def test_a_job_that_is_signalled_goes_on_at_the_very_step(
     assert place.log().count("training stopped by SIGTERM") == 1
 
 
-@TRAINED_ONCE
 @pytest.mark.slow
 def test_a_job_that_others_push_out_goes_on(place: Place, undisturbed: dict[int, Trained]) -> None:
     assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
@@ -223,7 +219,6 @@ def test_a_job_that_others_push_out_goes_on(place: Place, undisturbed: dict[int,
     assert same(place.weights(), undisturbed[1].weights)
 
 
-@TRAINED_ONCE
 def test_a_training_that_is_killed_is_tried_again(place: Place, undisturbed: dict[int, Trained]) -> None:
     assert place.pretrain(*LONG, "method.negatives=gathered").returncode == 0
     place.wait(lambda: place.rows() > 3)
@@ -235,7 +230,6 @@ def test_a_training_that_is_killed_is_tried_again(place: Place, undisturbed: dic
     assert same(place.weights(), undisturbed[1].weights)
 
 
-@TRAINED_ONCE
 @pytest.mark.slow
 def test_what_fails_as_often_as_allowed_is_told_with_its_log_and_submitted_again(
     place: Place, undisturbed: dict[int, Trained]
