@@ -216,7 +216,6 @@ def _fitting(
 ) -> Array | None:
     """Submits as many of the units as the queue takes: all, or else the first half of them, and so on."""
     while units:
-        # An array that is cut cannot wait for its counterpart job by job.
         try:
             return _submit_array(units, profile, results, waits)
         except _Refused as refusal:
@@ -226,6 +225,7 @@ def _fitting(
                 outcome.refusal = str(refusal)
                 return None
         units = units[: len(units) // 2]
+        # An array that is cut cannot wait for its counterpart job by job.
         waits = [wait.replace("aftercorr", "afterok") for wait in waits]
     return None
 
