@@ -127,7 +127,7 @@ def compare(runs: Sequence[Run], *, common_ids: bool = False, resamples: int = 1
     warnings = [text for run in others for text in _warnings(first, run)]
     judged: list[str] | None = None
     if common_ids:
-        shared = set(first.ids).intersection(*(run.ids for run in others))
+        shared = set(first.ids).intersection(*(first.shared(run) for run in others))
         if not shared:
             raise InputError(f"--common-ids: found no sample that all {len(runs)} runs judged, valid: one or more.")
         judged = [name for name in first.ids if name in shared]
@@ -163,11 +163,13 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _differ(first: Run, second: Run) -> bool:
-    return bool(first.record["ids_sha256"] != second.record["ids_sha256"])
+    return (
+        bool(first.record["ids_sha256"] != second.record["ids_sha256"]) or first.seed_of_clips != second.seed_of_clips
+    )
 
 
 def _other_ids(first: Run, second: Run) -> str:
-    common = len(set(first.ids) & set(second.ids))
+    common = len(first.shared(second))
     return (
         f"{first.id} and {second.id} judge other samples (n = {first.record['n']} and {second.record['n']}, {common} in"
         f" common): their numbers do not compare; avbench compare {first.id} {second.id} --common-ids computes both"

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench import extraction, registry, store
+from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.features import Features
 from avbench.metrics.evidence import Evidence
@@ -102,6 +103,16 @@ class Run:
         """The samples it judged, in its order."""
         ids: list[str] = self.outputs["id"].tolist()
         return ids
+
+    @property
+    def seed_of_clips(self) -> int:
+        """The seed that generated clips were made from: their ids are the same whatever it was."""
+        data = self.record["config"].get("data") or {}
+        return int(data.get("clips_seed", 0)) if self.record["data"] == EMBEDDED else 0
+
+    def shared(self, other: Run) -> set[str]:
+        """Returns the ids of the samples that another run judged, too."""
+        return set(self.ids) & set(other.ids) if self.seed_of_clips == other.seed_of_clips else set()
 
     def evidence(self, ids: Sequence[str]) -> Evidence:
         """Returns what the metrics of some samples are made of, in the order of ``ids``.

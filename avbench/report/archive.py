@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench import store
+from avbench.data.locate import EMBEDDED
 from avbench.files import atomic_path, canonical_json
 
 log = logging.getLogger("avbench")
@@ -65,6 +66,22 @@ class Light:
     created: str
     metrics: Mapping[str, float]
     config: Config
+
+    @property
+    def clips(self) -> str:
+        """What was judged: numbers of other clips do not compare."""
+        return clips(self.ids_sha256, self.config.facts)
+
+
+def clips(ids_sha256: str, facts: Mapping[str, Any]) -> str:
+    """Returns what tells a set of clips from others.
+
+    Args:
+        ids_sha256: Hash of the sorted ids.
+        facts: See :class:`Config`. Generated clips have the same ids whatever the seed they were made from.
+    """
+    seed = facts.get("data.clips_seed", 0) if facts["data"] == EMBEDDED else 0
+    return f"{ids_sha256} {seed}" if seed else ids_sha256
 
 
 @dataclass(frozen=True, eq=False)

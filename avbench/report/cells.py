@@ -36,12 +36,17 @@ class Builder:
         cells = {
             place: self._cell(layout, rows[place[0]], place[1], found.get(place)) for place in _places(layout, rows)
         }
+        clips = {place: each.clips for place, each in found.items()}
         for i, row in enumerate(rows):
             for span in row.spans:
-                cells |= self._span(layout, rows, i, span)
+                own, judged = self._span(layout, rows, i, span)
+                cells |= own
+                clips |= judged
         columns = [self._column(layout, cells, column) for column in range(len(layout.columns))]
+        controls = {i for i, row in enumerate(rows) if row.control}
         for column, shown in enumerate(columns):
-            self._judge({i for i, row in enumerate(rows) if row.control}, cells, found, column, shown)
+            compared = _compared(controls, cells, clips, column)
+            self._judge(compared, cells, found, shown)
         body: list[Group | Row] = [
             Group(label=row.group)
             if row.group
@@ -85,10 +90,13 @@ class Builder:
         ids = tuple(record.id for record in found.records)
         return dataclasses.replace(cell, n=n, run_ids=ids, marks=tuple(signs))
 
-    def _span(self, layout: Layout, rows: Sequence[RowEntry], i: int, span: Span) -> dict[Place, Cell]:
-        """Returns the cells of a span: the one that is seen, and those it covers."""
+    def _span(
+        self, layout: Layout, rows: Sequence[RowEntry], i: int, span: Span
+    ) -> tuple[dict[Place, Cell], dict[Place, str]]:
+        """Returns the cells of a span, the one that is seen and those it covers, and which clips it judged."""
         if span.column not in layout.origin:
-            return {}
+            return {}, {}
+        judged: dict[Place, str] = {}
         column = layout.origin.index(span.column)
         number = layout.number(rows[i], column, **span.published)
         cell = Cell(rows=span.rows, columns=span.columns, runnable=bool(span.ensemble))
@@ -101,13 +109,14 @@ class Builder:
                 values = ensemble(self.archive.results, pair[0].records, pair[1].records, metric)
                 if values:
                     factor, _ = scale(metric)
+                    judged[i, column] = pair[0].clips
                     ids = tuple(record.id for each in pair if each for record in each.records)
                     cell = dataclasses.replace(
                         measured(cell, [value * factor for value in values]), run_ids=ids, n=pair[0].records[0].n
                     )
         covered = Cell(covered=True, runnable=False)
         place = {(i + down, column + right): covered for down in range(span.rows) for right in range(span.columns)}
-        return {**place, (i, column): cell}
+        return {**place, (i, column): cell}, judged
 
     def _column(self, layout: Layout, cells: Mapping[Place, Cell], column: int) -> Column:
         entry = layout.columns[column]
@@ -127,35 +136,34 @@ class Builder:
         )
 
     def _judge(
-        self,
-        controls: set[int],
-        cells: dict[Place, Cell],
-        found: Mapping[Place, Found],
-        column: int,
-        shown: Column,
+        self, compared: Sequence[Place], cells: dict[Place, Cell], found: Mapping[Place, Found], shown: Column
     ) -> None:
-        """Finds the best and the second of a column, and marks what cannot be told from the best."""
-        own = {
-            place: cell
-            for place, cell in cells.items()
-            if place[1] == column and place[0] not in controls and cell.mean is not None
-        }
-        if len(own) < 2:
-            return
-        values = sorted({cell.mean for cell in own.values() if cell.mean is not None}, reverse=shown.direction == "up")
+        """Finds the best and the second of the cells that compare, and which cannot be told from the best."""
+        means = {place: mean for place in compared if (mean := cells[place].mean) is not None}
+        values = sorted(set(means.values()), reverse=shown.direction == "up")
         if len(values) < 2:
             return
-        best = next(place for place, cell in own.items() if cell.mean == values[0])
-        main = Counter(found[place].records[0].ids_sha256 for place in own if place in found).most_common(1)
-        for place, cell in own.items():
-            rank = "best" if cell.mean == values[0] else "second" if cell.mean == values[1] else ""
-            tied = False
-            signs = list(cell.marks)
-            if place in found and best in found and rank != "best":
-                tied = self.judge.tied(found[best], found[place])
-            if place in found and main and found[place].records[0].ids_sha256 != main[0][0]:
-                signs.append(marks.OTHER_CLIPS)
-            cells[place] = dataclasses.replace(cell, best=rank, tied=tied, marks=tuple(signs))
+        best = next(place for place, mean in means.items() if mean == values[0])
+        for place, mean in means.items():
+            rank = "best" if mean == values[0] else "second" if mean == values[1] else ""
+            tied = rank != "best" and place in found and best in found and self.judge.tied(found[best], found[place])
+            cells[place] = dataclasses.replace(cells[place], best=rank, tied=tied)
+
+
+def _compared(
+    controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place, str], column: int
+) -> list[Place]:
+    """Returns the cells of a column that compare: of the clips that most of them judge, and no controls.
+
+    The others of other clips are marked; no mark, rank or test says anything of them beside the rest.
+    """
+    own = [place for place, cell in cells.items() if place[1] == column and cell.mean is not None]
+    ranked = [place for place in own if place[0] not in controls]
+    main = Counter(clips[place] for place in ranked or own).most_common(1)
+    for place in own:
+        if clips[place] != main[0][0]:
+            cells[place] = dataclasses.replace(cells[place], marks=(*cells[place].marks, marks.OTHER_CLIPS))
+    return [place for place in ranked if clips[place] == main[0][0]]
 
 
 def ensemble_queries(layout: Layout, row: RowEntry, span: Span) -> list[tuple[Query, int]]:

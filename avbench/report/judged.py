@@ -36,7 +36,7 @@ def input_of(record: Mapping[str, Any]) -> InputConfig:
     from avbench.config import InputConfig
     from avbench.settings import build
 
-    found: InputConfig = build(InputConfig, record["config"]["input"], "input")
+    found: InputConfig = build(InputConfig, _section(record, "input"), "input")
     return found
 
 
@@ -50,7 +50,14 @@ def located(record: Mapping[str, Any]) -> Source:
     from avbench.data.locate import locate
     from avbench.settings import build
 
-    return locate(build(DataConfig, record["config"]["data"], "data"), input_of(record))
+    return locate(build(DataConfig, _section(record, "data"), "data"), input_of(record))
+
+
+def _section(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = record["config"].get(name)
+    if not isinstance(found, Mapping):
+        raise InputError("its record does not say where its clips are, as that of a file of features or heat maps.")
+    return found
 
 
 def open_judged(record: Mapping[str, Any], results: Path) -> Clips:

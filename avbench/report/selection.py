@@ -60,6 +60,11 @@ class Found:
         """The metric of each."""
         return [record.metrics[self.metric] for record in self.records]
 
+    @property
+    def clips(self) -> str:
+        """Which clips all of them judged."""
+        return self.records[0].clips
+
 
 def find(archive: Archive, query: Query) -> Found | None:
     """Returns the records of a cell; None: none fit.

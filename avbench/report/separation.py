@@ -50,7 +50,7 @@ class Judge:
 
     def tied(self, best: Found, other: Found) -> bool:
         """Tells whether the 95 % interval of the difference contains 0; False where the clips are not the same."""
-        if {r.ids_sha256 for r in best.records} | {r.ids_sha256 for r in other.records} != {best.records[0].ids_sha256}:
+        if best.clips != other.clips:
             return False
         key = sha256_text(json.dumps([VERSION, _name(best), _name(other)]))
         if key not in self._kept:
@@ -150,7 +150,7 @@ def ensemble(results: Path, audio: Sequence[Light], visual: Sequence[Light], met
     others = {record.seed: record for record in visual}
     for record in audio[:SEEDS]:
         other = others.get(record.seed)
-        if other is None or other.ids_sha256 != record.ids_sha256:
+        if other is None or other.clips != record.clips:
             continue
         with contextlib.suppress(InputError, KeyError):
             pair = [per_sample(results, each.id, f"{side}/x") for each, side in ((record, "audio"), (other, "visual"))]

@@ -57,10 +57,11 @@ def write(results: Path, out: Path, data: str | None = None) -> Written:
 def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data: str | None) -> dict[str, Any]:
     rows = groups.group(records, results)
     shared = runs.described(rows, results)
+    main = groups.main_clips(rows)
     return {
         "head": _head(records, results),
         "broken": broken,
-        "glance": _glance(rows),
+        "glance": _glance(rows, main),
         "tables": list(_tables(results, [data] if data else [None, *sorted({record["data"] for record in records})])),
         "figures": list(_figures(results, data)),
         "galleries": (shown := gallery.galleries(rows, results)),
@@ -70,7 +71,7 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
             "results": results.name,
             "tasks": {name: groups.task_info(name, members) for name, members in _by_task(rows).items()},
             "metrics": {key: groups.metric_info(key) for each in rows for key in each.values()},
-            "groups": [_row(each) for each in rows],
+            "groups": [_row(each, main) for each in rows],
             "galleries": shown,
             **shared,
         },
@@ -111,8 +112,8 @@ def _head(records: Sequence[Record], results: Path) -> dict[str, Any]:
     }
 
 
-def _glance(rows: Sequence[Group]) -> list[dict[str, Any]]:
-    """Returns the best trained row of each task and data set, by the metric shown first."""
+def _glance(rows: Sequence[Group], main: groups.MainClips) -> list[dict[str, Any]]:
+    """Returns the best trained row of each task and data set, by the metric shown first, of those that compare."""
     found = []
     for task, members in _by_task(rows).items():
         key = groups.task_info(task, members)["first"]
@@ -121,10 +122,12 @@ def _glance(rows: Sequence[Group]) -> list[dict[str, Any]]:
         info = groups.metric_info(key)
         places: dict[str, list[Group]] = {}
         for each in members:
-            if key in each.values() and each.first["weights"] != "untrained":
+            if key in each.values() and groups.competes(each, main):
                 places.setdefault(each.first["data"], []).append(each)
         for data, candidates in places.items():
             best = (max if info["up"] else min)(candidates, key=lambda each: each.values()[key][0] or 0.0)
+            _, _, low, high, level = best.values()[key]
+            nothing = low is not None and high is not None and level is not None and low <= level <= high
             mean, sd, _, _, chance = (
                 None if value is None else f"{value * info['factor']:.{info['digits']}f}"
                 for value in best.values()[key]
@@ -134,7 +137,7 @@ def _glance(rows: Sequence[Group]) -> list[dict[str, Any]]:
                     "task": task.replace("_", " "),
                     "name": task,
                     "data": data,
-                    "method": best.first["method"],
+                    "method": "none clear of chance" if nothing else best.first["method"],
                     "metric": info["label"],
                     "unit": "%" if info["factor"] != 1 else "",
                     "mean": mean,
@@ -146,7 +149,7 @@ def _glance(rows: Sequence[Group]) -> list[dict[str, Any]]:
     return found
 
 
-def _row(each: Group) -> dict[str, Any]:
+def _row(each: Group, main: groups.MainClips) -> dict[str, Any]:
     task, data, method, weights = each.place
     differing = runs.differences(each.first)
     hours = [record.get("device_hours") for record in each.records]
@@ -158,7 +161,9 @@ def _row(each: Group) -> dict[str, Any]:
         "weights": weights,
         "settings": list(each.settings),
         "n": each.first["n"],
-        "ids": each.first["ids_sha256"],
+        "clips": each.clips,
+        "other": each.clips != main[task, data],
+        "competes": groups.competes(each, main),
         "seeds": [record["seed"] for record in each.records],
         "hours": round(sum(known) / len(known), 5) if known else None,
         "runs": [record["id"] for record in each.records],

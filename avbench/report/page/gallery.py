@@ -40,7 +40,7 @@ def galleries(groups: Sequence[Group], results: Path) -> list[dict[str, Any]]:
     sets: dict[tuple[str, str], list[Group]] = {}
     for each in groups:
         if each.first["task"] == "retrieval" and each.first["weights"] != "untrained":
-            sets.setdefault((each.first["data"], each.first["ids_sha256"]), []).append(each)
+            sets.setdefault((each.first["data"], each.clips), []).append(each)
     largest = sorted(sets.items(), key=lambda item: -len(item[1]))[:SETS]
     return [_gallery(data, members, results) for (data, _), members in largest]
 

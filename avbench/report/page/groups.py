@@ -14,6 +14,7 @@ from avbench.files import canonical_json
 from avbench.report.terminal import DIRECTIONS, NAMES, PERCENT, columns, scale
 
 Record = dict[str, Any]
+MainClips = dict[tuple[str, str], str]  # task and data set to the clips that most rows judge
 _NEEDED = ("id", "method", "task", "weights", "data", "seed", "n", "ids_sha256", "metrics", "config")
 _LESS_IS_BETTER = ("mse", "contrast_loss")
 # References that no method changes; of two methods with the same, none is the better.
@@ -44,6 +45,15 @@ class Group:
         """Task, data, method and weights."""
         first = self.first
         return first["task"], first["data"], first["method"], first["weights"]
+
+    @property
+    def clips(self) -> str:
+        """What was judged; see :func:`avbench.report.archive.clips`."""
+        from avbench.report.archive import clips
+
+        first = self.first
+        data = first["config"].get("data") or {}
+        return clips(first["ids_sha256"], {"data": first["data"], "data.clips_seed": data.get("clips_seed", 0)})
 
     def values(self) -> dict[str, list[float | None]]:
         """Returns mean, standard deviation, low and high end and chance of each metric.
@@ -114,6 +124,19 @@ def group(records: Sequence[Record], results: Path) -> list[Group]:
             for key, settings in zip(keys, told, strict=True)
         ]
     return sorted(groups, key=lambda each: (*each.place[:3], each.place[3] == "untrained", each.settings))
+
+
+def main_clips(groups: Sequence[Group]) -> MainClips:
+    """Returns, of each task and data set, the clips that most rows judge: rows of others do not compare with them."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for each in sorted(groups, key=lambda each: each.first["weights"] == "untrained"):  # decides nothing but ties
+        counts.setdefault(each.place[:2], Counter())[each.clips] += 1
+    return {place: found.most_common(1)[0][0] for place, found in counts.items()}
+
+
+def competes(each: Group, main: MainClips) -> bool:
+    """Tells whether a row can be the best: of the clips that most rows judge, and of a trained model."""
+    return each.first["weights"] != "untrained" and each.clips == main[each.place[:2]]
 
 
 def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:

@@ -64,10 +64,11 @@
     { id: "seeds", label: "Seeds", number: true, of: (row) => row.seeds.length },
     { id: "hours", label: "Device-hours", number: true, of: (row) => row.hours },
   ];
-  // Rows of one task, data set and set of clips compare; the best of each metric is looked for once.
+  // Rows of one task, data set and set of clips compare and share a scale. The best of each metric, looked for once, is
+  // one of the trained models on the clips that most rows judge; one at chance is none.
   const peers = new Map();
   for (const row of D.groups) {
-    row.peers = `${row.task}\n${row.data}\n${row.ids}`;
+    row.peers = `${row.task}\n${row.data}\n${row.clips}`;
     if (!peers.has(row.peers)) peers.set(row.peers, []);
     peers.get(row.peers).push(row);
     row.search = [row.method, row.weights, row.task, words(row.task), row.data, ...row.settings, ...row.runs].join(" ").toLowerCase();
@@ -81,20 +82,25 @@
         const [mean, , low, high, chance] = values[key];
         return [mean, low, high, chance].filter((value) => value != null);
       }) : [0];
-      const means = rows.map((each) => each.values[key][0]);
+      const means = rows.filter((each) => each.competes).map((each) => each.values[key][0]);
       const best = info(key).up ? Math.max(...means) : Math.min(...means);
       const distinct = new Set(means).size > 1;
       scales.set(name, { low: Math.min(...ends), high: Math.max(...ends), best: info(key).ranked && distinct ? best : null });
     }
     return scales.get(name);
   }
-  const isBest = (row, key) => row.values[key] && row.values[key][0] === scaleOf(row, key).best;
+  function atChance(row, key) {
+    const [, , low, high, chance] = row.values[key];
+    return low != null && chance != null && low <= chance && chance <= high;
+  }
+  const isBest = (row, key) =>
+    row.competes && row.values[key] && !atChance(row, key) && row.values[key][0] === scaleOf(row, key).best;
 
   function bar(row, key) {
     const [mean, , low, high, chance] = row.values[key];
     const { low: start, high: end } = scaleOf(row, key);
     const at = (value) => 5 + (150 * (value - start)) / (end - start || 1);
-    const within = low != null && chance != null && low <= chance && chance <= high;
+    const within = atChance(row, key);
     const label = low == null ? "no interval" : `${shown(low, key)} to ${shown(high, key)}`;
     return svg("svg", { class: "bar", viewBox: "0 0 160 20", role: "img",
       "aria-label": `${label}${chance == null ? "" : `, chance ${shown(chance, key)}`}${within ? ", contains chance" : ""}` },
@@ -119,7 +125,8 @@
       el("td", {}, row.weights), el("td", {}, words(row.task)), el("td", {}, row.data),
       el("td", { class: "number value" }, shown(value[0], key), value[1] == null ? null : el("small", {}, ` ± ${shown(value[1], key)}`), note),
       el("td", {}, bar(row, key)),
-      el("td", { class: "number" }, row.n.toLocaleString("en")),
+      el("td", { class: "number" }, row.n.toLocaleString("en"),
+        row.other ? el("abbr", { title: "judged on other clips than most rows of this task and data set: do not compare" }, "§") : null),
       el("td", { class: "number" }, String(row.seeds.length)),
       el("td", { class: "number" }, row.hours == null ? "–" : row.hours.toFixed(3)));
   }
