@@ -20,6 +20,7 @@ def run(
     task: str = "retrieval",
     *,
     data: str | Path | None = None,
+    eval_data: str | Path | None = None,
     checkpoint: str | Path | None = None,
     preset: str | Sequence[str] = (),
     config: str | Path | None = None,
@@ -37,6 +38,7 @@ def run(
         method: Its name, such as ``cavmae``.
         task: Its name, such as ``retrieval``.
         data: ``soundshapes``, a folder of videos, a CSV, a prepared folder or a manifest.json.
+        eval_data: What is judged, where that is another source; then all of ``data`` trains, or its training split.
         checkpoint: Weights to evaluate; without them the method is pretrained.
         preset: One name or several, later over earlier.
         config: A YAML file of sections.
@@ -63,6 +65,7 @@ def run(
 
     options = ConfigOptions(
         data=None if data is None else str(data),
+        eval_data=None if eval_data is None else str(eval_data),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         preset=(preset,) if isinstance(preset, str) else tuple(preset),
         config=None if config is None else Path(config),

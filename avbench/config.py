@@ -6,7 +6,7 @@ them; see :mod:`avbench.resolve`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from avbench.errors import InputError
@@ -26,8 +26,13 @@ class DataConfig(Settings):
     test_fraction: float = setting(
         0.2, "share of clips held out, by hash of the id, where the data names no split", gt=0, lt=1
     )
+    eval_source: str = setting(
+        "",
+        "what is judged, where it is another source than what trains: its split test or, without splits, all of it",
+        identity=False,
+    )
     split: Literal["auto", "all", "train", "tune", "test"] = setting(
-        "auto", "clips to evaluate; auto: test where pretrained here, all with a checkpoint and no split"
+        "auto", "clips to judge; auto: those held out, or all where the data names no split and nothing trains on it"
     )
     subset: str = setting(
         "",
@@ -38,6 +43,11 @@ class DataConfig(Settings):
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
     clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)
     n_frames: int = setting(10, "frames stored per clip when videos are prepared (paper 10, Sync 16)", ge=1, le=512)
+
+    @property
+    def judged(self) -> DataConfig:
+        """The same for the source whose clips are judged."""
+        return replace(self, source=self.eval_source, eval_source="") if self.eval_source else self
 
 
 @dataclass(frozen=True, kw_only=True)

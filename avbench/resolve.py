@@ -64,6 +64,7 @@ class Request:
     method: str
     task: str = "retrieval"  # empty: pretraining alone
     data: str | None = None
+    eval_data: str | None = None
     checkpoint: Path | None = None
     presets: tuple[str, ...] = ()
     config: Path | None = None
@@ -115,7 +116,8 @@ def resolve(request: Request) -> RunConfig:
         sections = _apply(sections, sizes, f"{request.checkpoint}: ")
     for layer in user:
         sections = _apply(sections, layer, "")
-    sections["data"] = change(sections["data"], {"source": source})
+    named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
+    sections["data"] = change(sections["data"], named)
     return RunConfig(
         method_name=request.method,
         task_name=request.task,

@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, store
 from avbench.config import DataConfig, InputConfig
+from avbench.data.corpus import Corpus
 from avbench.data.locate import Source, locate, open_source
+from avbench.division import account
 from avbench.errors import AvbenchError, InputError
+from avbench.exposure import told
 from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
 from avbench.resolve import Request, RunConfig, resolve
 
@@ -78,9 +81,11 @@ class Runner:
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
         self._clips: dict[Source, Clips] = {}
+        self._pairs: dict[tuple[Source, Source], Corpus] = {}
         self._sources: dict[tuple[DataConfig, InputConfig], Source] = {}
         self._resolved: dict[Request, RunConfig] = {}
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
+        self._said: set[str] = set()  # warnings, each once
 
     def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
@@ -95,7 +100,7 @@ class Runner:
             key = dataclasses.replace(request, seed=0)  # grids have thousands of requests that differ in nothing else
             if key not in self._resolved:
                 config = resolve(key)
-                self.source(config)
+                self.sources(config)
                 model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
                 if model not in self._models:
                     stages.check(config)
@@ -106,12 +111,15 @@ class Runner:
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
         return configs
 
-    def source(self, config: RunConfig) -> Source:
-        """Returns where the clips of a run are."""
-        key = (config.data, config.input)
-        if key not in self._sources:
-            self._sources[key] = locate(*key)
-        return self._sources[key]
+    def sources(self, config: RunConfig) -> tuple[Source, Source]:
+        """Returns where the clips to train on and those to judge are; the same twice but with ``data.eval_source``."""
+        found = []
+        for data, option in ((config.data, "--data"), (config.data.judged, "--eval-data")):
+            key = (data, config.input)
+            if key not in self._sources:
+                self._sources[key] = locate(*key, option=option)
+            found.append(self._sources[key])
+        return found[0], found[1]
 
     def clips(self, source: Source, config: RunConfig) -> Clips:
         """Returns the clips of a source, preparing them if needed."""
@@ -121,10 +129,23 @@ class Runner:
             self._clips[source] = open_source(source, workers=config.train.workers, progress=self.execution.progress)
         return self._clips[source]
 
+    def corpus(self, config: RunConfig) -> Corpus:
+        """Returns the clips of a run, to train on and to judge, preparing them if needed.
+
+        Raises:
+            InputError: They cannot be read, or two sources name their classes in ways that do not fit.
+        """
+        train, judged = self.sources(config)
+        if not config.data.eval_source:
+            return Corpus.of(self.clips(train, config))
+        if (train, judged) not in self._pairs:
+            self._pairs[train, judged] = Corpus.pair(self.clips(train, config), self.clips(judged, config))
+        return self._pairs[train, judged]
+
     def prepare(self, configs: Sequence[RunConfig]) -> None:
         """Prepares the data of every configuration, so that runs beside each other do not."""
         for config in configs:
-            self.clips(self.source(config), config)
+            self.corpus(config)
 
     def plans(self, config: RunConfig, *, with_untrained: bool = True) -> list[Plan]:
         """Returns the plan of a configuration, and before it that of the model as it was before training.
@@ -132,11 +153,11 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used.
         """
-        clips = self.clips(self.source(config), config)
+        corpus = self.corpus(config)
         configs = [config]
         if with_untrained and config.weights == "pretrained":
             configs.insert(0, dataclasses.replace(config, weights="untrained"))
-        return [make_plan(each, clips, self.execution.results) for each in configs]
+        return [make_plan(each, corpus, self.execution.results) for each in configs]
 
     def recorded(self, config: RunConfig) -> list[dict[str, Any]]:
         """Returns the records there are of a configuration and of its untrained model; computes nothing."""
@@ -155,8 +176,17 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used; nothing was computed.
         """
-        source = self.source(config)
-        return [self._outcome(plan, source) for plan in self.plans(config, with_untrained=with_untrained)]
+        judged = self.sources(config)[1]
+        plans = self.plans(config, with_untrained=with_untrained)
+        self._warn(plans)
+        return [self._outcome(plan, judged) for plan in plans]
+
+    def _warn(self, plans: Sequence[Plan]) -> None:
+        """Mentions judged clips that the weights were trained on, each once."""
+        for text in dict.fromkeys(each.text() for plan in plans for each in plan.exposures if each.shared):
+            if text not in self._said:
+                log.warning("%s", text)
+                self._said.add(text)
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
         results, run_id = self.execution.results, plan.evaluation.id
@@ -193,7 +223,9 @@ class Runner:
             "weights": config.weights,
             "data": source.name,
             "data_sha256": plan.evaluated.sha256,
-            "split": plan.split,
+            "split": plan.division.split,
+            "selection": plan.division.selection(),
+            "trained_on": told(plan.exposures),
             "seed": config.seed,
             "precision": config.precision,
             "config": config.to_dict(),
@@ -222,13 +254,12 @@ class Runner:
         """
         from avbench import stages
 
-        clips = self.clips(self.source(config), config)
-        stage, train, tune = plan_pretraining(config, clips, self.execution.results)
+        stage, train, tune = plan_pretraining(config, self.corpus(config), self.execution.results)
         return stages.pretrain(config, stage, train, tune, self.execution)
 
     def plan_pretraining(self, config: RunConfig) -> tuple[Stage, Clips]:
         """Returns the stage that :meth:`pretrain` computes, and the clips it trains on."""
-        return plan_pretraining(config, self.clips(self.source(config), config), self.execution.results)[:2]
+        return plan_pretraining(config, self.corpus(config), self.execution.results)[:2]
 
     def write_features(self, config: RunConfig, out: Path) -> int:
         """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips.
@@ -240,8 +271,9 @@ class Runner:
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
-        clips = self.clips(self.source(config), config)
-        features = Workbench(make_plan(config, clips, self.execution.results), self.execution).embeddings()
+        plan = make_plan(config, self.corpus(config), self.execution.results)
+        self._warn([plan])
+        features = Workbench(plan, self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
 
@@ -253,17 +285,20 @@ class Runner:
         lines: list[str] = []
         for config in configs:
             lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
-            source = self.source(config)
-            if not source.ready:
-                lines += _unprepared(config, source)
+            unready = [source for source in dict.fromkeys(self.sources(config)) if not source.ready]
+            if unready:
+                lines += _unprepared(config, unready)
                 continue
             if pretraining_only:
                 stage, train = self.plan_pretraining(config)
                 bill.add_pretraining(config, stage, train)
                 stages = [stage]
             else:
-                plan = make_plan(config, self.clips(source, config), self.execution.results)
+                plan = make_plan(config, self.corpus(config), self.execution.results)
                 bill.add(plan)
+                self._warn([plan])
+                if text := account(plan.division.selection()):
+                    lines.append(f"  {text}")
                 stages = list(plan.stages)
             for stage in stages:
                 state = "done, reused" if stage.done and not self.execution.force else stage.work
@@ -280,10 +315,13 @@ def _beside(used: Mapping[Stage, float]) -> float:
     return sum(used[stage] * (count - 1) for stage, count in counts.items())
 
 
-def _unprepared(config: RunConfig, source: Source) -> list[str]:
-    expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
-    lines = [f"  prepare   {expected} into {source.clips}"]
-    n_train = source.counts[0] if source.counts else 0
+def _unprepared(config: RunConfig, unready: Sequence[Source]) -> list[str]:
+    lines = []
+    for source in unready:
+        expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
+        lines.append(f"  prepare   {expected} into {source.clips}")
+    first = unready[0]
+    n_train = first.counts[0] if first.counts else 0
     steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
     if config.weights == "pretrained":
         lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench import extraction, registry
+from avbench import extraction, registry, trained_on
 from avbench.errors import InputError
 from avbench.files import locked, write_json
 from avbench.plan import STARTED, Stage, training_steps
@@ -146,8 +146,10 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
     def validate(clips: Clips) -> Iterator[Batch]:
         return Feed(clips, config.input, mode="eval", workers=workers).batches(np.arange(len(clips)), batch)
 
+    about = {}
     if execution.group.leads:
         _begin(stage, config, training_steps(config, len(train)), execution.group.world)
+        about = trained_on.write(stage.folder, train.ids, trained_on.of_init(config.train.init))
     result = train_method(
         method,
         batches,
@@ -163,6 +165,7 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         workers=feed.workers,
         progress=execution.progress,
         tensorboard=config.train.tensorboard,
+        about=about,
         share=share,
     )
     if not execution.group.leads:

@@ -99,7 +99,7 @@ def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
     Raises:
         InputError: It is not.
     """
-    for source in dict.fromkeys(runner.source(config) for config in configs):
+    for source in dict.fromkeys(source for config in configs for source in runner.sources(config)):
         if not source.ready and source.counts is None:
             raise InputError(
                 f"--data {source.videos}: found videos that are not prepared, valid with --launcher slurm: a prepared"

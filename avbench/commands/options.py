@@ -22,6 +22,8 @@ class ConfigOptions:
 
     data: str | None = None
     """soundshapes, a folder of videos, a CSV, a prepared folder or a manifest.json."""
+    eval_data: str | None = None
+    """Judge the clips of this, as --data; then all of --data trains, or its training split."""
     checkpoint: Path | None = None
     """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
     init: str = ""
@@ -47,7 +49,7 @@ class ConfigOptions:
             if value != option.default:
                 values = [text for group in value for text in group] if option.name == "set" else [value]
                 values = list(value) if option.name == "preset" else values
-                words += [f"--{option.name}", *map(str, values)]
+                words += [f"--{option.name.replace('_', '-')}", *map(str, values)]
         return words
 
     def settled_precision(self) -> Precision:
@@ -86,6 +88,7 @@ class ConfigOptions:
                 method=method,
                 task=task,
                 data=self.data,
+                eval_data=self.eval_data,
                 checkpoint=self.checkpoint,
                 presets=self.preset,
                 config=self.config,

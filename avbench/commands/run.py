@@ -84,13 +84,17 @@ def print_records(records: list[dict[str, Any]], form: str) -> None:
 
 
 def _print_tables(records: list[dict[str, Any]]) -> None:
+    from avbench.division import account
     from avbench.report.terminal import render
 
     def table(record: dict[str, Any]) -> tuple[str, str, str]:
         return record["task"], record["data"], record["split"]
 
     for _, group in groupby(sorted(records, key=table), key=table):
-        sys.stdout.write(f"\n{render(list(group))}\n\n")
+        rows = list(group)
+        sys.stdout.write(f"\n{render(rows)}\n\n")
+        for line in dict.fromkeys(account(row["selection"]) for row in rows if "selection" in row):
+            sys.stdout.write(f"{line}\n\n" if line else "")
 
 
 def _print_paths(paths: list[tuple[str, bool]]) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from avbench.data.authors_manifest import find_labels, read_manifest
+from avbench.data.authors_manifest import SPLIT, find_labels, read_manifest
 from avbench.data.clips import hash_ids
 from avbench.data.columns import TextColumn
 from avbench.data.images import decode_jpeg
@@ -41,7 +41,7 @@ class AuthorsClips:
 
     Args:
         root: The manifest's folder.
-        table: Text columns video_id, wav, video_path, labels.
+        table: Text columns video_id, wav, video_path, labels, and perhaps split.
         names: Label mid to class name, in the order of the class indices.
     """
 
@@ -58,7 +58,10 @@ class AuthorsClips:
         coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
         self._roots: list[Path] = [root / text for text in coded.dictionary.to_pylist()]
         self._root_of: NDArray[np.int32] = coded.indices.to_numpy()
-        self.splits: Sequence[str] = TextColumn(pa.repeat(pa.scalar("", pa.large_string()), len(self.ids)))
+        splits = (
+            table[SPLIT] if SPLIT in table.column_names else pa.repeat(pa.scalar("", pa.large_string()), len(table))
+        )
+        self.splits: Sequence[str] = TextColumn(splits)
 
     @classmethod
     def open(cls, path: Path, labels: str = "") -> AuthorsClips:
@@ -83,6 +86,28 @@ class AuthorsClips:
                 " (relative paths start from the manifest's folder)."
             )
         return clips
+
+    @classmethod
+    def alike(cls, first: AuthorsClips, second: AuthorsClips) -> tuple[AuthorsClips, AuthorsClips]:
+        """Returns the clips of two manifests with one list of classes, where one of the two has a label CSV for both.
+
+        Raises:
+            InputError: Both have one, and they call a class differently.
+        """
+        bare = [all(mid == name for mid, name in clips._names.items()) for clips in (first, second)]
+        if bare[0] != bare[1]:
+            named, other = (second, first) if bare[0] else (first, second)
+            if other._names.keys() <= named._names.keys():
+                renamed = cls(other.root, other._table, named._names)
+                return (renamed, second) if bare[0] else (first, renamed)
+            return first, second
+        for mid in first._names.keys() & second._names.keys():
+            if first._names[mid] != second._names[mid]:
+                raise InputError(
+                    f"--eval-data: the label CSVs beside {first.root} and {second.root} call '{mid}'"
+                    f" '{first._names[mid]}' and '{second._names[mid]}', valid: one for both; --set data.labels=FILE."
+                )
+        return first, second
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -45,8 +45,13 @@ class Source:
         return self.settings is None or (self.clips / "prepare.json").exists()
 
 
-def locate(data: DataConfig, inputs: InputConfig) -> Source:
+def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data") -> Source:
     """Finds out what ``data.source`` is, without preparing anything.
+
+    Args:
+        data: Names the source.
+        inputs: Sizes that decide how videos are prepared.
+        option: What the user named it with, in messages.
 
     Raises:
         InputError: There is no such name, file or folder, or it holds no videos.
@@ -59,10 +64,10 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
         return _embedded(data, settings)
     path = Path(data.source).expanduser()
     if data.source in names():
-        path = _of_catalogue(data.source)
+        path = _of_catalogue(data.source, option)
     elif not path.exists():
         raise InputError(
-            f"--data {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
+            f"{option} {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
             f" {EMBEDDED}, a data set prepared from the catalogue (avbench list data), a folder or CSV of videos, a"
             " prepared folder, a manifest.json."
         )
@@ -82,13 +87,13 @@ def set_folder(name: str) -> Path:
     return cache_folder() / "sets" / name
 
 
-def _of_catalogue(source: str) -> Path:
+def _of_catalogue(source: str, option: str) -> Path:
     """Returns the prepared folder or manifest of a data set that is given by name."""
     folder = set_folder(source)
     if (folder / PREPARED).is_file() or (folder / AUTHORS).is_file():
         return folder
     raise InputError(
-        f"--data {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
+        f"{option} {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
         f" with --out, name that folder. ./{source} means a folder of that name here."
     )
 

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from avbench.data.split_names import SPLITS, VALID
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
 
@@ -19,9 +20,6 @@ SUFFIXES = frozenset(
         *(".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"),
     )
 )
-_SPLITS = {"": "", "train": "train", "tune": "tune", "val": "tune", "valid": "tune", "validation": "tune"} | {
-    "dev": "tune", "test": "test", "eval": "test",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -146,10 +144,9 @@ def _list_csv(source: Path) -> dict[str, _Entry]:
             if not name:
                 raise InputError(f"{source}:{reader.line_num}: found no file name, valid: file,label[,split].")
             written = (row.get("split") or "").strip()
-            split = _SPLITS.get(written.lower())
+            split = SPLITS.get(written.lower())
             if split is None:
-                valid = ", ".join(sorted(set(_SPLITS.values()) - {""}))
-                raise InputError(f"{source}:{reader.line_num}: found split '{written}', valid: {valid} (or empty).")
+                raise InputError(f"{source}:{reader.line_num}: found split '{written}', valid: {VALID} (or empty).")
             labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
             id = _printable((row.get("id") or "").strip())
             if "id" in columns and not id:

@@ -140,6 +140,8 @@ def _pretrainings(plan: Plan) -> Iterator[tuple[Stage, dict[str, Any]]]:
     """Yields the pretrainings of a run and of the variants its task asks for, with the settings these change."""
     from avbench import registry
 
+    if plan.division.held_out == "annotations":
+        return  # 'avbench pretrain' knows of no annotations: the run pretrains by itself
     if plan.pretrain is not None:
         yield plan.pretrain, {}
     config = plan.config

@@ -50,7 +50,7 @@ def located(record: Mapping[str, Any]) -> Source:
     from avbench.data.locate import locate
     from avbench.settings import build
 
-    return locate(build(DataConfig, record["config"]["data"], "data"), input_of(record))
+    return locate(build(DataConfig, record["config"]["data"], "data").judged, input_of(record))
 
 
 def open_judged(record: Mapping[str, Any], results: Path) -> Clips:

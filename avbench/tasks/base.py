@@ -7,7 +7,7 @@ class) and ``TASK`` (one object of its class). It imports no torch.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -21,6 +21,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
@@ -59,6 +60,23 @@ class TaskResult:
             "chance": dict(self.chance),
             "ci95": {name: list(interval) for name, interval in self.ci95.items()},
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """The clips that a task's annotations are of.
+
+    Attributes:
+        clips: Ids of those that are there.
+        samples: How many annotations there are.
+        missing: Annotations whose clip is not there.
+        example: The id of one of the annotations.
+    """
+
+    clips: frozenset[str]
+    samples: int
+    missing: int
+    example: str
 
 
 class Task(abc.ABC, Generic[C]):
@@ -101,6 +119,32 @@ class Task(abc.ABC, Generic[C]):
     def files(self, config: C) -> dict[str, str]:
         """Returns the hashes of files that its options name, such as annotations, by option: here none."""
         return {}
+
+    def annotated(self, config: RunConfig, ids: Collection[str]) -> Annotated | None:
+        """Returns which of some clips it can judge at all, where annotations decide that; here any.
+
+        Such clips are held out from all training where the data names no split.
+
+        Args:
+            config: The run.
+            ids: Of the clips there are.
+
+        Raises:
+            InputError: The annotations cannot be read.
+        """
+        return None
+
+    def given_weights(self, config: C) -> str:
+        """Returns the file of weights that its options give in place of its own training: here none."""
+        return ""
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: C) -> None:
+        """Refuses clips to judge whose classes are not those of the training clips; here nothing.
+
+        Raises:
+            InputError: It trains on labels, and they are others.
+        """
+        return
 
     def evidence(self, outputs: Outputs, config: C) -> Evidence:
         """Returns what the metrics are made of, from the per-sample outputs of a run: here no metrics.

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench import registry
+from avbench import registry, trained_on
 from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.files import sha256_file
 from avbench.metrics.evidence import Evidence
 from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, read_pair
+from avbench.tasks.labels import LabelPair, check_classes, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, judge
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.methods.classifier import FinetuningModel
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
@@ -81,6 +82,14 @@ class Classification(Task[FinetuneConfig]):
         """Returns what the metrics are made of; see the base class."""
         return linear_probe.evidence(outputs, config.absent)
 
+    def given_weights(self, config: FinetuneConfig) -> str:
+        """Returns the file of fine-tuned weights, where it is given: nothing is trained then."""
+        return config.weights
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: FinetuneConfig) -> None:
+        """Refuses classes that the training clips' data do not know; see the base class."""
+        check_classes(train, evaluated, label=config.label)
+
     def files(self, config: FinetuneConfig) -> dict[str, str]:
         """Returns the hash of the fine-tuned weights, where they are given."""
         if not config.weights:
@@ -131,15 +140,16 @@ def _mode_scores(
     """Returns the probabilities of one fine-tuned model, by mode: its own and, of both modalities, the missing ones."""
     from avbench.training.finetune import Work, finetune, predict
 
-    run = subject.config
+    run, folder = subject.config, subject.folder / mode
     work = Work(
-        folder=subject.folder / mode,
+        folder=folder,
         stage=f"{subject.folder.name}-{mode}",
         device=subject.device,
         precision=run.precision,
         seed=run.seed,
         train=run.train,
         progress=subject.progress,
+        about={} if config.weights else trained_on.write(folder, subject.train.ids),
     )
     model = _model(subject, config, labels, mode)
     if not config.weights:

@@ -17,9 +17,10 @@ from avbench.metrics import classification as metric
 from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, read_pair
+from avbench.tasks.labels import LabelPair, check_classes, read_pair
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.resolve import RunConfig
     from avbench.subject import Part, Pooled, Subject
 
@@ -112,6 +113,10 @@ class LinearProbe(Task[LinearProbeConfig]):
             )
             scores[stream] = probe.scores(judged[stream])
         return judge(list(subject.evaluated.ids), scores, labels, config)
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: LinearProbeConfig) -> None:
+        """Refuses classes that the training clips' data do not know; see the base class."""
+        check_classes(train, evaluated, label=config.label)
 
     def evidence(self, outputs: Outputs, config: LinearProbeConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""

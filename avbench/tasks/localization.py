@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.metrics.localization import Binarisation
 from avbench.metrics.segmentation import Form
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.base import Annotated, Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from avbench.data.annotations.sample import Annotations
@@ -131,10 +131,16 @@ class Localization(Task[LocalizationConfig]):
                 content_sha256(Path(path))
         if options.annotations:
             detect(Path(options.annotations))
-        elif config.data.source != EMBEDDED:
+        elif config.data.judged.source != EMBEDDED:
             raise InputError(
                 "task.annotations: found nothing, valid: an annotation file (docs/tasks.md, Localization)."
             )
+
+    def annotated(self, config: RunConfig, ids: Collection[str]) -> Annotated | None:
+        """Returns the clips of the annotated samples; None for the embedded set, all of whose clips have masks."""
+        from avbench.tasks.localizing.inputs import annotated
+
+        return annotated(cast(LocalizationConfig, config.task), ids)
 
     def files(self, config: LocalizationConfig) -> dict[str, str]:
         """Returns the hashes of annotations, subset and negatives: their paths are not part of a run's identity."""

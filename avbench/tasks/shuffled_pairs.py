@@ -24,9 +24,11 @@ from avbench.metrics.evidence import Evidence, difference, joined
 from avbench.settings import setting
 from avbench.tasks import classification, linear_probe, retrieval
 from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.labels import check_classes
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.features import Features
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
@@ -92,6 +94,10 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
             )
         if cast(ShuffledPairsConfig, config.task).finetune.weights:
             raise InputError("task.finetune.weights: found a file, valid: none; both models are fine-tuned here.")
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: ShuffledPairsConfig) -> None:
+        """Refuses classes that the training clips' data do not know; see the base class."""
+        check_classes(train, evaluated, label=config.label)
 
     def run(self, subject: Subject, config: ShuffledPairsConfig) -> TaskResult:
         """Pretrains on shuffled pairs, too, and judges both models; of untrained weights there is but one model.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,7 @@ class Work:
         precision: Arithmetic of the forward passes.
         seed: Seed of the order and of all draws.
         train: Readers, threads, checkpoint times and logging.
+        about: More JSON values for the metadata of the weights.
         progress: Whether to show bars.
     """
 
@@ -75,6 +76,7 @@ class Work:
     seed: int
     train: TrainConfig
     progress: bool = True
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
@@ -167,7 +169,8 @@ def finetune(
         section="task",
     ).weights
     epochs = average.apply(model)
-    save_weights(weights, model, extra={"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs)})
+    extra = {"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs), **work.about}
+    save_weights(weights, model, extra=extra)
     model.eval()
     for path in (last, average.path):
         path.unlink(missing_ok=True)
