@@ -68,7 +68,7 @@ def account(selection: Mapping[str, Any]) -> str:
     """Returns one line on what was judged of the data, where that is not simply its test split or all; else nothing."""
     why = {
         "hash": ", held out by the hash of their ids, as the data names no split",
-        "annotations": ", the annotated ones, which never train",
+        "annotations": ", the annotated ones",
     }.get(selection["held_out"], "")
     left = "; ".join(f"{count:,} {reason}" for reason, count in selection["left_out"].items())
     if not why and not left:

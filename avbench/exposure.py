@@ -60,7 +60,7 @@ def seen(config: RunConfig, division: Division, given: str) -> list[Exposure]:
         InputError: Those are known to have been fine-tuned on judged clips, and no split was asked for.
     """
     judged, found = division.evaluated, []
-    if config.weights == "pretrained" and division.train is not None:
+    if config.weights == "pretrained" and division.train is not None and not given:
         past = trained_on.of_init(config.train.init)
         rows = shared_rows(division.train, judged) | past.holds(_hashes(judged))
         fix = "data.split=auto judges held-out ones" if config.data.split != "auto" else "judge other clips"
@@ -70,7 +70,7 @@ def seen(config: RunConfig, division: Division, given: str) -> list[Exposure]:
             continue
         past = trained_on.read(path)
         rows = past.holds(_hashes(judged))
-        fix = "--set data.split=test judges held-out ones" if division.split != "test" else "judge other clips"
+        fix = "data.split or data.subset leaves them out, or judge other data"
         found.append(Exposure(f"{option} {path}", past.complete, int(rows.sum()), len(judged), fix))
         if given and rows.any() and config.data.split == "auto":
             raise InputError(
