@@ -116,7 +116,7 @@ def divide(
     if chosen is None:
         if annotated is not None and not named:
             raise _none_annotated(config, clips, annotated)
-        found = ", ".join(sorted(set(_splits(config, clips, annotated).tolist()) - {""}))
+        found = ", ".join(sorted(_splits(config, clips, annotated).keys() - {""}))
         raise InputError(f"data.split: found {split}, valid: all, {found}, the splits {names} has.")
     held_out = "none" if split != "test" else "split" if named else "hash" if annotated is None else "annotations"
     used = {"train", "tune"} if apart and split == "test" else set()
@@ -139,43 +139,45 @@ def divide(
     return Division(train, tune, chosen, split, len(clips), held_out, left_out)
 
 
-def _splits(config: RunConfig, clips: Clips, annotated: Annotated | None) -> npt.NDArray[np.str_]:
-    """Returns each clip's split; where the data names none, ``test`` of what is held out and ``train`` of the rest."""
-    splits = np.asarray(clips.splits, dtype=np.str_)
-    if (splits != "").any():
-        return splits
+def _splits(config: RunConfig, clips: Clips, annotated: Annotated | None) -> Mapping[str, npt.NDArray[np.int64]]:
+    """Returns the rows of each split; where the data names none, ``test`` is what is held out, ``train`` the rest."""
+
+    def look() -> dict[str, npt.NDArray[np.int64]]:
+        splits = np.asarray(clips.splits, dtype=np.str_)
+        if not names_splits(clips):
+            splits = np.where(_held_out(config, clips, annotated), "test", "train")
+        rows = {name: np.flatnonzero(splits == name) for name in ("train", "tune", "test", "")}
+        return {name: found for name, found in rows.items() if len(found)}
+
+    return remembered(clips, ("splits", config.data.test_fraction, annotated), look)
+
+
+def _held_out(config: RunConfig, clips: Clips, annotated: Annotated | None) -> npt.NDArray[np.bool_]:
+    """Returns which clips of data without splits are held out, (n,)."""
     if annotated is not None:
-        return np.where([name in annotated.clips for name in clips.ids], "test", "train")
+        return np.array([name in annotated.clips for name in clips.ids], np.bool_)
     draws = np.array([stream_seed(0, "held out", *name.encode()) for name in clips.ids], dtype=np.float64) / 2**63
-    held_out = draws < config.data.test_fraction
+    held_out: npt.NDArray[np.bool_] = draws < config.data.test_fraction
     # Small folders: the two lowest draws are held out whatever the fraction, so that retrieval has candidates.
     held_out[np.argsort(draws, kind="stable")[:2]] = True
-    return np.where(held_out, "test", "train")
+    return held_out
 
 
 def _part(config: RunConfig, clips: Clips, split: str, annotated: Annotated | None) -> Clips | None:
     """Returns the clips of a split, or None where there are none; the same object each time."""
-
-    def choose() -> Clips | None:
-        rows = np.flatnonzero(_splits(config, clips, annotated) == split)
-        return clips.select(rows) if len(rows) else None
-
-    return remembered(clips, ("part", config.data.test_fraction, annotated, split), choose)
+    rows = _splits(config, clips, annotated).get(split)
+    if rows is None:
+        return None
+    return remembered(clips, ("part", config.data.test_fraction, annotated, split), lambda: clips.select(rows))
 
 
 def _others(config: RunConfig, clips: Clips, split: str, used: set[str], annotated: Annotated | None) -> dict[str, int]:
     """Returns how many clips are of splits that the run does not use, by split."""
     if split == "all":
         return {}
-
-    def count() -> dict[str, int]:
-        names, counts = np.unique(_splits(config, clips, annotated), return_counts=True)
-        return dict(zip(names.tolist(), counts.tolist(), strict=True))
-
-    found = remembered(clips, ("counts", config.data.test_fraction, annotated), count)
     return {
-        f"of split {name}" if name else "of no split": number
-        for name, number in found.items()
+        f"of split {name}" if name else "of no split": len(rows)
+        for name, rows in _splits(config, clips, annotated).items()
         if name not in {split, *used}
     }
 

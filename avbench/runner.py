@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, store
-from avbench.config import DataConfig, InputConfig
-from avbench.data.corpus import Corpus
-from avbench.data.locate import Source, locate, open_source
+from avbench.data.locate import Source
+from avbench.data.sources import Sources
 from avbench.division import account
 from avbench.errors import AvbenchError, InputError
 from avbench.exposure import told
@@ -23,6 +22,7 @@ from avbench.resolve import Request, RunConfig, resolve
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
+    from avbench.data.corpus import Corpus
     from avbench.training.group import Group
 
 log = logging.getLogger("avbench")
@@ -80,9 +80,7 @@ class Runner:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
-        self._clips: dict[Source, Clips] = {}
-        self._pairs: dict[tuple[Source, Source], Corpus] = {}
-        self._sources: dict[tuple[DataConfig, InputConfig], Source] = {}
+        self._sources = Sources(progress=execution.progress)
         self._resolved: dict[Request, RunConfig] = {}
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
         self._said: set[str] = set()  # warnings, each once
@@ -113,34 +111,11 @@ class Runner:
 
     def sources(self, config: RunConfig) -> tuple[Source, Source]:
         """Returns where the clips to train on and those to judge are; the same twice but with ``data.eval_source``."""
-        found = []
-        for data, option in ((config.data, "--data"), (config.data.judged, "--eval-data")):
-            key = (data, config.input)
-            if key not in self._sources:
-                self._sources[key] = locate(*key, option=option)
-            found.append(self._sources[key])
-        return found[0], found[1]
-
-    def clips(self, source: Source, config: RunConfig) -> Clips:
-        """Returns the clips of a source, preparing them if needed."""
-        if source not in self._clips:
-            if not source.ready:
-                log.info("preparing %s (once, into the cache)", source.name)
-            self._clips[source] = open_source(source, workers=config.train.workers, progress=self.execution.progress)
-        return self._clips[source]
+        return self._sources.locate(config.data, config.input)
 
     def corpus(self, config: RunConfig) -> Corpus:
-        """Returns the clips of a run, to train on and to judge, preparing them if needed.
-
-        Raises:
-            InputError: They cannot be read, or two sources name their classes in ways that do not fit.
-        """
-        train, judged = self.sources(config)
-        if not config.data.eval_source:
-            return Corpus.of(self.clips(train, config))
-        if (train, judged) not in self._pairs:
-            self._pairs[train, judged] = Corpus.pair(self.clips(train, config), self.clips(judged, config))
-        return self._pairs[train, judged]
+        """Returns the clips of a run, to train on and to judge, preparing them if needed."""
+        return self._sources.open(config.data, config.input, workers=config.train.workers)
 
     def prepare(self, configs: Sequence[RunConfig]) -> None:
         """Prepares the data of every configuration, so that runs beside each other do not."""

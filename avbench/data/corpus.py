@@ -59,7 +59,7 @@ class Corpus:
 
 def names_splits(clips: Clips) -> bool:
     """Returns whether any of the clips has a split."""
-    return bool((np.asarray(clips.splits, dtype=np.str_) != "").any())
+    return remembered(clips, "names splits", lambda: bool((np.asarray(clips.splits, dtype=np.str_) != "").any()))
 
 
 def remembered(clips: Clips, key: Any, make: Callable[[], T]) -> T:
