@@ -93,7 +93,7 @@ def read(weights: Path) -> TrainedOn:
 
 
 def _sha256(hashes: Hashes) -> str:
-    return hashlib.sha256(np.ascontiguousarray(hashes, _BITS)).hexdigest()
+    return hashlib.sha256(hashes.astype(_BITS).tobytes()).hexdigest()
 
 
 def _metadata(weights: Path) -> Mapping[str, Any]:

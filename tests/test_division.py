@@ -264,3 +264,30 @@ def test_fine_tuned_weights_judge_all_but_not_what_they_were_tuned_on_unasked(tm
         plan(config, Divided(), tmp_path)
     asked = configured("classification", f"task.weights={path}", "data.split=all", checkpoint=weights)
     assert [each.shared for each in plan(asked, Divided(), tmp_path).exposures] == [2]
+
+
+def test_the_option_is_passed_on_to_jobs() -> None:
+    from avbench.cli import parse
+    from avbench.commands.options import ConfigOptions
+    from avbench.commands.pretrain import Command
+
+    words = ConfigOptions(data="A", eval_data="B").arguments()
+    assert words == ["--data", "A", "--eval-data", "B"]
+    asked = parse(Command, "avbench pretrain", ["--method", "cavmae", *words])
+    assert [request.eval_data for request in asked.requests(("cavmae",), ("",), (0,))] == ["B"]
+
+
+@pytest.mark.parametrize("annotated", [True, False])
+def test_a_job_that_pretrains_alone_cannot_know_what_a_task_s_annotations_hold_out(
+    annotated: bool, tmp_path: Path
+) -> None:
+    from types import SimpleNamespace
+
+    from avbench.launch.unit import units_of_runs
+
+    sets = boxes(tmp_path, "clip003", "clip015")
+    clips = Divided() if annotated else Divided(20, ["train"] * 12 + ["test"] * 8)
+    found = plan(configured("localization", sets), clips, tmp_path)
+    runner: Any = SimpleNamespace(execution=SimpleNamespace(results=tmp_path), plans=lambda _: [found])
+    kinds = [unit.kind for unit in units_of_runs(runner, [found.config], ())]
+    assert kinds == (["localization"] if annotated else ["pretrain", "localization"])

@@ -87,7 +87,9 @@ def units_of_runs(
             continue
         bill.add(plans[-1])
         needs = []
-        for stage, sets in _pretrainings(plans[-1]):
+        # 'avbench pretrain' knows of no annotations: where they say what is held out, the run pretrains by itself.
+        apart = plans[-1].division.held_out != "annotations"
+        for stage, sets in _pretrainings(plans[-1]) if apart else ():
             folder = _folder(results, stage)
             needs.append(folder)
             if (folder,) not in found and not stage.done:
@@ -140,8 +142,6 @@ def _pretrainings(plan: Plan) -> Iterator[tuple[Stage, dict[str, Any]]]:
     """Yields the pretrainings of a run and of the variants its task asks for, with the settings these change."""
     from avbench import registry
 
-    if plan.division.held_out == "annotations":
-        return  # 'avbench pretrain' knows of no annotations: the run pretrains by itself
     if plan.pretrain is not None:
         yield plan.pretrain, {}
     config = plan.config
