@@ -63,10 +63,13 @@ def test_the_record_says_that_what_was_judged_was_held_out(trained: tuple[Path, 
         assert record["selection"]["held_out"] == "hash"
 
 
-def test_a_probe_of_given_weights_is_judged_on_held_out_clips(trained: tuple[Path, Path, Path], tmp_path: Path) -> None:
+def test_a_probe_of_given_weights_is_judged_on_held_out_clips(
+    trained: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, results, weights = trained
     held_out = judged(results, records(results, "retrieval")[0])
     assert evaluate(weights, source, tmp_path, "linear_probe", "task.resamples=0") == 0
+    assert f"judged: {len(held_out)} of 12 clips, held out by the hash of their ids" in capsys.readouterr().out
     (record,) = records(tmp_path, "linear_probe")
     assert record["split"] == "test"
     assert judged(tmp_path, record) == held_out
