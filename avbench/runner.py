@@ -259,7 +259,10 @@ class Runner:
         bill = Bill(Costs(self.execution.results))
         lines: list[str] = []
         for config in configs:
-            lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
+            judged = f", judged on {config.data.eval_source}" if config.data.eval_source else ""
+            lines.append(
+                f"{config.method_name} {config.task_name} on {config.data.source}{judged}, seed {config.seed}:"
+            )
             unready = [source for source in dict.fromkeys(self.sources(config)) if not source.ready]
             if unready:
                 lines += _unprepared(config, unready)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from labelled_clips import INPUT, MODEL, LabelledClips
 
-from avbench import registry
+from avbench import registry, trained_on
 from avbench.config import DataConfig, FinetuneConfig, TrainConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
@@ -76,6 +76,15 @@ def test_all_modes_with_missing_modalities_and_the_ensemble(tmp_path: Path) -> N
     assert scores["id"].tolist() == [f"clip{i:03d}" for i in range(50, 63)]
     assert TASK.recompute(scores, scores["id"].tolist(), recipe()) == result.metrics
     assert {path.name for path in (tmp_path / "id").iterdir()} == {"audioonly", "videoonly", "multimodal"}
+
+
+def test_fine_tuned_weights_know_the_clips_they_were_tuned_on(tmp_path: Path) -> None:
+    subject = MadeSubject(tmp_path)
+    TASK.run(subject, recipe(missing=False))  # type: ignore[arg-type]
+    known = trained_on.read(tmp_path / "multimodal" / "finetuned.safetensors")
+    assert known.complete
+    assert known.holds(trained_on.hash_clips(subject.train.ids)).all()
+    assert not known.holds(trained_on.hash_clips(subject.evaluated.ids)).any()
 
 
 def test_several_labels_a_clip_are_judged_by_map(tmp_path: Path) -> None:
