@@ -246,6 +246,18 @@ def training_steps(config: RunConfig, n_train: int) -> int:
     return config.train.steps or config.train.epochs * (n_train // config.train.batch_size)
 
 
+def clips_per_contrast(config: RunConfig) -> int | None:
+    """Returns how many clips are each other's negatives, one apiece the match; None where nothing is contrasted.
+
+    The paper contrasts within each of its four GPUs' shares of a batch: ``train.accumulate`` forward passes a step
+    are the same, in however many processes.
+    """
+    card = registry.find("method", config.method_name).card
+    if "contrast" not in card["objectives"] or getattr(config.method, "lambda_c", 1.0) == 0:
+        return None
+    return config.train.batch_size // config.train.accumulate
+
+
 def _splits(config: RunConfig, clips: Clips) -> npt.NDArray[np.str_]:
     """Returns each clip's split, holding clips out by the hash of their id where the data names none."""
     splits = np.asarray(clips.splits, dtype=np.str_)

@@ -15,7 +15,7 @@ from avbench import provenance, store
 from avbench.config import DataConfig, InputConfig
 from avbench.data.locate import Source, locate, open_source
 from avbench.errors import AvbenchError, InputError
-from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
+from avbench.plan import Plan, Stage, make_plan, plan_pretraining
 from avbench.resolve import Request, RunConfig, resolve
 
 if TYPE_CHECKING:
@@ -82,8 +82,12 @@ class Runner:
         self._resolved: dict[Request, RunConfig] = {}
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
 
-    def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
+    def resolve_all(self, requests: Sequence[Request], *, planning: bool = False) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
+
+        Args:
+            requests: What the user asked for.
+            planning: Nothing will be done: initial weights that are known by name need not be here.
 
         Raises:
             InputError: A request cannot be used.
@@ -98,7 +102,7 @@ class Runner:
                 self.source(config)
                 model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
                 if model not in self._models:
-                    stages.check(config)
+                    stages.check(config, planning=planning)
                     self._models.add(model)
                 if config.task_name:
                     registry.find("task", config.task_name).load().TASK.check(config)
@@ -245,32 +249,6 @@ class Runner:
         write_features(out, features)
         return len(features.ids)
 
-    def describe(self, configs: Sequence[RunConfig], *, pretraining_only: bool = False) -> str:
-        """Returns the plan of every configuration and its cost as text; reads, computes and writes nothing else."""
-        from avbench.cost import Bill, Costs
-
-        bill = Bill(Costs(self.execution.results))
-        lines: list[str] = []
-        for config in configs:
-            lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
-            source = self.source(config)
-            if not source.ready:
-                lines += _unprepared(config, source)
-                continue
-            if pretraining_only:
-                stage, train = self.plan_pretraining(config)
-                bill.add_pretraining(config, stage, train)
-                stages = [stage]
-            else:
-                plan = make_plan(config, self.clips(source, config), self.execution.results)
-                bill.add(plan)
-                stages = list(plan.stages)
-            for stage in stages:
-                state = "done, reused" if stage.done and not self.execution.force else stage.work
-                hours = bill.hours(stage.id)
-                lines.append(f"  {stage.name:<9} {stage.id}  {state}{'' if hours is None else f', {_span(hours)}'}")
-        return "\n".join([*lines, str(bill)])
-
 
 def _beside(used: Mapping[Stage, float]) -> float:
     """Returns the seconds of further processes beside the one whose wall time is counted."""
@@ -278,17 +256,3 @@ def _beside(used: Mapping[Stage, float]) -> float:
 
     counts = {stage: int(stages.read_done(stage).get("processes", 1)) for stage in used if stage.done}
     return sum(used[stage] * (count - 1) for stage, count in counts.items())
-
-
-def _unprepared(config: RunConfig, source: Source) -> list[str]:
-    expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
-    lines = [f"  prepare   {expected} into {source.clips}"]
-    n_train = source.counts[0] if source.counts else 0
-    steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
-    if config.weights == "pretrained":
-        lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")
-    return [*lines, "  ids follow from the prepared clips; run `avbench data prepare` first to see them"]
-
-
-def _span(hours: float) -> str:
-    return f"about {hours:.2f} device-hours" if hours >= 1 else f"about {60 * hours:.1f} device-minutes"
