@@ -33,6 +33,7 @@ class InitialWeights:
         exact: Whether the published rows that name such weights started from just these.
         timm: timm's name of the same weights; "": it has none.
         published: What the published tables call it; "": nothing.
+        decoder: Whether it has one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class InitialWeights:
     exact: bool
     timm: str = ""
     published: str = ""
+    decoder: bool = False
 
 
 @functools.cache

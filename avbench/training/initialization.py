@@ -21,7 +21,7 @@ from torch import Tensor
 
 from avbench.errors import InputError, did_you_mean
 from avbench.files import sha256_file
-from avbench.initial_weights import TIMM, known, locate
+from avbench.initial_weights import TIMM, known, locate, name_of
 from avbench.methods.base import Method
 from avbench.training.checkpoints import State, load_weights, read_checkpoint
 from avbench.training.inspect import describe
@@ -88,6 +88,9 @@ def initialise_from(
     """
     state, name = _read(source)
     own = method.state_dict()
+    named = known().get(name_of(source))
+    if named is not None and named.decoder and "decoder_embed.weight" not in state:
+        raise InputError(f"{name}: found no decoder in it, valid: {named.get}; an encoder alone under another name.")
     missing, unexpected = list(allow_missing), list(allow_unexpected)
     homeless: set[str] = set()
     if describe(state).kind == "vit":
