@@ -38,7 +38,7 @@ def test_two_processes_lose_as_one_does(
 
 @pytest.mark.slow
 def test_four_shares_of_a_batch_lose_alike_in_one_two_and_four_processes(clips_cache: Path, tmp_path: Path) -> None:
-    settings = ["method.negatives=local", "train.accumulate=4", "train.steps=3"]
+    settings = ["method.negatives=local", "train.accumulate=4", "train.batch_size=12", "train.steps=3"]  # four of three
     for world in (1, 2, 4):
         train(clips_cache, tmp_path / str(world), ("cavmae",), settings, world)
     for world in (2, 4):
@@ -85,6 +85,16 @@ def test_only_pretraining_is_shared(
     assert main(["pretrain", "--method", "cavmae", "--results", str(tmp_path)]) == 2
     assert "no RANK" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("batch", [48, 108, 120, 256, 512])
+def test_the_papers_batches_are_for_one_two_and_four_processes(batch: int) -> None:
+    clips = np.arange(2 * batch)
+    for world in (1, 2, 4):
+        shares = [Share(batch, 4, together=True, group=Group(rank, world)) for rank in range(world)]
+        assert {share.clips // share.passes for share in shares} == {batch // 4}
+        found = [share.order(clips).reshape(2, share.passes, batch // 4) for share in shares]
+        assert np.array_equal(np.concatenate(found, axis=1).reshape(-1), clips)
 
 
 @pytest.mark.parametrize(
