@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.cost import Bill, Costs
 from avbench.initial_weights import MissingWeights
-from avbench.plan import Stage, clips_per_contrast, make_plan, training_steps
+from avbench.plan import Stage, clips_per_contrast, make_plan, training_clips, training_steps
 
 if TYPE_CHECKING:
     from avbench.data.locate import Source
@@ -110,16 +110,17 @@ def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only:
     clips = runner.clips(source, config)
     try:
         if pretraining_only:
-            stage, train = runner.plan_pretraining(config)
-            bill.add_pretraining(config, stage, train)
+            stage, trained = runner.plan_pretraining(config)
+            bill.add_pretraining(config, stage, trained)
             stages: list[Stage] = [stage]
         else:
             plan = make_plan(config, clips, runner.execution.results)
             bill.add(plan)
             stages = list(plan.stages)
     except MissingWeights as error:
-        n_train = sum(split == "train" for split in clips.splits)
-        return Outline(config=config, steps=(_pretraining(config, n_train),), note=f"ids follow from weights: {error}")
+        train = training_clips(config, clips)
+        step = _pretraining(config, 0 if train is None else len(train))
+        return Outline(config=config, steps=(step,), note=f"ids follow from the initial weights: {error}")
     return Outline(
         config=config,
         steps=tuple(

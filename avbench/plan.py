@@ -246,6 +246,11 @@ def training_steps(config: RunConfig, n_train: int) -> int:
     return config.train.steps or config.train.epochs * (n_train // config.train.batch_size)
 
 
+def training_clips(config: RunConfig, clips: Clips) -> Clips | None:
+    """Returns the clips that a pretraining is given; None where there are none."""
+    return _split(config, clips, "train")
+
+
 def clips_per_contrast(config: RunConfig) -> int | None:
     """Returns how many clips are each other's negatives, one apiece the match; None where nothing is contrasted.
 
