@@ -72,10 +72,9 @@ class Outline:
         lines = [f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:"]
         clips = clips_per_contrast(config)
         for step in self.steps:
-            text = "done, reused" if step.done else step.work
-            if step.name == PRETRAIN and clips is not None:
-                text += f", {clips} clips a contrast"
-            text += "" if step.hours is None else f", {_span(step.hours)}"
+            contrast = f"{clips} clips a contrast" if step.name == PRETRAIN and clips is not None else ""
+            parts = (contrast, "done, reused") if step.done else (step.work, contrast)
+            text = ", ".join(filter(None, (*parts, "" if step.hours is None else _span(step.hours))))
             lines.append(f"  {step.name:<9} {f'{step.id}  ' if step.id else ''}{text}")
         return [*lines, f"  {self.note}"] if self.note else lines
 

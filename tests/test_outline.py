@@ -104,7 +104,7 @@ def test_stages_have_ids_once_the_clips_are_there_and_weights_that_are_not_are_n
     ]
     assert all(stage["id"] for stage in found["stages"])
     assert main(["run", *words, "--dry-run", "--results", str(tmp_path / "made")]) == 0
-    assert "done, reused, 64 clips a contrast" in capsys.readouterr().out
+    assert "64 clips a contrast, done, reused\n" in capsys.readouterr().out
     missing = planned(capsys, tmp_path / "results", *words, "train.init=imagenet-mae")
     assert [stage["id"] for stage in missing["stages"]] == [None]
     assert "found no mae_pretrain_vit_base_full.pth or ori_mae_11.pth" in missing["note"]
