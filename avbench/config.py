@@ -90,7 +90,7 @@ class TrainConfig(Settings):
     """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
 
     init: str = setting(
-        "", "weights to start from: a file, timm:NAME, or the id of a run here; empty: random", identity=False
+        "", "weights to start from: a file, a name such as imagenet-mae, timm:NAME; empty: random", identity=False
     )
     init_resize: bool = setting(False, "fit position tables of another length to this input")
     init_missing: tuple[str, ...] = setting((), "keys, or patterns such as decoder_*, that may keep their first values")

@@ -260,3 +260,15 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
 def training_steps(config: RunConfig, n_train: int) -> int:
     """Returns the number of optimiser steps; the last, smaller batch of an epoch is dropped (as the reference)."""
     return config.train.steps or config.train.epochs * (n_train // config.train.batch_size)
+
+
+def clips_per_contrast(config: RunConfig) -> int | None:
+    """Returns how many clips are each other's negatives, one apiece the match; None where nothing is contrasted.
+
+    The paper contrasts within each of its four GPUs' shares of a batch: ``train.accumulate`` forward passes a step
+    are the same, in however many processes.
+    """
+    card = registry.find("method", config.method_name).card
+    if "contrast" not in card["objectives"] or getattr(config.method, "lambda_c", 1.0) == 0:
+        return None
+    return config.train.batch_size // config.train.accumulate

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from avbench import provenance, store
 from avbench.data.locate import Source
 from avbench.data.sources import Sources
-from avbench.division import account
 from avbench.errors import AvbenchError, InputError
 from avbench.exposure import told
-from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
+from avbench.plan import Plan, Stage, make_plan, plan_pretraining
 from avbench.resolve import Request, RunConfig, resolve
 
 if TYPE_CHECKING:
@@ -85,8 +84,12 @@ class Runner:
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
         self._said: set[str] = set()  # warnings, each once
 
-    def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
+    def resolve_all(self, requests: Sequence[Request], *, planning: bool = False) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
+
+        Args:
+            requests: What the user asked for.
+            planning: Nothing will be done: initial weights that are known by name need not be here.
 
         Raises:
             InputError: A request cannot be used.
@@ -101,7 +104,7 @@ class Runner:
                 self.sources(config)
                 model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
                 if model not in self._models:
-                    stages.check(config)
+                    stages.check(config, planning=planning)
                     self._models.add(model)
                 if config.task_name:
                     registry.find("task", config.task_name).load().TASK.check(config)
@@ -153,10 +156,10 @@ class Runner:
         """
         judged = self.sources(config)[1]
         plans = self.plans(config, with_untrained=with_untrained)
-        self._warn(plans)
+        self.warn(plans)
         return [self._outcome(plan, judged) for plan in plans]
 
-    def _warn(self, plans: Sequence[Plan]) -> None:
+    def warn(self, plans: Sequence[Plan]) -> None:
         """Mentions judged clips that the weights were trained on, each once."""
         for text in dict.fromkeys(each.text() for plan in plans for each in plan.exposures if each.shared):
             if text not in self._said:
@@ -247,42 +250,10 @@ class Runner:
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
         plan = make_plan(config, self.corpus(config), self.execution.results)
-        self._warn([plan])
+        self.warn([plan])
         features = Workbench(plan, self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
-
-    def describe(self, configs: Sequence[RunConfig], *, pretraining_only: bool = False) -> str:
-        """Returns the plan of every configuration and its cost as text; reads, computes and writes nothing else."""
-        from avbench.cost import Bill, Costs
-
-        bill = Bill(Costs(self.execution.results))
-        lines: list[str] = []
-        for config in configs:
-            judged = f", judged on {config.data.eval_source}" if config.data.eval_source else ""
-            lines.append(
-                f"{config.method_name} {config.task_name} on {config.data.source}{judged}, seed {config.seed}:"
-            )
-            unready = [source for source in dict.fromkeys(self.sources(config)) if not source.ready]
-            if unready:
-                lines += _unprepared(config, unready)
-                continue
-            if pretraining_only:
-                stage, train = self.plan_pretraining(config)
-                bill.add_pretraining(config, stage, train)
-                stages = [stage]
-            else:
-                plan = make_plan(config, self.corpus(config), self.execution.results)
-                bill.add(plan)
-                self._warn([plan])
-                if text := account(plan.division.selection()):
-                    lines.append(f"  {text}")
-                stages = list(plan.stages)
-            for stage in stages:
-                state = "done, reused" if stage.done and not self.execution.force else stage.work
-                hours = bill.hours(stage.id)
-                lines.append(f"  {stage.name:<9} {stage.id}  {state}{'' if hours is None else f', {_span(hours)}'}")
-        return "\n".join([*lines, str(bill)])
 
 
 def _beside(used: Mapping[Stage, float]) -> float:
@@ -291,20 +262,3 @@ def _beside(used: Mapping[Stage, float]) -> float:
 
     counts = {stage: int(stages.read_done(stage).get("processes", 1)) for stage in used if stage.done}
     return sum(used[stage] * (count - 1) for stage, count in counts.items())
-
-
-def _unprepared(config: RunConfig, unready: Sequence[Source]) -> list[str]:
-    lines = []
-    for source in unready:
-        expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
-        lines.append(f"  prepare   {expected} into {source.clips}")
-    first = unready[0]
-    n_train = first.counts[0] if first.counts else 0
-    steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
-    if config.weights == "pretrained":
-        lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")
-    return [*lines, "  ids follow from the prepared clips; run `avbench data prepare` first to see them"]
-
-
-def _span(hours: float) -> str:
-    return f"about {hours:.2f} device-hours" if hours >= 1 else f"about {60 * hours:.1f} device-minutes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -63,8 +64,12 @@ def build(config: RunConfig) -> Method:
     return method
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig, *, planning: bool = False) -> None:
     """Checks that the model can be built and that the weights named fit it; nothing is allocated or computed.
+
+    Args:
+        config: The run.
+        planning: Initial weights that are known by name need not be here.
 
     Raises:
         InputError: Sizes that do not fit each other, or weights that do not fit the model.
@@ -77,10 +82,12 @@ def check(config: RunConfig) -> None:
         method = build(config)
     if config.checkpoint is not None:
         load_weights(method, config.checkpoint)
-    if config.train.init:
+    if config.train.init and config.weights == "pretrained":  # a preset says what a checkpoint started from, too
+        from avbench.initial_weights import MissingWeights
         from avbench.training.initialization import initialise_from
 
-        initialise_from(method, config.train.init, **_init_options(config))
+        with contextlib.suppress(*((MissingWeights,) if planning else ())):
+            initialise_from(method, config.train.init, **_init_options(config))
 
 
 def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> Path:

@@ -80,6 +80,31 @@ def test_the_scale_plus_recipe_is_table_4s() -> None:
     assert (config.train.decay_start, config.train.decay_every, config.train.decay_rate) == (10, 5, 0.5)
 
 
+@pytest.mark.parametrize(("probe", "tuned"), [("audioset20k", "audioset20k-av"), ("vggsound", "vggsound-av")])
+def test_the_papers_probe_is_its_fine_tuning_with_the_encoder_frozen(probe: str, tuned: str) -> None:
+    def options(name: str) -> dict[str, object]:
+        config = resolve(Request(method="cavmae", task="classification", data=".", presets=(name,)))
+        found: dict[str, object] = config.to_dict()["task"]
+        return found
+
+    frozen, whole = options(f"probe-{probe}"), options(f"finetune-{tuned}")
+    unlike = {key for key, value in frozen.items() if whole[key] != value}
+    assert unlike <= {"freeze", "head", "modes"}
+    assert (frozen["freeze"], frozen["head"], whole["freeze"]) == (True, "linear", False)
+    assert options(f"probe-{probe}").keys() == options(f"probe-sync-{probe}").keys()
+
+
+def test_syncs_probe_has_its_own_recipe() -> None:
+    config = resolve(
+        Request(method="cavmae_sync", task="classification", data=".", presets=("sync", "probe-sync-audioset20k"))
+    )
+    task = config.to_dict()["task"]
+    assert (task["freeze"], task["head"], task["epochs"], task["schedule"]) == (True, "attention", 25, "cosine")
+    assert (task["batch_size"], task["lr"], task["head_lr_ratio"], task["loss"]) == (48, 1e-3, 1.0, "bce")
+    assert (task["average_from"], task["average_to"], task["label_smoothing"]) == (13, 25, 0.1)
+    assert (task["mixup"], task["freq_mask"], task["time_mask"], task["noise"]) == (0.0, 0, 0, False)  # inert there
+
+
 def test_task_options_alone() -> None:
     assert task_options("retrieval", None, ("task.aggregation=mean",)).aggregation == "mean"  # type: ignore[attr-defined]
     with pytest.raises(InputError, match="cannot change features that are given"):

@@ -181,7 +181,8 @@ def launch(
     profile = open_profile(launcher.cluster)
     there = elsewhere(options, profile)
     runner = Runner(Execution(results=options.results, device=there.device))
-    configs = [config for each in asked for config in runner.resolve_all(there.requests(*each))]
+    planning = launcher.dry_run
+    configs = [config for each in asked for config in runner.resolve_all(there.requests(*each), planning=planning)]
     check_world(configs, profile)
     if launcher.dry_run:
         return runner, configs, None

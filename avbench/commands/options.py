@@ -27,7 +27,8 @@ class ConfigOptions:
     checkpoint: Path | None = None
     """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
     init: str = ""
-    """Weights to pretrain from: a file, timm:NAME, or the id of a run or pretraining in the results; none: random."""
+    """Weights to pretrain from: a file, a name (avbench list weights), timm:NAME, or the id of a run or pretraining
+    in the results; none: random, also where a preset names weights."""
     preset: tuple[str, ...] = ()
     """Named configurations, later over earlier; see: avbench list presets."""
     config: Path | None = None
@@ -108,12 +109,12 @@ def _start(name: str, results: Path) -> str:
     Raises:
         InputError: It is neither.
     """
-    from avbench import store
+    from avbench import initial_weights, store
     from avbench.training.session import WEIGHTS
 
     if name == "none":
         return ""
-    if name.startswith("timm:") or Path(name).expanduser().exists():
+    if name in initial_weights.known() or name.startswith("timm:") or Path(name).expanduser().exists():
         return name
     stage = name
     if "/" not in name and (record := store.read_record(results, name)) is not None:
@@ -122,6 +123,6 @@ def _start(name: str, results: Path) -> str:
     if not stage or not weights.is_file():
         raise InputError(
             f"--init {name}: no such file, nor the id of a run or pretraining with weights in {results}; valid: a file,"
-            " timm:NAME such as timm:vit_base_patch16_224.mae, an id (see avbench list runs), none."
+            f" {', '.join(initial_weights.known())}, timm:NAME, an id (see avbench list runs), none."
         )
     return str(weights)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from avbench.methods.base import Card, ContrastConfig, MaskNoise, PairConfig, PretrainOutput
 from avbench.methods.pair import MaskedPair
+from avbench.settings import setting
 
 CARD = Card(
     summary="CAV: CAV-MAE's encoder trained by contrast between the modalities alone; no decoder",
@@ -23,6 +24,10 @@ CARD = Card(
 class CavConfig(PairConfig, ContrastConfig):
     """Options of CAV; defaults are the paper's."""
 
+    lambda_c: float = setting(
+        0.01, "weight of the loss: Adam's epsilon and decay see the scale (paper Table 3: 0.1 and 0.01)", gt=0
+    )
+
 
 class Cav(MaskedPair):
     """CAV-MAE's encoder in its two single-modality streams.
@@ -34,8 +39,9 @@ class Cav(MaskedPair):
     config: CavConfig
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        """Returns the loss L_c (paper equation 7)."""
-        return self.contrast(self.encode(audio, visual, noise), self.config)
+        """Returns the loss lambda_c * L_c (paper equations 7 and 8)."""
+        contrast = self.contrast(self.encode(audio, visual, noise), self.config)
+        return PretrainOutput.empty(audio).plus(self.config.lambda_c, contrast)
 
 
 CONFIG = CavConfig

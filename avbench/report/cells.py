@@ -82,6 +82,7 @@ class Builder:
         n = counts.pop() if len(counts) == 1 else None
         signs = [marks.OTHER_N] if number is not None and layout.columns[column].n not in (None, n) else []
         signs += [marks.OTHER_SETTINGS] if found.unlike else []
+        signs += [marks.OURS] if row.ours and layout.data is None else []
         ids = tuple(record.id for record in found.records)
         return dataclasses.replace(cell, n=n, run_ids=ids, marks=tuple(signs))
 

@@ -45,6 +45,7 @@ class ColumnEntry:
         sets: Settings that commands add on the paper's data.
         data_level: Which of the labels names the data; -1: none.
         setting: Table 4: the preset whose settings it shows.
+        other: On other data: ``task``, ``metric`` or ``where`` in place of those above.
     """
 
     labels: tuple[str, ...]
@@ -61,6 +62,7 @@ class ColumnEntry:
     sets: Where = field(default_factory=dict)
     data_level: int = -1
     setting: str = ""
+    other: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ class RowEntry:
         values: Table 4: see :mod:`avbench.report.hyperparameters`.
         other: On other data: ``stub``, ``where``, ``metrics`` or ``only`` in place of those above.
         control: It is there to compare with: never the best or the second.
+        ours: Its recipe is ours, as the paper does not state its own or it cannot be had: its numbers are marked.
     """
 
     group: str = ""
@@ -109,6 +112,7 @@ class RowEntry:
     values: Mapping[str, Any] = field(default_factory=dict)
     other: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,10 +188,10 @@ def read(path: Path) -> Entry:
 
 ENTRY = ("title", "caption", "stub", "paper", "table", "columns", "rows", "for", "other", "notes", "kind", "defaults")
 COLUMN = ("label", "columns", "metric", "task", "data", "subset", "where", "paper", "direction", "published", "n")
-COLUMN_ENDS = ("presets", "sets", "setting")
+COLUMN_ENDS = ("presets", "sets", "setting", "other")
 ROW = (
     *("group", "stub", "published", "method", "where", "paper", "metrics", "only"),
-    *("for", "pretrain", "spans", "values", "other", "control"),
+    *("for", "pretrain", "spans", "values", "other", "control", "ours"),
 )
 
 
@@ -236,6 +240,7 @@ def _columns(given: list[Mapping[str, Any]], above: Mapping[str, Any] | None = N
         else:
             merged["data"], merged["presets"] = (_words(merged.get(key, ())) for key in ("data", "presets"))
             merged["published"] = _texts(merged["published"])
+            _known(merged.get("other", {}), ("task", "metric", "where"), "columns: other")
             found.append(ColumnEntry(**merged))
     return tuple(found)
 
@@ -274,6 +279,7 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
         values=values.get("values", {}),
         other=other,
         control=bool(values.get("control", False)),
+        ours=bool(values.get("ours", False)),
     )
 
 

@@ -193,6 +193,7 @@ def _run(query: Query, layout: Layout, recipe: Recipe | None, column: int) -> _R
     elif layout.data is not None and sets.get("train.epochs"):
         sets["train.steps"] = 0
     usual = {**USUAL, **standard(query.method, query.task, presets or query.presets)}
+    init = "" if init == "none" == usual["train.init"] and recipe is None else init
     kept = {key: value for key, value in sets.items() if key not in usual or not same(usual[key], value)}
     if mode and layout.data is None:
         given = usual.get("task.modes") or ["multimodal"]

@@ -279,10 +279,12 @@ class Share:
                 f" multiple of {world} (each pass, of batch_size / accumulate clips, is one process's), or"
                 " method.negatives=gathered."
             )
-        if self.batch % (self.accumulate * world):
+        # A pass that stays together need not be divided: the paper's four of 27 are for one, two or four processes.
+        parts, of = (self.accumulate, "") if self.together else (self.accumulate * world, " times processes")
+        if self.batch % parts:
             raise InputError(
-                f"train.batch_size: found {self.batch}, valid for {world} processes: a multiple of"
-                f" {self.accumulate * world} (train.accumulate times processes)."
+                f"train.batch_size: found {self.batch}, valid for {world} processes: a multiple of {parts}"
+                f" (train.accumulate{of})."
             )
 
     @classmethod

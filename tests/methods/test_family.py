@@ -147,7 +147,7 @@ def test_avmae_is_cavmae_without_contrast(make: Make, batch: Batch) -> None:
 
 
 def test_cav_is_cavmae_without_reconstruction(make: Make, batch: Batch) -> None:
-    cav, cavmae = make("cav"), make("cavmae", lambda_r=0.0, lambda_c=1.0)
+    cav, cavmae = make("cav", lambda_c=1.0), make("cavmae", lambda_r=0.0, lambda_c=1.0)
     assert cav.state_dict().keys() < cavmae.state_dict().keys()
     assert torch.equal(cav(*batch, draw(cav)).loss, cavmae(*batch, draw(cavmae)).loss)
 
