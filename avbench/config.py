@@ -141,7 +141,7 @@ class FinetuneConfig(Settings):
         (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
     )
     streams: Literal["MM", "SM", "MM+SM"] = setting(
-        "MM", "multimodal: what the head reads, the joint stream, the mean of the single ones, or of all (paper 2f)"
+        "MM", "multimodal: what the head reads: the joint stream, the single ones end to end, or the sum (paper 2f)"
     )
     head: Literal["auto", "linear", "attention", "concat"] = setting(
         "auto", "linear on a frame; attention or MLP over all frames of a clip; auto: attention for Sync, else linear"

@@ -111,6 +111,18 @@ class Task(abc.ABC, Generic[C]):
         """
         return Evidence(outputs["id"])
 
+    def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
+        """Returns the class probabilities of a stream, (n, C), from the per-sample outputs of a run: here none.
+
+        Args:
+            outputs: Per-sample outputs.
+            stream: Such as ``audio``.
+
+        Raises:
+            InputError: The run keeps none.
+        """
+        raise InputError(f"task '{self.name}': found no class probabilities of '{stream}', valid: a classifier's.")
+
     def select(
         self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: C, embeddings: Embeddings
     ) -> dict[str, npt.NDArray[Any]]:

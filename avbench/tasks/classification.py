@@ -81,6 +81,10 @@ class Classification(Task[FinetuneConfig]):
         """Returns what the metrics are made of; see the base class."""
         return linear_probe.evidence(outputs, config.absent)
 
+    def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
+        """Returns class probabilities, which are kept as they are; see the base class."""
+        return linear_probe.kept_scores(outputs, stream, self.name)
+
     def files(self, config: FinetuneConfig) -> dict[str, str]:
         """Returns the hash of the fine-tuned weights, where they are given."""
         if not config.weights:
@@ -108,7 +112,12 @@ def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -
 def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns the scores of two single-modal models together, (n, C): the mean of their probabilities (paper Table 1).
 
-    They may come from the per-sample outputs of two runs, such as Audio-MAE's and Visual-MAE's, on the same clips.
+    They may come from two runs, such as Audio-MAE's and Visual-MAE's, on the same clips: a run keeps what its task's
+    ``probabilities`` makes probabilities of. Of logarithms, the mean would be that of another ensemble.
+
+    Args:
+        audio: Probabilities, (n, C).
+        visual: Likewise.
 
     Raises:
         InputError: Their shapes differ.
@@ -120,7 +129,7 @@ def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config: FinetuneConfig) -> TaskResult:
-    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C), as the linear probe does."""
+    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C)."""
     options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
     return judge(ids, scores, labels, options)
 
@@ -162,7 +171,9 @@ def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: st
     if config.weights:
         from avbench.methods.classifier import read_classifier
 
-        return read_classifier(Path(config.weights), run.model, run.input, n_classes=classes)
+        return read_classifier(
+            Path(config.weights), run.model, run.input, n_classes=classes, mode=mode, streams=config.streams
+        )
     from avbench.methods.finetuned import build_classifier
 
     clips = subject.train

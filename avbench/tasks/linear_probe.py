@@ -117,6 +117,10 @@ class LinearProbe(Task[LinearProbeConfig]):
         """Returns what the metrics are made of; see the base class."""
         return evidence(outputs, config.absent)
 
+    def probabilities(self, outputs: Outputs, stream: str) -> Array:
+        """Returns class probabilities, whose logarithms are kept; see the base class."""
+        return np.exp(kept_scores(outputs, stream, self.name), dtype=np.float64)
+
 
 def _sweep(config: LinearProbeConfig) -> tuple[float, ...]:
     key = "weight_decays" if config.optimizer == "lbfgs" else "learning_rates"
@@ -180,7 +184,7 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
 
     Args:
         ids: The evaluated clips.
-        scores: Log-probabilities of each stream, (n, C).
+        scores: Of each stream, (n, C): probabilities or, of the linear probe, their logarithms.
         labels: What is right.
         config: Rule for absent classes, and resamples.
     """
@@ -209,6 +213,23 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
         ci95=ci95,
         per_sample=per_sample,
     )
+
+
+def kept_scores(outputs: Outputs, stream: str, task: str) -> Array:
+    """Returns the scores of a stream as they are kept, (n, C).
+
+    Args:
+        outputs: Per-sample outputs.
+        stream: Such as ``audio``.
+        task: For the error.
+
+    Raises:
+        InputError: None are kept.
+    """
+    scores = outputs.get(f"{stream}/scores")
+    if scores is None:
+        raise InputError(f"task '{task}': found no scores of '{stream}' in the per-sample outputs of this run.")
+    return scores
 
 
 def evidence(outputs: Outputs, absent: metric.Absent) -> Evidence:
