@@ -66,7 +66,9 @@ class LocalizationConfig(Settings):
     annotations: str = setting("", "annotation file or folder; empty: the masks of the embedded set", identity=False)
     subset: str = setting("", "text file of sample ids, one a line, to judge only these", identity=False)
     negatives: str = setting("", "CSV video,audio,label of an extended set (SLAVC); empty: none", identity=False)
-    similarity: Literal["cosine", "dot"] = setting("cosine", "of a patch token and the sound's vector")
+    similarity: Literal["auto", "cosine", "dot"] = setting(
+        "auto", "of a patch token and the sound's vector; auto: the protocol's, dot with ade20k, else cosine"
+    )
     sign: Literal["positive", "negative"] = setting("positive", "negative: the least similar patches sound")
     centring: Literal["none", "evaluated", "train"] = setting(
         "none", "take the mean patch and the mean sound of these clips from all tokens first"
@@ -110,7 +112,7 @@ class Localization(Task[LocalizationConfig]):
     """Scores maps of patches against boxes or masks, beside controls; see docs/tasks.md."""
 
     name = "localization"
-    version = 2
+    version = 3  # 3: dot products with ade20k, Wilson's intervals of shares
     resampled = "clips or, where several samples share a picture, pictures are resampled"
     config_type = LocalizationConfig
 
