@@ -51,7 +51,7 @@ class Classification(Task[FinetuneConfig]):
     """Fine-tunes one model a mode on the training clips, and judges each once on the evaluated ones."""
 
     name = "classification"
-    version = 1
+    version = 2  # 2: streams SM end to end, Wilson's intervals of top-k
     config_type = FinetuneConfig
 
     def check(self, config: RunConfig) -> None:

@@ -71,7 +71,7 @@ class LinearProbe(Task[LinearProbeConfig]):
     """One probe a stream, each with its own sweep; chosen on training clips, judged once on the evaluated ones."""
 
     name = "linear_probe"
-    version = 1
+    version = 2  # 2: Wilson's intervals of top-k
     config_type = LinearProbeConfig
 
     def check(self, config: RunConfig) -> None:

@@ -20,7 +20,6 @@ from avbench.data.annotations.boxes import Rule
 from avbench.data.clips import hash_ids
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
-from avbench.metrics.bootstrap import intervals
 from avbench.metrics.evidence import Evidence
 from avbench.metrics.localization import Binarisation
 from avbench.metrics.segmentation import Form
@@ -253,7 +252,7 @@ class Localization(Task[LocalizationConfig]):
                 groups, found = summary.statistics(outputs, summary.FScore(config.f_score, config.f_batch))
         metrics = summary.values(groups, found)
         compared = {k: v for k, v in found.items() if "/" not in k or k.startswith(("wrong_audio/", "gain/"))}
-        ci95 = intervals(np.arange(groups), compared, resamples=config.resamples, seed=config.bootstrap_seed)
+        ci95 = summary.intervals(groups, compared, resamples=config.resamples, seed=config.bootstrap_seed)
         main = [name for name in metrics if "/" not in name]
         chance = {name: metrics[f"random/{name}"] for name in main}
         result = TaskResult(
