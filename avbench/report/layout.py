@@ -8,10 +8,10 @@ from typing import Any
 
 from avbench import presets, registry
 from avbench.data import catalogue
+from avbench.metrics.units import Unit
 from avbench.report import published
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
 from avbench.report.selection import Query
-from avbench.report.terminal import scale
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
 ANY = "*"  # a row of every method: the columns say which
@@ -177,7 +177,6 @@ def conditions(number: published.Number | None) -> dict[str, Any]:
     return found
 
 
-def digits(metric: str, text: str = "") -> int:
+def digits(shown: Unit, text: str = "") -> int:
     """Returns the decimals shown: of percentages one, or as many as the published number has."""
-    factor, decimals = scale(metric)
-    return max(1, len(text.partition(".")[2])) if factor > 1 else decimals
+    return max(shown.coarse, len(text.partition(".")[2])) if shown.symbol == "%" else shown.coarse

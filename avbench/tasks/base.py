@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -37,11 +38,12 @@ class TaskCard:
     needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
+    units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """What a task found. Metrics are fractions or ranks, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
+    """What a task found: metrics, shares as fractions, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
 
     n: int  # samples evaluated
     ids_sha256: str  # hash of their sorted ids

@@ -14,6 +14,7 @@ from PIL import Image
 from avbench.data.annotations.read import read_annotations
 from avbench.data.soundshapes import make
 from avbench.errors import InputError
+from avbench.metrics.shares import wilson
 from avbench.tasks.base import TaskResult
 from avbench.tasks.localization import CONFIG, TASK, LocalizationConfig
 from avbench.tasks.localizing.summary import summarise
@@ -199,6 +200,9 @@ def test_is3_judges_both_sources_of_a_picture(tmp_path: Path) -> None:
     assert result.metrics["IAUC"] < result.metrics["AUC"]
     assert result.metrics["oracle/cIoU_adaptive@0.5"] == 1
     assert set(result.ci95) >= {"IIoU@0.5", "AUC_adaptive"}
+    assert result.ci95["IIoU@0.5"] == pytest.approx(wilson(result.metrics["IIoU@0.5"], N / 2))
+    # Two sources of one picture are two samples, of which one is found here: no more alike than strangers.
+    assert result.ci95["cIoU@0.5"] == pytest.approx(wilson((N - 1) / N, N))
     assert recomputed(result, options()) == result.metrics
 
 
