@@ -241,7 +241,7 @@ def ranks(
     return Ranks(found[0], found[1], (ties[0], ties[1]))
 
 
-def credit(k: int, values: Array, ties: Array | None = None) -> Float64:
+def credit(k: int, values: Array, ties: npt.NDArray[Any] | None = None) -> Float64:
     """Returns how far each query counts in R@k: 1, 0 or, in a tie over place k, the chance of a random order.
 
     With b candidates better and t as good as its own, the own one is at each of the places b + 1 to b + t + 1 with the
@@ -259,7 +259,7 @@ def credit(k: int, values: Array, ties: Array | None = None) -> Float64:
     return np.asarray(np.clip((k - better) / (ties + 1), 0.0, 1.0))
 
 
-def statistic(name: str, values: Array, ties: Array | None = None) -> Float64:
+def statistic(name: str, values: Array, ties: npt.NDArray[Any] | None = None) -> Float64:
     """Returns one metric of ranks along their last axis.
 
     Args:
