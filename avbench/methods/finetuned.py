@@ -161,7 +161,7 @@ def build_classifier(
         seed: Seed of the head's first weights.
 
     Raises:
-        InputError: The method has no such model, or its weights do not fit.
+        InputError: The method has no such model or no such streams, or its weights do not fit.
     """
     from avbench.training.checkpoints import load_weights
 
@@ -169,6 +169,11 @@ def build_classifier(
     sizes = (method.model_config, method.input_config, n_classes)
     model: FinetuningModel
     if isinstance(method, CavMaeSync):
+        if streams != "MM" and kind != "linear" and mode == "multimodal":
+            raise InputError(
+                f"task.streams: found {streams}, valid with CAV-MAE Sync's head {kind}: MM; it reads both global tokens"
+                " as they leave the modality encoders. Other streams take task.head=linear."
+            )
         model = SyncClassifier(
             method.config, *sizes, mode=mode, seed=seed, streams=streams, head=kind, n_frames=n_frames
         )

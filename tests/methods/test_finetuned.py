@@ -70,6 +70,12 @@ def test_sync_s_linear_head_reads_both_streams_end_to_end(
     torch.testing.assert_close(model(*batch), model.classify(torch.cat([audio, visual], dim=-1)))
 
 
+def test_streams_that_sync_s_head_would_not_look_at_are_refused(make: Callable[..., Any]) -> None:
+    for streams in ("SM", "MM+SM"):
+        with pytest.raises(InputError, match=r"task\.streams: found .*, valid with CAV-MAE Sync's head attention: MM"):
+            built(make("cavmae_sync"), streams=streams)
+
+
 @pytest.mark.parametrize("name", ["cavmae", "vanilla_avmae", "cavmae_sync"])
 def test_a_head_of_both_single_streams_has_no_mode_of_one(
     make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str
