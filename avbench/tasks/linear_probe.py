@@ -1,6 +1,7 @@
 """Linear probe: what a LayerNorm and a linear layer read from frozen vectors of sound, picture, and both.
 
-Source: paper Tables 2i and 10; facts/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours, as none is published.
+Source: facts/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours; the paper's form (Tables 2i, 10) is
+task ``classification`` with ``task.freeze=true``, which trains the same head inside the fine-tuning loop.
 """
 
 from __future__ import annotations
