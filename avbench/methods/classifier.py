@@ -203,7 +203,7 @@ def read_classifier(
     if n_classes not in (None, found):
         raise InputError(f"checkpoint {path}: found {found} classes, valid: {n_classes}, those of the data.")
     classifier = Classifier(model, input, found, mode=mode, streams=streams)
-    wanted, width = classifier.mlp_head[0].weight.shape[0], state[key].shape[1]
+    wanted, width = classifier.state_dict()[key].shape[1], state[key].shape[1]
     if width != wanted and {width, wanted} == {model.embed_dim, 2 * model.embed_dim}:
         raise InputError(
             f"checkpoint {path}: found a head that reads {width} values, valid: {wanted}, those of task.streams="
