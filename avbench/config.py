@@ -151,12 +151,12 @@ class FinetuneConfig(Settings):
         (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
     )
     streams: Literal["MM", "SM", "MM+SM"] = setting(
-        "MM", "multimodal: what the head reads, the joint stream, the mean of the single ones, or of all (paper 2f)"
+        "MM", "multimodal: what the head reads: the joint stream, the single ones end to end, or the sum (paper 2f)"
     )
     head: Literal["auto", "linear", "attention", "concat"] = setting(
         "auto", "linear on a frame; attention or MLP over all frames of a clip; auto: attention for Sync, else linear"
     )
-    freeze: bool = setting(False, "train the head alone, on the encoder as it is (Sync's probe)")
+    freeze: bool = setting(False, "train the head alone, on the encoder as it is: the papers' probes")
     weights: str = setting("", "file of fine-tuned weights to evaluate; nothing is trained", identity=False)
     epochs: int = setting(15, "passes over the training clips; unused where steps is set", ge=1)
     steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -31,15 +31,29 @@ class FinetuningModel(Tokens, ClassHead):
     joint encoder twice, with the joint and with its own LayerNorms, and the two means are averaged.
 
     Attributes:
-        missing_modes: Those it has.
-        streams_read: What the head reads in mode multimodal: the mean token of the joint stream (MM), the mean of those
-            of the single streams (SM), or the mean of all three (MM+SM); paper 2.3 (the multi-modal stream alone, or
-            summed with the single ones) and Table 2f.
+        streams_read: What the head reads in mode multimodal: the mean token of the joint stream (MM), those of the two
+            single streams end to end (SM), or the sum of all three (MM+SM); paper 2.3 and Table 2f. The head of SM is
+            twice as wide, so such a model has no other mode.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ("missingaudioonly", "missingvideoonly")
     streams_read: Streams = "MM"
     frozen: bool = False
+
+    @property
+    def missing_modes(self) -> tuple[str, ...]:
+        """The ``missing*`` modes it has."""
+        return () if self.streams_read == "SM" else ("missingaudioonly", "missingvideoonly")
+
+    def read_streams(self, streams: Streams, mode: str, width: int) -> int:
+        """Settles what the head reads; returns how wide that is.
+
+        Args:
+            streams: Of a model for both modalities; one for a single modality reads that one's stream.
+            mode: The mode it is built for.
+            width: Of one stream.
+        """
+        self.streams_read = streams if mode == "multimodal" else "MM"
+        return 2 * width if self.streams_read == "SM" else width
 
     def freeze(self) -> None:
         """Leaves only the head to be trained."""
@@ -97,18 +111,23 @@ class FinetuningModel(Tokens, ClassHead):
             audio: (N, tokens, D), or None where the mode does not use it.
             visual: Likewise.
             mode: One of :data:`MODES`.
+
+        Raises:
+            InputError: A mode of one modality, of a model that reads both single streams.
         """
         if audio is not None and visual is not None:
-            found = []
-            if self.streams_read != "SM":
-                found.append(self.joint_stream(audio, visual).mean(dim=1))
-            if self.streams_read != "MM":
-                found += [self.pool(self.joint(audio, "audio")), self.pool(self.joint(visual, "visual"))]
-            return torch.stack(found).mean(dim=0) if len(found) > 1 else found[0]
+            if self.streams_read == "MM":
+                return self.joint_stream(audio, visual).mean(dim=1)
+            single = self.pool(self.joint(audio, "audio")), self.pool(self.joint(visual, "visual"))
+            if self.streams_read == "SM":
+                return torch.cat(single, dim=-1)
+            return self.joint_stream(audio, visual).mean(dim=1) + single[0] + single[1]
+        if self.streams_read == "SM":
+            raise InputError(f"mode: found {mode} for a head that reads both single streams (SM), valid: multimodal.")
         stream: Stream = "audio" if audio is not None else "visual"
         tokens = cast(Tensor, audio if audio is not None else visual)
         own = self.pool(self.joint(tokens, stream))
-        if not mode.startswith("missing") or self.streams_read == "SM":
+        if not mode.startswith("missing"):
             return own
         return (self.pool(self.joint(tokens, "joint")) + own) / 2
 
@@ -120,6 +139,7 @@ class Classifier(FinetuningModel, AudioVisualEncoder):
         model: Sizes of the transformers; the decoder's are not used.
         input: Sizes of spectrogram and frame.
         n_classes: Logits per clip.
+        mode: The mode it is built for.
         seed: Seed of the first weights.
         trainable_positions: Train the position tables, as the authors' code does.
         modality_norms: LayerNorms of their own for the single-modality streams of the joint encoder.
@@ -137,6 +157,7 @@ class Classifier(FinetuningModel, AudioVisualEncoder):
         input: InputConfig,
         n_classes: int,
         *,
+        mode: str = "multimodal",
         seed: int = 0,
         trainable_positions: bool = True,
         modality_norms: bool = True,
@@ -146,12 +167,19 @@ class Classifier(FinetuningModel, AudioVisualEncoder):
     ) -> None:
         with uninitialised():
             super().__init__(model, input, trainable_positions=trainable_positions, modality_norms=modality_norms)
-            self.streams_read = streams
-            self.add_head(head, model, model.embed_dim, n_classes, n_frames)
+            self.add_head(head, model, self.read_streams(streams, mode, model.embed_dim), n_classes, n_frames)
         self.initialise(seed)
 
 
-def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_classes: int | None = None) -> Classifier:
+def read_classifier(
+    path: Path,
+    model: ModelConfig,
+    input: InputConfig,
+    *,
+    n_classes: int | None = None,
+    mode: str = "multimodal",
+    streams: Streams = "MM",
+) -> Classifier:
     """Returns a fine-tuned CAV-MAE from a file, the authors' or ours, loaded strictly.
 
     Args:
@@ -159,9 +187,11 @@ def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_cla
         model: Sizes of the transformers.
         input: Sizes of spectrogram and frame.
         n_classes: Classes wanted; None: those of the file.
+        mode: The mode that it will be judged in.
+        streams: See :class:`FinetuningModel`.
 
     Raises:
-        InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes or other sizes.
+        InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes, streams or sizes.
     """
     from avbench.training.checkpoints import load_weights, read_state
 
@@ -172,7 +202,13 @@ def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_cla
     found = state[key].shape[0]
     if n_classes not in (None, found):
         raise InputError(f"checkpoint {path}: found {found} classes, valid: {n_classes}, those of the data.")
-    classifier = Classifier(model, input, found)
+    classifier = Classifier(model, input, found, mode=mode, streams=streams)
+    wanted, width = classifier.state_dict()[key].shape[1], state[key].shape[1]
+    if width != wanted and {width, wanted} == {model.embed_dim, 2 * model.embed_dim}:
+        raise InputError(
+            f"checkpoint {path}: found a head that reads {width} values, valid: {wanted}, those of task.streams="
+            f"{streams} in mode {mode}; SM alone reads two streams end to end."
+        )
     try:
         load_weights(classifier, state)
     except InputError as error:

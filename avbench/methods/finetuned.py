@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal, cast
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class JointClassifier(FinetuningModel):
         input: Sizes of spectrogram and frame.
         n_classes: Logits per clip.
         modalities: Those it takes.
+        mode: The mode it is built for.
         seed: Seed of the first weights.
         streams: See :class:`FinetuningModel`.
         head: See :class:`~avbench.methods.heads.ClassHead`.
@@ -47,6 +48,7 @@ class JointClassifier(FinetuningModel):
         n_classes: int,
         *,
         modalities: tuple[str, ...] = MODALITIES,
+        mode: str = "multimodal",
         seed: int = 0,
         streams: Streams = "MM",
         head: HeadKind = "linear",
@@ -54,10 +56,10 @@ class JointClassifier(FinetuningModel):
     ) -> None:
         with uninitialised():
             super().__init__(model, input, modalities=modalities, trainable_positions=True)
-            self.streams_read = streams
+            width = self.read_streams(streams, mode, model.embed_dim)
             self.blocks_u = encoder_blocks(model, model.modality_depth + model.joint_depth, modality_norms=False)
             self.norm = nn.LayerNorm(model.embed_dim)
-            self.add_head(head, model, model.embed_dim, n_classes, n_frames)
+            self.add_head(head, model, width, n_classes, n_frames)
         self.initialise(seed)
 
     def joint(self, tokens: Tensor, stream: Stream) -> Tensor:
@@ -89,7 +91,10 @@ class SyncClassifier(FinetuningModel, SyncEncoder):
         InputError: Sizes that do not fit each other.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ()
+    @property
+    def missing_modes(self) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def __init__(
         self,
@@ -107,10 +112,10 @@ class SyncClassifier(FinetuningModel, SyncEncoder):
         with uninitialised():
             super().__init__(model, input, trainable_positions=True, modality_norms=config.modality_norms)
             self.config = replace(config, head_depth=0)
-            self.streams_read = streams
             self.add_registers()
             self.add_global_tokens()
-            width = model.embed_dim * (2 if mode == "multimodal" and head != "linear" else 1)
+            width = self.read_streams(streams if head == "linear" else "MM", mode, model.embed_dim)
+            width *= 2 if mode == "multimodal" and head != "linear" else 1
             self.add_head(head, model, width, n_classes, n_frames)
         self.initialise(seed)
 
@@ -118,7 +123,7 @@ class SyncClassifier(FinetuningModel, SyncEncoder):
         """Returns what the head reads of encoded tokens, (N, W); see the class.
 
         Raises:
-            InputError: A ``missing*`` mode.
+            InputError: A ``missing*`` mode, or one of one modality where the head reads both single streams.
         """
         if mode.startswith("missing"):
             raise InputError(f"mode: found {mode} for CAV-MAE Sync, valid: multimodal, audioonly, videoonly.")
@@ -126,6 +131,8 @@ class SyncClassifier(FinetuningModel, SyncEncoder):
             if self.head == "linear":
                 return super().read(audio, visual, mode)
             return torch.cat([self.pool(audio), self.pool(visual)], dim=-1)
+        if self.streams_read == "SM":
+            return super().read(audio, visual, mode)
         tokens = self.joint(cast(Tensor, audio if audio is not None else visual), "joint")
         if self.config.keep_registers:
             tokens = self._without_registers(tokens)
@@ -154,7 +161,7 @@ def build_classifier(
         seed: Seed of the head's first weights.
 
     Raises:
-        InputError: The method has no such model, or its weights do not fit.
+        InputError: The method has no such model or no such streams, or its weights do not fit.
     """
     from avbench.training.checkpoints import load_weights
 
@@ -162,15 +169,24 @@ def build_classifier(
     sizes = (method.model_config, method.input_config, n_classes)
     model: FinetuningModel
     if isinstance(method, CavMaeSync):
+        if streams != "MM" and kind != "linear" and mode == "multimodal":
+            raise InputError(
+                f"task.streams: found {streams}, valid with CAV-MAE Sync's head {kind}: MM; it reads both global tokens"
+                " as they leave the modality encoders. Other streams take task.head=linear."
+            )
         model = SyncClassifier(
             method.config, *sizes, mode=mode, seed=seed, streams=streams, head=kind, n_frames=n_frames
         )
     elif isinstance(method, VanillaAvMae):
         taken = method.modalities
-        model = JointClassifier(*sizes, modalities=taken, seed=seed, streams=streams, head=kind, n_frames=n_frames)
+        model = JointClassifier(
+            *sizes, modalities=taken, mode=mode, seed=seed, streams=streams, head=kind, n_frames=n_frames
+        )
     elif isinstance(method, AudioVisualEncoder):
         norms = method.modality_norms
-        model = Classifier(*sizes, modality_norms=norms, seed=seed, streams=streams, head=kind, n_frames=n_frames)
+        model = Classifier(
+            *sizes, modality_norms=norms, mode=mode, seed=seed, streams=streams, head=kind, n_frames=n_frames
+        )
     else:
         raise InputError(f"method {method.name}: found a model without CAV-MAE's tokens, which cannot be fine-tuned.")
     keys = [f"{key}*" for key in KEYS]

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avbench.metrics.units import unit
 from avbench.report import marks
 from avbench.report.archive import Archive
 from avbench.report.entry import Entry, RowEntry, Span
@@ -16,7 +17,6 @@ from avbench.report.layout import Layout, digits, lay_out, title
 from avbench.report.selection import Found, Query, find
 from avbench.report.separation import Judge, ensemble
 from avbench.report.table import Cell, Column, Group, Row, Table
-from avbench.report.terminal import scale
 
 Place = tuple[int, int]  # row among the layout's rows, column
 
@@ -76,7 +76,7 @@ class Builder:
             cell = dataclasses.replace(cell, published=number.value, published_text=number.text)
         if found is None:
             return cell
-        factor, _ = scale(found.metric)
+        factor = unit(found.metric, layout.columns[column].task).factor
         cell = measured(cell, [value * factor for value in found.values])
         counts = {record.n for record in found.records}
         n = counts.pop() if len(counts) == 1 else None
@@ -101,7 +101,7 @@ class Builder:
             if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
                 values = ensemble(self.archive.results, pair[0].records, pair[1].records, metric)
                 if values:
-                    factor, _ = scale(metric)
+                    factor = unit(metric, layout.columns[column].task).factor
                     ids = tuple(record.id for each in pair if each for record in each.records)
                     cell = dataclasses.replace(
                         measured(cell, [value * factor for value in values]), run_ids=ids, n=pair[0].records[0].n
@@ -117,12 +117,13 @@ class Builder:
         counts = Counter((cell.n, cell.n_seeds) for cell in own if cell.mean is not None)
         n, n_seeds = counts.most_common(1)[0][0] if counts else (None, None)
         metric = entry.metric.replace("{metric}", layout.metric(RowEntry(), column).rpartition("/")[2])
-        shown = max((digits(metric, text) for text in texts), default=digits(metric))
+        own_unit = unit(metric, entry.task)
+        shown = max((digits(own_unit, text) for text in texts), default=digits(own_unit))
         return Column(
             labels=entry.labels,
             metric=metric.rpartition("/")[2],
-            direction=entry.direction,
-            digits=min(shown, digits(metric)) if texts and scale(metric)[0] > 1 else shown,
+            direction=entry.direction or ("down" if own_unit.lower else "up"),
+            digits=min(shown, digits(own_unit)) if texts and own_unit.symbol == "%" else shown,
             n=n,
             n_seeds=n_seeds,
         )

@@ -38,7 +38,7 @@ class ColumnEntry:
         subset: Of the data, see ``data.subset``.
         where: What a record's facts must be, on any data.
         paper: The same, on the paper's data alone.
-        direction: ``up`` or ``down``.
+        direction: ``up`` or ``down``; "": as the metric has it.
         published: Columns of the csv to values that its published numbers have.
         n: Samples of the published numbers.
         presets: What commands add on the paper's data.
@@ -55,7 +55,7 @@ class ColumnEntry:
     subset: str = ""
     where: Where = field(default_factory=dict)
     paper: Where = field(default_factory=dict)
-    direction: str = "up"
+    direction: str = ""
     published: Mapping[str, Any] = field(default_factory=dict)
     n: int | None = None
     presets: tuple[str, ...] = ()

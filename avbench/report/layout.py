@@ -8,11 +8,11 @@ from typing import Any
 
 from avbench import initial_weights, presets, registry
 from avbench.data import catalogue
+from avbench.metrics.units import Unit
 from avbench.report import published
 from avbench.report.archive import CLIPS
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
 from avbench.report.selection import Query
-from avbench.report.terminal import scale
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
 ANY = "*"  # a row of every method: the columns say which
@@ -211,7 +211,6 @@ def contrasts(method: str) -> bool:
     return method in known and "contrast" in known[method].card["objectives"]
 
 
-def digits(metric: str, text: str = "") -> int:
+def digits(shown: Unit, text: str = "") -> int:
     """Returns the decimals shown: of percentages one, or as many as the published number has."""
-    factor, decimals = scale(metric)
-    return max(1, len(text.partition(".")[2])) if factor > 1 else decimals
+    return max(shown.coarse, len(text.partition(".")[2])) if shown.symbol == "%" else shown.coarse

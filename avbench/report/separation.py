@@ -155,7 +155,12 @@ def ensemble(results: Path, audio: Sequence[Light], visual: Sequence[Light], met
         with contextlib.suppress(InputError, KeyError):
             pair = [per_sample(results, each.id, f"{side}/x") for each, side in ((record, "audio"), (other, "visual"))]
             if np.array_equal(pair[0]["id"], pair[1]["id"]):
-                scores = mean(pair[0]["audio/scores"], pair[1]["visual/scores"])
+                scores = mean(
+                    *(
+                        registry.find("task", each.config.facts["task"]).load().TASK.probabilities(outputs, side)
+                        for each, outputs, side in zip((record, other), pair, ("audio", "visual"), strict=True)
+                    )
+                )
                 found.append(of_scores(pair[0]["id"], scores, pair[0]["target"]).values[metric])
     return found
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -38,11 +39,12 @@ class TaskCard:
     needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
+    units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """What a task found. Metrics are fractions or ranks, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
+    """What a task found: metrics, shares as fractions, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
 
     n: int  # samples evaluated
     ids_sha256: str  # hash of their sorted ids
@@ -154,6 +156,18 @@ class Task(abc.ABC, Generic[C]):
             config: The options of the run.
         """
         return Evidence(outputs["id"])
+
+    def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
+        """Returns the class probabilities of a stream, (n, C), from the per-sample outputs of a run: here none.
+
+        Args:
+            outputs: Per-sample outputs.
+            stream: Such as ``audio``.
+
+        Raises:
+            InputError: The run keeps none.
+        """
+        raise InputError(f"task '{self.name}': found no class probabilities of '{stream}', valid: a classifier's.")
 
     def select(
         self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: C, embeddings: Embeddings

@@ -52,7 +52,7 @@ class Classification(Task[FinetuneConfig]):
     """Fine-tunes one model a mode on the training clips, and judges each once on the evaluated ones."""
 
     name = "classification"
-    version = 1
+    version = 2  # 2: streams SM end to end, Wilson's intervals of top-k
     config_type = FinetuneConfig
 
     def check(self, config: RunConfig) -> None:
@@ -90,6 +90,10 @@ class Classification(Task[FinetuneConfig]):
         """Refuses classes that the training clips' data do not know; see the base class."""
         check_classes(train, evaluated, label=config.label)
 
+    def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
+        """Returns class probabilities, which are kept as they are; see the base class."""
+        return linear_probe.kept_scores(outputs, stream, self.name)
+
     def files(self, config: FinetuneConfig) -> dict[str, str]:
         """Returns the hash of the fine-tuned weights, where they are given."""
         if not config.weights:
@@ -117,7 +121,12 @@ def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -
 def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns the scores of two single-modal models together, (n, C): the mean of their probabilities (paper Table 1).
 
-    They may come from the per-sample outputs of two runs, such as Audio-MAE's and Visual-MAE's, on the same clips.
+    They may come from two runs, such as Audio-MAE's and Visual-MAE's, on the same clips: a run keeps what its task's
+    ``probabilities`` makes probabilities of. Of logarithms, the mean would be that of another ensemble.
+
+    Args:
+        audio: Probabilities, (n, C).
+        visual: Likewise.
 
     Raises:
         InputError: Their shapes differ.
@@ -129,7 +138,7 @@ def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config: FinetuneConfig) -> TaskResult:
-    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C), as the linear probe does."""
+    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C)."""
     options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
     return judge(ids, scores, labels, options)
 
@@ -172,7 +181,9 @@ def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: st
     if config.weights:
         from avbench.methods.classifier import read_classifier
 
-        return read_classifier(Path(config.weights), run.model, run.input, n_classes=classes)
+        return read_classifier(
+            Path(config.weights), run.model, run.input, n_classes=classes, mode=mode, streams=config.streams
+        )
     from avbench.methods.finetuned import build_classifier
 
     clips = subject.train

@@ -75,7 +75,7 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
     """
 
     name = "shuffled_pairs"
-    version = 1
+    version = 2  # 2: ties in R@k and intervals as in version 3 of retrieval
     config_type = ShuffledPairsConfig
 
     def variants(self, config: ShuffledPairsConfig) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
@@ -125,10 +125,11 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
         for name in MODELS:
             sides = [chosen.get(f"{name}/{key}") for key in EMBEDDINGS.values()]
             for direction in ranking.DIRECTIONS:
-                chosen.pop(f"{name}/{direction}_rank", None)
+                for kept in ("rank", "ties"):
+                    chosen.pop(f"{name}/{direction}_{kept}", None)
             if sides[0] is not None and sides[1] is not None:
                 found = ranking.ranks(sides[0], sides[1], aggregation=config.aggregation)
-                chosen |= {f"{name}/{side}_rank": r for side, r in zip(ranking.DIRECTIONS, found, strict=True)}
+                chosen |= {f"{name}/{key}": values for key, values in retrieval.outputs_of(found).items()}
         return chosen
 
 

@@ -43,24 +43,49 @@ def test_single_modality_methods(make: Callable[..., Any], batch: tuple[Tensor, 
 
 
 @pytest.mark.parametrize("name", ["cavmae", "vanilla_avmae"])
-def test_streams_are_averaged(make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str) -> None:
+def test_single_streams_stand_end_to_end_and_all_three_are_summed(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str
+) -> None:
+    """Paper Table 2f: SM is the concatenation of the two single streams, MM+SM the sum of what MM and SM read."""
     method = make(name).eval()
     vectors = method.vectors(*batch)
     wanted = {
         "MM": vectors["joint"],
-        "SM": (vectors["audio"] + vectors["visual"]) / 2,
-        "MM+SM": (vectors["joint"] + vectors["audio"] + vectors["visual"]) / 3,
+        "SM": torch.cat([vectors["audio"], vectors["visual"]], dim=-1),
+        "MM+SM": vectors["joint"] + vectors["audio"] + vectors["visual"],
     }
     for streams, vector in wanted.items():
         model = built(method, streams=streams)
+        assert vector.shape[-1] == model.mlp_head[0].weight.shape[0]
         torch.testing.assert_close(model(*batch), model.classify(vector))
 
 
-def test_without_the_joint_stream_a_missing_modality_leaves_the_other_s(
+def test_sync_s_linear_head_reads_both_streams_end_to_end(
     make: Callable[..., Any], batch: tuple[Tensor, Tensor]
 ) -> None:
-    model = built(make("cavmae"), streams="SM")
-    torch.testing.assert_close(model(*batch, "missingaudioonly"), model(*batch, "audioonly"))
+    method = make("cavmae_sync").eval()
+    model = built(method, streams="SM", head="linear")
+    audio = method.pool(model.joint(model.encode_a(model.tokens_a(batch[0])), "audio"))
+    visual = method.pool(model.joint(model.encode_v(model.tokens_v(batch[1])), "visual"))
+    torch.testing.assert_close(model(*batch), model.classify(torch.cat([audio, visual], dim=-1)))
+
+
+def test_streams_that_sync_s_head_would_not_look_at_are_refused(make: Callable[..., Any]) -> None:
+    for streams in ("SM", "MM+SM"):
+        with pytest.raises(InputError, match=r"task\.streams: found .*, valid with CAV-MAE Sync's head attention: MM"):
+            built(make("cavmae_sync"), streams=streams)
+
+
+@pytest.mark.parametrize("name", ["cavmae", "vanilla_avmae", "cavmae_sync"])
+def test_a_head_of_both_single_streams_has_no_mode_of_one(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str
+) -> None:
+    model = built(make(name), streams="SM", head="linear")
+    assert model.missing_modes == ()
+    with pytest.raises(InputError, match=r"mode: found audioonly for a head that reads both .* valid: multimodal"):
+        model(*batch, "audioonly")
+    alone = built(make(name), "audioonly", streams="SM", head="linear")
+    assert alone(*batch, "audioonly").shape == (len(batch[0]), 5)
 
 
 def test_without_modality_norms(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:

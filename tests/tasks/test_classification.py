@@ -140,6 +140,14 @@ def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
     assert TASK.files(config).keys() == {"weights"}
 
 
+def test_weights_are_read_for_the_streams_that_are_asked_for(tmp_path: Path) -> None:
+    export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 3, streams="SM"))
+    found = run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth"), streams="SM"))
+    assert not any(key.startswith("missing") for key in found.metrics)
+    with pytest.raises(InputError, match=r"a head that reads \d+ values, valid: \d+, those of task\.streams=MM"):
+        run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth")))
+
+
 def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
     export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 4))
     with pytest.raises(InputError, match="found 4 classes, valid: 3"):

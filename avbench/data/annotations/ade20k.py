@@ -8,6 +8,7 @@ and ADE20K's label pictures: the image's path with ``.jpg`` as ``_seg.png``. A s
 from __future__ import annotations
 
 import csv
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from avbench.data.annotations.sample import Annotations, Sample
 from avbench.errors import InputError
 
 SIZE = 224  # side of the maps, pixels
+log = logging.getLogger("avbench")
 CSV = "prompted_segmentation.csv"
-PROMPTS = ("vggsound_file", "speech_prompt_file")  # sound, speech
+SOUND, SPEECH = PROMPTS = ("vggsound_file", "speech_prompt_file")
 FOLDERS = ("annotations", "frames", ".")  # where the label pictures are looked for
 
 
@@ -55,6 +57,12 @@ def read_ade20k(folder: Path) -> Annotations:
     missing = [name for name in ("image_location", "ade_class_id") if rows and name not in rows[0]]
     if prompt is None or missing:
         raise InputError(f"{path}: lacks {', '.join(missing) or ' or '.join(PROMPTS)}; valid: the CSV as published.")
+    if prompt == SPEECH:
+        log.warning(
+            "%s: speech prompts: the whole sound is compared, where the published protocol takes the time of the word"
+            " alone; the numbers do not compare with published ones of speech",
+            path,
+        )
     samples: dict[str, Sample] = {}
     for row in rows:
         number = _class_number(path, row["ade_class_id"] or "0")

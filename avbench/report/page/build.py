@@ -69,7 +69,7 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
         "json": {
             "results": results.name,
             "tasks": {name: groups.task_info(name, members) for name, members in _by_task(rows).items()},
-            "metrics": {key: groups.metric_info(key) for each in rows for key in each.values()},
+            "metrics": {key: groups.metric_info(key, each.place[0]) for each in rows for key in each.values()},
             "groups": [_row(each) for each in rows],
             "galleries": shown,
             **shared,
@@ -118,7 +118,7 @@ def _glance(rows: Sequence[Group]) -> list[dict[str, Any]]:
         key = groups.task_info(task, members)["first"]
         if not key or key.startswith(_NO_SCORE):
             continue
-        info = groups.metric_info(key)
+        info = groups.metric_info(key, task)
         places: dict[str, list[Group]] = {}
         for each in members:
             if key in each.values() and each.first["weights"] != "untrained":
@@ -136,7 +136,7 @@ def _glance(rows: Sequence[Group]) -> list[dict[str, Any]]:
                     "data": data,
                     "method": best.first["method"],
                     "metric": info["label"],
-                    "unit": "%" if info["factor"] != 1 else "",
+                    "unit": info["unit"],
                     "mean": mean,
                     "sd": sd,
                     "chance": chance,

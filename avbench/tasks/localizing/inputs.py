@@ -21,7 +21,7 @@ from avbench.errors import InputError
 from avbench.rng import numpy_stream
 from avbench.tasks.base import Annotated
 from avbench.tasks.localizing import framing
-from avbench.tasks.localizing.controls import BOXES
+from avbench.tasks.localizing.controls import BOXES, similarity
 from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> M
         visual=tokens.visual.reshape(-1, *tokens.visual.shape[2:]),
         sound=sound.reshape(-1, sound.shape[-1]),
         grid=tokens.grid,
-        similarity=config.similarity,
+        similarity=similarity(judged.annotations.protocol, config),
         negative=config.sign == "negative",
         visual_mean=means[0],
         sound_mean=means[1],
