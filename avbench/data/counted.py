@@ -31,10 +31,8 @@ def counted_times(stream: Any, shown: Sequence[float], settings: PrepareSettings
     if settings.sampling == "ends":
         chosen = np.linspace(0, total - 1, settings.n_frames).astype(np.int64)
     else:
-        chosen = ((index + (0.5 if settings.sampling == "centre" else 0.0)) * total / settings.n_frames).astype(
-            np.int64
-        )
-        chosen -= 1
+        shift = 0.5 if settings.sampling == "centre" else 0.0
+        chosen = ((index + shift) * total / settings.n_frames).astype(np.int64) - 1
     # What is counted but not there is not to be had; the last frame stands for it.
     return np.asarray(shown, dtype=np.float64)[np.clip(chosen, 0, len(shown) - 1)]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from avbench.data.prepare_settings import PrepareSettings
 
 _RULES: dict[Sampling, str] = {"even": "i*D/{n}", "centre": "(i+.5)*D/{n}", "ends": "i*D/{last}"}
+_MOST = 512  # frames that a clip can be prepared with
 _SAME = 1e-6  # times, as shares of the clip, that differ by less are equal
 
 
@@ -83,7 +84,7 @@ def to_store(wanted: FrameGrid, inputs: InputConfig) -> FrameGrid:
     An odd number of even frames has none in the middle of the clip; twice as many have the same and that one.
     """
     middle = inputs.eval_frame < 0 and not inputs.segment_length
-    double = middle and wanted.sampling == "even" and wanted.count % 2 == 1
+    double = middle and wanted.sampling == "even" and wanted.count % 2 == 1 and 2 * wanted.count <= _MOST
     return FrameGrid(2 * wanted.count, "even") if double else wanted
 
 
@@ -136,8 +137,8 @@ def framed(clips: StoredClips, wanted: FrameGrid, source: Path) -> Clips:
         rule = f" data.sampling={lacking.sampling}" if lacking.sampling else ""
         raise InputError(
             f"{source}: holds {lacking}, found data.n_frames={wanted.count} data.sampling={wanted.sampling}, that is"
-            f" {wanted}, which are not among them; give --set data.n_frames={lacking.count}{rule}, or prepare the videos"
-            f" with avbench data prepare --n-frames {wanted.count} --sampling {wanted.sampling}."
+            f" {wanted}, which are not among them; give --set data.n_frames={lacking.count}{rule}, or prepare the"
+            f" videos with avbench data prepare --n-frames {wanted.count} --sampling {wanted.sampling}."
         )
     if all(grid.still or grid.count == wanted.count for grid in grids):
         return clips

@@ -77,3 +77,15 @@ class PrepareSettings(Settings):
     def times(self, duration: float) -> NDArray[np.float64]:
         """Returns the ``n_frames`` times, in seconds, at which a video of ``duration`` seconds is looked at."""
         return fractions(self.n_frames, self.sampling) * duration
+
+
+def unlike(settings: PrepareSettings, like: str) -> list[str]:
+    """Returns what was done otherwise than by the authors named, a few words each.
+
+    Frames and their times are left out: a run has those it asks for, or is refused.
+    """
+    return [
+        f"{name} {getattr(settings, name)} (theirs {value})"
+        for name, value in LIKE[like].items()
+        if name not in ("n_frames", "sampling") and getattr(settings, name) != value
+    ]
