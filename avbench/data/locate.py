@@ -52,12 +52,19 @@ def locate(data: DataConfig, inputs: InputConfig) -> Source:
     """Finds out what ``data.source`` is, without preparing anything.
 
     Raises:
-        InputError: There is no such name, file or folder, or it holds no videos.
+        InputError: There is no such name, file or folder, it holds no videos, or holds prepared clips and ``data.like``
+            asks for others.
     """
     from avbench.data.frames import FrameGrid
 
     frames = FrameGrid(data.n_frames, data.sampling)
-    return dataclasses.replace(_located(data, _settings(data, inputs, frames)), frames=frames)
+    located = _located(data, _settings(data, inputs, frames))
+    if data.like and located.videos is None:
+        raise InputError(
+            f"data.like: found {data.like} with {data.source}, whose clips are prepared, valid: with videos; its"
+            f" prepare.json tells how, and avbench data prepare --like {data.like} prepares the videos so."
+        )
+    return dataclasses.replace(located, frames=frames)
 
 
 def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:

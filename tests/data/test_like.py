@@ -19,6 +19,7 @@ from avbench.config import DataConfig, InputConfig, ModelConfig
 from avbench.data.locate import locate
 from avbench.data.prepared import PreparedClips
 from avbench.data.spectrogram import log_mel
+from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.training.checkpoints import export_published, save_weights
 
@@ -129,11 +130,14 @@ def test_the_folder_says_how_it_was_made_and_options_change_single_settings(vide
 def test_on_the_fly(videos: Path) -> None:
     source = locate(DataConfig(source=str(videos), like="sync", n_frames=16, sampling="ends"), InputConfig())
     assert source.settings is not None
-    assert (source.settings.channels, source.settings.frame_choice, source.settings.jpeg_quality) == (
-        "first",
-        "count",
-        75,
-    )
+    settings = source.settings
+    assert (settings.channels, settings.frame_choice, settings.jpeg_quality) == ("first", "count", 75)
+
+
+def test_clips_that_are_prepared_are_not_prepared_again(videos: Path, tmp_path: Path) -> None:
+    made(videos, tmp_path / "plain")
+    with pytest.raises(InputError, match=r"data\.like: found cavmae"):
+        locate(DataConfig(source=str(tmp_path / "plain"), like="cavmae"), InputConfig())
 
 
 def test_a_folder_of_an_older_version_is_still_complete(

@@ -205,7 +205,7 @@ def _frame(subject: Subject, config: LocalizationConfig, tokens: Tokens, row: in
     if config.frame >= 0:
         return int(min(config.frame, count - 1))
     if subject.config.data.source == EMBEDDED:
-        return min(eval_frame(subject.evaluated, row, subject.config.input), count - 1)
+        return int(min(eval_frame(subject.evaluated, row, subject.config.input), count - 1))
     times = _times(subject.evaluated, row)
     return count // 2 if time is None or times is None else int(np.abs(times[:count] - time).argmin())
 
