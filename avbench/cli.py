@@ -55,13 +55,14 @@ def _print_help() -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def parse(command_class: type, program: str, arguments: Sequence[str]) -> Any:
+def parse(command_class: type, program: str, arguments: Sequence[str], default: Any = None) -> Any:
     """Parses a command's options with tyro.
 
     Args:
         command_class: The command's frozen dataclass.
         program: What the user typed so far, such as ``avbench data make``.
         arguments: The rest.
+        default: A command whose values stand where the arguments name none; None: the class's own.
 
     Raises:
         InputError: tyro refused the options; its answer is folded into one line.
@@ -71,7 +72,13 @@ def parse(command_class: type, program: str, arguments: Sequence[str]) -> Any:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(command_class, prog=program, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(
+                command_class,
+                prog=program,
+                args=list(arguments),
+                default=default,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
     except SystemExit as leave:
         if leave.code in (0, None):
             raise
@@ -107,6 +114,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         raise unknown("command", name, COMMANDS)
     module = importlib.import_module(f"avbench.commands.{name}")
     program = f"avbench {name}"
+    chosen: Any
     if hasattr(module, "ACTIONS"):  # a command with sub-commands: data, checkpoint
         actions: dict[str, type] = module.ACTIONS
         if not rest or rest[0] in ("-h", "--help"):
@@ -116,11 +124,10 @@ def dispatch(arguments: Sequence[str]) -> int:
             return 0
         if rest[0] not in actions:
             raise unknown(f"{name} action", rest[0], actions)
-        command = parse(actions[rest[0]], f"{program} {rest[0]}", rest[1:])
-    elif hasattr(module.Command, "parse"):
-        command = module.Command.parse(program, rest)
+        chosen, program, rest = actions[rest[0]], f"{program} {rest[0]}", rest[1:]
     else:
-        command = parse(module.Command, program, rest)
+        chosen = module.Command
+    command = chosen.parse(program, rest) if hasattr(chosen, "parse") else parse(chosen, program, rest)
     return int(command.execute() or 0)
 
 

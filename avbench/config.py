@@ -13,6 +13,7 @@ from avbench.errors import InputError
 from avbench.settings import Settings, setting
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Sampling = Literal["even", "centre", "ends"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,13 @@ class DataConfig(Settings):
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
     clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)
-    n_frames: int = setting(10, "frames stored per clip when videos are prepared (paper 10, Sync 16)", ge=1, le=512)
+    n_frames: int = setting(10, "frames of a clip that are used; videos get as many (paper 10, Sync 16)", ge=1, le=512)
+    sampling: Sampling = setting(
+        "even", "their times over D seconds: even i*D/n (paper), centre (i+.5)*D/n, ends i*D/(n-1) (Sync)"
+    )
+    like: Literal["", "cavmae", "sync"] = setting(
+        "", "prepare videos as these authors did (docs/data.md); empty: as avbench does"
+    )
 
     @property
     def judged(self) -> DataConfig:
@@ -64,7 +71,9 @@ class InputConfig(Settings):
     image_size: int = setting(224, "height and width of a frame, pixels", ge=16)
     image_mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "RGB means (ImageNet)")
     image_std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), "RGB standard deviations", gt=0)
-    eval_frame: int = setting(5, "frame index used in evaluation; a shorter clip gives its last", ge=0)
+    eval_frame: int = setting(
+        -1, "frame, of data.n_frames, that is judged where one is; -1: the middle of the clip (paper: 5 of 10)", ge=-1
+    )
     segment_length: int = setting(
         0, "rows of the audio window around each frame (Sync: 416); 0: the whole spectrogram", ge=0
     )

@@ -92,7 +92,7 @@ def resolve(request: Request) -> RunConfig:
     elif source == EMBEDDED:
         names = (EMBEDDED, *names)
     sections: dict[str, Settings] = {
-        "data": DataConfig(),
+        "data": frames_of(method.card),
         "input": InputConfig(),
         "model": ModelConfig(),
         "method": method.load().CONFIG(),
@@ -118,6 +118,7 @@ def resolve(request: Request) -> RunConfig:
         sections = _apply(sections, layer, "")
     named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
     sections["data"] = change(sections["data"], named)
+    _check_frame(sections["data"], sections["input"])
     return RunConfig(
         method_name=request.method,
         task_name=request.task,
@@ -128,6 +129,20 @@ def resolve(request: Request) -> RunConfig:
         presets=names,
         **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
     )
+
+
+def frames_of(card: Mapping[str, Any]) -> DataConfig:
+    """Returns the section data as a method's paper has it: how many frames of a clip, and when."""
+    count, sampling = card.get("frames", (DataConfig.n_frames, DataConfig.sampling))
+    return change(DataConfig(), {"n_frames": count, "sampling": sampling}, "data")
+
+
+def _check_frame(data: Settings, inputs: Settings) -> None:
+    if isinstance(data, DataConfig) and isinstance(inputs, InputConfig) and inputs.eval_frame >= data.n_frames:
+        raise InputError(
+            f"input.eval_frame: found {inputs.eval_frame}, valid: 0 to {data.n_frames - 1}, the frames of"
+            f" data.n_frames={data.n_frames}, or -1, the middle of the clip."
+        )
 
 
 def vary(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> RunConfig:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from avbench.training.group import Group
 
 log = logging.getLogger("avbench")
+_LIKE = {"cavmae": "cavmae", "cavmae_sync": "sync"}  # methods with published weights, and how their clips were prepared
 
 
 def _alone() -> Group:
@@ -83,6 +84,7 @@ class Runner:
         self._resolved: dict[Request, RunConfig] = {}
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
         self._said: set[str] = set()  # warnings, each once
+        self._compared: set[tuple[Source, Path | None]] = set()  # clips and published weights
 
     def resolve_all(self, requests: Sequence[Request], *, planning: bool = False) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
@@ -118,7 +120,32 @@ class Runner:
 
     def corpus(self, config: RunConfig) -> Corpus:
         """Returns the clips of a run, to train on and to judge, preparing them if needed."""
-        return self._sources.open(config.data, config.input, workers=config.train.workers)
+        corpus = self._sources.open(config.data, config.input, workers=config.train.workers)
+        for source, clips in zip(self.sources(config), (corpus.train, corpus.judged), strict=True):
+            self._compare_preparation(source, clips, config)
+        return corpus
+
+    def _compare_preparation(self, source: Source, clips: Clips, config: RunConfig) -> None:
+        """Warns, once, where published weights see clips that were prepared otherwise than their authors' were."""
+        from avbench.data.prepare_settings import unlike
+        from avbench.training.checkpoints import read_checkpoint
+
+        like = _LIKE.get(config.method_name)
+        settings = getattr(clips, "prepared", None)
+        key = (source, config.checkpoint)
+        if like is None or settings is None or config.checkpoint is None or key in self._compared:
+            return
+        self._compared.add(key)
+        differences = unlike(settings, like)
+        if differences and not read_checkpoint(config.checkpoint).metadata:
+            fix = f"avbench data prepare --like {like}" if source.videos is None else f"--set data.like={like}"
+            log.warning(
+                "%s: prepared otherwise than the clips of the authors of %s: %s; %s prepares as they did",
+                source.clips,
+                config.checkpoint.name,
+                ", ".join(differences),
+                fix,
+            )
 
     def prepare(self, configs: Sequence[RunConfig]) -> None:
         """Prepares the data of every configuration, so that runs beside each other do not."""

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,19 +18,18 @@ from numpy.typing import NDArray
 from avbench.data.authors_manifest import SPLIT, find_labels, read_manifest
 from avbench.data.clips import hash_ids
 from avbench.data.columns import TextColumn
+from avbench.data.frames import FrameGrid
 from avbench.data.images import decode_jpeg
 from avbench.data.waveform import read_sound
 from avbench.errors import InputError, RunError
 from avbench.files import canonical_json
-
-if TYPE_CHECKING:
-    from avbench.data.clips import Clips
 
 # Clips whose files' sizes and dates enter the identity: all of a test set, a sample of AudioSet.
 _STAMPED = 2000
 _CHUNK = 65536
 # Where none of so many sound files exists, the paths are wrong, not the clips.
 _LOOKED_AT = 20
+_EVEN = 10  # frames of CAV-MAE's extraction, whose times are known
 
 
 class AuthorsClips:
@@ -166,6 +165,18 @@ class AuthorsClips:
         """Returns how many ``frame_i`` folders the clip's root has: single frames may be missing for a clip."""
         return self._folders[int(self._root_of[i])]
 
+    prepared: None = None  # the layout does not tell how its files were made
+
+    def grid(self, i: int) -> FrameGrid:
+        """Returns how many frames the clip's root has, and when: of ten, CAV-MAE's times; else the layout is silent."""
+        count = self.n_frames(i)
+        return FrameGrid(count, "even" if count == _EVEN else None)
+
+    def grids(self) -> Sequence[FrameGrid]:
+        """Returns the different grids of the roots in use."""
+        firsts = np.unique(self._root_of, return_index=True)[1].tolist()
+        return tuple(dict.fromkeys(self.grid(i) for i in firsts))
+
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound file's mono waveform (samples,) in [-1, 1] and its own sample rate; channels are averaged.
 
@@ -198,7 +209,7 @@ class AuthorsClips:
                 raise RunError(f"clip '{self.ids[i]}': {path} {_reason(path, error)}.") from None
         raise RunError(f"clip '{self.ids[i]}': {path} is missing, and so are the frames after it.")
 
-    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> Clips:
+    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> AuthorsClips:
         """Returns the clips at ``indices``, in that order."""
         table = self._table.take(pa.array(np.asarray(indices, dtype=np.int64)))
         return AuthorsClips(self.root, table, self._names)

@@ -19,6 +19,7 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 from PIL import Image
 
+from avbench.data.counted import counted_times
 from avbench.data.media import Media, Track
 from avbench.data.pictures import to_picture
 from avbench.data.prepare_settings import PrepareSettings
@@ -128,11 +129,23 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
     if not heard:
         raise _SpanRejected("audio does not decode")
 
-    sound = assemble(_frames(audio), audio.tick, begin, settings.length, settings.sample_rate, settings.channels)
+    sound = assemble(
+        _frames(audio),
+        audio.tick,
+        begin,
+        settings.length,
+        settings.sample_rate,
+        settings.channels,
+        settings.sound_clock,
+    )
     if sound is None:
         raise _SpanRejected("audio does not decode")
     # The last frame is on display to the end; a frame that comes exactly at the end is not of this span.
-    targets = np.minimum(begin + settings.times(video_end), shown[-1][0])
+    looked_at = min(video_end, settings.frame_seconds or video_end)
+    if settings.frame_choice == "count":
+        targets = counted_times(media.video, [t for t, _ in shown], settings)
+    else:
+        targets = np.minimum(begin + settings.times(looked_at), shown[-1][0])
     times, frames = _pick(video, targets, settings)
     if not frames:
         raise _SpanRejected("no frame decodes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from avbench.config import DataConfig, InputConfig
 from avbench.errors import InputError, did_you_mean
 from avbench.files import canonical_json, sha256_text
-from avbench.settings import to_dict
+from avbench.settings import build, to_dict
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
+    from avbench.data.frames import FrameGrid
     from avbench.data.prepare_settings import PrepareSettings
 
 EMBEDDED = "soundshapes"
@@ -38,6 +40,7 @@ class Source:
     settings: PrepareSettings | None = None
     counts: tuple[int, int, int] | None = None  # generated clips: train, tune, test
     seed: int = 0
+    frames: FrameGrid | None = None  # those a run looks at; None: all there are
 
     @property
     def ready(self) -> bool:
@@ -54,12 +57,34 @@ def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data") -> 
         option: What the user named it with, in messages.
 
     Raises:
-        InputError: There is no such name, file or folder, or it holds no videos.
+        InputError: There is no such name, file or folder, it holds no videos, or holds prepared clips and ``data.like``
+            asks for others.
     """
-    from avbench.data.catalogue.entry import names
-    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.data.frames import FrameGrid
 
-    settings = PrepareSettings(n_frames=data.n_frames, size=inputs.image_size, sample_rate=inputs.sample_rate)
+    frames = FrameGrid(data.n_frames, data.sampling)
+    located = _located(data, _settings(data, inputs, frames), option)
+    if data.like and located.videos is None:
+        raise InputError(
+            f"data.like: found {data.like} with {data.source}, whose clips are prepared, valid: with videos; its"
+            f" prepare.json tells how, and avbench data prepare --like {data.like} prepares the videos so."
+        )
+    return dataclasses.replace(located, frames=frames)
+
+
+def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:
+    """Returns how videos are prepared for these inputs."""
+    from avbench.data.frames import to_store
+    from avbench.data.prepare_settings import LIKE, PrepareSettings
+
+    stored = to_store(frames, inputs)
+    chosen = {"n_frames": stored.count, "sampling": data.sampling, "size": inputs.image_size}
+    return build(PrepareSettings, {**LIKE.get(data.like, {}), **chosen, "sample_rate": inputs.sample_rate})
+
+
+def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source:
+    from avbench.data.catalogue.entry import names
+
     if data.source == EMBEDDED:
         return _embedded(data, settings)
     path = Path(data.source).expanduser()
@@ -129,9 +154,10 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     """Returns the clips, making and preparing them first where that has not been done.
 
     Raises:
-        InputError: The data cannot be read.
+        InputError: The data cannot be read, or do not have the frames asked for.
     """
     from avbench.data.clips import open_clips
+    from avbench.data.frames import framed
 
     if not source.ready and source.videos is not None and source.settings is not None:
         from avbench.data.prepare import prepare
@@ -144,7 +170,8 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
             make(videos, train=train, tune=tune, test=test, seed=source.seed, workers=workers, progress=progress)
             videos = videos / "labels.csv"
         prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
-    clips = open_clips(source.clips, source.labels)
+    stored = open_clips(source.clips, source.labels)
+    clips = stored if source.frames is None else framed(stored, source.frames, source.clips)
     if len(clips) == 0:
         raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")
     return clips

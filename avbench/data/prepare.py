@@ -201,6 +201,8 @@ def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
         return None
     try:
         found = json.loads(described.read_text(encoding="utf-8"))
+        # A folder of an older version lacks the settings that came later; it was made with what is their default.
+        found["settings"] = _identity(PrepareSettings()) | found["settings"]
         same = [key for key in plan if found[key] != plan[key]]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{described}: cannot be read; delete {out} and prepare it again.") from None

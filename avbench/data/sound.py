@@ -99,6 +99,7 @@ def assemble(
     length: float,
     rate: int,
     channels: Literal["mix", "first"],
+    clock: Literal["shared", "own"] = "shared",
 ) -> Sound | None:
     """Puts decoded audio on a clip's clock.
 
@@ -109,6 +110,7 @@ def assemble(
         length: Longest duration wanted, seconds.
         rate: Samples per second wanted.
         channels: ``mix`` averages the channels as ffmpeg does (5.1 and 7.1 too); ``first`` keeps the first.
+        clock: ``own`` takes samples one after the other, whatever their times, as a conversion to WAV does.
 
     Returns:
         The sound, or None when no frame reaches into the clip.
@@ -118,7 +120,7 @@ def assemble(
         if not frame.samples or not frame.sample_rate:
             continue
         expected = pieces[-1].end if pieces else start
-        time = expected if frame.pts is None else frame.pts * tick
+        time = expected if frame.pts is None or clock == "own" else frame.pts * tick
         if time >= start + length:
             break
         if not pieces or pieces[-1].format != _format(frame) or abs(time - expected) > _JUMP_S:

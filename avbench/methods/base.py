@@ -29,6 +29,7 @@ class Card:
     objectives: tuple[str, ...]
     tasks: tuple[str, ...]
     parameters: int | None = None  # at the paper's sizes, the default configuration
+    frames: tuple[int, str] = (10, "even")  # data.n_frames and data.sampling where nothing else names them
 
 
 @dataclass(frozen=True, kw_only=True)

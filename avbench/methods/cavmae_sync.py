@@ -22,6 +22,7 @@ CARD = Card(
     objectives=("reconstruction", "contrast"),
     tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
     parameters=190_660_864,
+    frames=(16, "ends"),
 )
 
 

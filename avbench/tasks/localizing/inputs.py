@@ -16,6 +16,7 @@ from avbench.data.annotations.negatives import read_negatives
 from avbench.data.annotations.read import read_annotations
 from avbench.data.annotations.sample import Annotations, Sample
 from avbench.data.annotations.soundshapes import MaskFile, read_soundshapes
+from avbench.data.frames import eval_frame
 from avbench.data.locate import EMBEDDED, locate
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
@@ -231,16 +232,15 @@ def _frame(subject: Subject, config: LocalizationConfig, tokens: Tokens, row: in
     Of methods that see one frame that one; of others the one asked for, or the one shown nearest to the annotated
     time, or where no time is known the one a single-frame method would see in the embedded set, the middle elsewhere.
     """
-    count = max(1, subject.evaluated.n_frames(row))
     if tokens.visual.shape[1] == 1:
-        return int(min(subject.config.input.eval_frame, count - 1))
-    count = min(count, tokens.visual.shape[1])
+        return eval_frame(subject.evaluated, row, subject.config.input)
+    count = min(max(1, subject.evaluated.n_frames(row)), tokens.visual.shape[1])
     if config.frame >= tokens.visual.shape[1]:
         raise InputError(f"task.frame: found {config.frame}, valid: -1 to {tokens.visual.shape[1] - 1}.")
     if config.frame >= 0:
         return int(min(config.frame, count - 1))
     if subject.config.data.judged.source == EMBEDDED:
-        return int(min(subject.config.input.eval_frame, count - 1))
+        return int(min(eval_frame(subject.evaluated, row, subject.config.input), count - 1))
     times = _times(subject.evaluated, row)
     return count // 2 if time is None or times is None else int(np.abs(times[:count] - time).argmin())
 
