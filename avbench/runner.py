@@ -174,11 +174,13 @@ class Runner:
         return Outcome(plan.config, record, path)
 
     def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
-        from avbench import registry
+        from avbench import registry, stages
         from avbench.workbench import Workbench
 
         execution, config = self.execution, plan.config
         bench = Workbench(plan, execution)
+        if execution.forces(plan.evaluation):
+            stages.clear(bench.folder)  # what the task keeps to go on from, such as fine-tuned weights
         start = time.monotonic()
         result = registry.find("task", config.task_name).load().TASK.run(bench, config.task)
         # A stage that several runs share counts in each record: what the number costs where nothing is there yet.
@@ -211,7 +213,9 @@ class Runner:
             "versions": provenance.versions(),
             "hardware": provenance.hardware(execution.device),
         }
-        return record, store.write_record(execution.results, record, result.per_sample)
+        path = store.write_record(execution.results, record, result.per_sample)
+        execution.computed(plan.evaluation)
+        return record, path
 
     def pretrain(self, config: RunConfig) -> Path:
         """Runs the first half alone and returns the weights file.

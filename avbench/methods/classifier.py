@@ -163,7 +163,8 @@ def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_cla
     Raises:
         InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes or other sizes.
     """
-    from avbench.training.checkpoints import load_weights, read_state
+    from avbench.training.checkpoints import load_weights
+    from avbench.training.weights_file import read_state
 
     state = read_state(path)
     key = "mlp_head.1.weight"
