@@ -77,6 +77,8 @@ class Runner:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
+        provenance.code_sha256()  # of the code that will compute, before anybody edits it
+        provenance.git_state()
         self._clips: dict[Source, Clips] = {}
         self._sources: dict[tuple[DataConfig, InputConfig], Source] = {}
         self._resolved: dict[Request, RunConfig] = {}
@@ -210,6 +212,10 @@ class Runner:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": provenance.git_state(),
             "code_sha256": provenance.code_sha256(),
+            "plug_ins": {
+                **registry.find("method", config.method_name).sources,
+                **registry.find("task", config.task_name).sources,
+            },
             "versions": provenance.versions(),
             "hardware": provenance.hardware(execution.device),
         }
