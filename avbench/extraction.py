@@ -219,7 +219,7 @@ def _inputs(batch: Batch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
     from avbench.methods.contract import embeds_apart
 
-    apart = len(method.modalities) > 1 and embeds_apart(method)
+    apart = embeds_apart(method)
 
     def compute(audio: torch.Tensor, visual: torch.Tensor) -> dict[str, torch.Tensor]:
         found = method.vectors(audio, visual)

@@ -23,15 +23,14 @@ ONE_CORE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def words(*arguments: str) -> list[str]:
-    """Returns the command line of ``avbench`` in an interpreter of its own.
-
-    Modules are not looked for in the working folder (``-P``), where a checkout with other code may lie.
-    """
-    return [sys.executable, "-P", "-m", "avbench", *arguments]
+    """Returns the command line of ``avbench`` in an interpreter of its own; see :func:`environment`."""
+    return [sys.executable, "-m", "avbench", *arguments]
 
 
 def environment(paths: Iterable[str] | None = None) -> dict[str, str]:
     """Returns the variables by which a worker finds the code of this process, and can tell whether it is the same.
+
+    It does not look for modules in the working folder by itself, where a checkout with other code may lie.
 
     Args:
         paths: Where it looks for modules beside this package; None: where this process does, such as for plug-ins.
@@ -41,7 +40,7 @@ def environment(paths: Iterable[str] | None = None) -> dict[str, str]:
     home = str(Path(avbench.__file__).resolve().parents[1])
     own = [str(Path(path).absolute()) for path in sys.path if not _is_pythons(path)]
     found = [home, *filter(None, own if paths is None else paths)]
-    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(found)), CODE: code_sha256()}
+    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(found)), "PYTHONSAFEPATH": "1", CODE: code_sha256()}
 
 
 def _is_pythons(path: str) -> bool:

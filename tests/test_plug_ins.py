@@ -122,6 +122,11 @@ class OnlyAudioStream(CavMae):
         return super().audio_stream(audio)
 
 
+class OwnEncoder(CavMae):
+    def encode_a(self, tokens):  # type: ignore[no-untyped-def]
+        return tokens
+
+
 class TooFew(CavMae):
     def forward(self, audio, visual):  # type: ignore[no-untyped-def]
         return super().forward(audio, visual, None)
@@ -165,3 +170,10 @@ def test_what_is_missing_or_contradicts_itself_is_refused(found: object, words: 
         contract.check("mine", found, _CARD)
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_fine_tuning_refuses_an_encoder_it_would_not_use() -> None:
+    contract.check_finetuned("cavmae", CavMae)
+    contract.check_finetuned("mine", OnlyEmbed)
+    with pytest.raises(InputError, match="OwnEncoder defines encode_a, which task classification would not use"):
+        contract.check_finetuned("mine", OwnEncoder)

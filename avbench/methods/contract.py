@@ -20,6 +20,18 @@ _NEEDED = {
     "reconstruction": ("latent", "decode", "audio_image"),
 }
 _STREAMS = ("audio_stream", "visual_stream", "streams")  # retrieval of our methods asks for the first two, probes not
+# What the models that are fine-tuned have of their own, under the same names.
+_ENCODER = (
+    "audio_image",
+    "tokens_a",
+    "tokens_v",
+    "encode_a",
+    "encode_v",
+    "joint",
+    "joint_stream",
+    "final_norm",
+    "pool",
+)
 _CALLED_WITH = {"forward": 3, "draw_noise": 2, "embed": 2, "vectors": 2, "local_tokens": 2}  # arguments beside self
 
 
@@ -76,11 +88,28 @@ def check(name: str, found: object, card: Mapping[str, Any]) -> None:
             ) from None
 
 
+def check_finetuned(name: str, found: type) -> None:
+    """Checks that the model which is fine-tuned in a method's place encodes as the method does.
+
+    Raises:
+        InputError: A class from outside the package overrides a part of the encoder, which that model would not use.
+    """
+    defined = [each for each in _ENCODER if hasattr(found, each)]
+    own = [each for each in defined if not _owner(found, each).__module__.startswith("avbench.")]
+    if own:
+        raise InputError(
+            f"method '{name}': {found.__name__} defines {', '.join(own)}, which task classification would not use: it"
+            " fine-tunes the encoder of the package with the method's weights; valid: linear_probe, which uses them."
+        )
+
+
 def embeds_apart(method: Method) -> bool:
     """Returns whether retrieval embeddings are not the method's vectors at unit length, as far as is known.
 
     So it is where ``embed`` and ``vectors`` do not come from the same class: whoever overrides one alone means it.
     """
+    if not isinstance(method, Method) or len(method.modalities) < 2:
+        return False  # a stand-in is taken at its word; of one modality there is nothing to retrieve
     own = vars(method)
     if "embed" in own or "vectors" in own:
         return True
