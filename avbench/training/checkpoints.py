@@ -83,8 +83,11 @@ def load_weights(
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not floating point": kinds}
     if any(faults.values()):
         found = "; ".join(f"{len(keys)} {fault}: {some(keys)}" for fault, keys in faults.items() if keys)
-        hint = _of_another(state, model) or _hint(shapes, common, only_shapes=not (missing or unexpected or kinds))
-        raise InputError(f"{name} does not fit {type(model).__name__}: {found}. {hint}")
+        misfit = f"does not fit {type(model).__name__}: {found}"
+        other = _of_another(state, model)
+        if other:
+            raise InputError(f"{name}: {other} (it {misfit}).")
+        raise InputError(f"{name} {misfit}. {_hint(shapes, common, only_shapes=not (missing or unexpected or kinds))}")
     bad = not_finite(state, common)
     if bad:
         raise InputError(
@@ -101,13 +104,13 @@ def _unnamed(keys: Iterable[str], patterns: Iterable[str]) -> list[str]:
 
 
 def _of_another(state: State, model: nn.Module) -> str:
-    """Returns the sentence that weights are another method's than the model, where their keys say so."""
+    """Returns the words that weights are another method's than the model, where their keys say so."""
     from avbench.training.inspect import describe
 
     if not isinstance(model, Method):
         return ""
     found = describe(state)
-    return "" if found.fits_keys_of(model.name) else f"{found.belongs()}."
+    return "" if found.fits_keys_of(model.name) else found.belongs()
 
 
 def _hint(shapes: list[str], common: list[str], *, only_shapes: bool) -> str:
