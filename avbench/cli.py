@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from avbench.errors import AvbenchError, InputError, unknown
+from avbench.interpreter import check_code
 from avbench.version import __version__
 
 COMMANDS = {
@@ -142,6 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
+        check_code()
         return dispatch(words)
     except AvbenchError as error:
         if debug:

@@ -83,7 +83,7 @@ class Model:
             raise InputError(
                 f"{results}: found no pretrained weights; give model=load_model(...), or avbench run first."
             )
-        from avbench.training.checkpoints import read_checkpoint
+        from avbench.training.weights_file import read_checkpoint
 
         weights = finished[-1].with_name(WEIGHTS)
         return cls.load(str(read_checkpoint(weights).metadata["method"]), weights)

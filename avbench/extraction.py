@@ -1,7 +1,8 @@
 """What a method makes of a set of clips, computed once for all tasks: arrays in a folder, memory-mapped.
 
-``vectors``: ``audio``, ``visual`` and ``joint``, (n, F, D) float32, one vector a stream and frame, not normalised (or,
-from a method without streams, ``embedding_audio`` and ``embedding_visual``). ``tokens``: what localization compares.
+``vectors``: ``audio``, ``visual`` and ``joint``, (n, F, D) float32, one vector a stream and frame, not normalised, and
+``embedding_audio`` and ``embedding_visual`` of a method whose retrieval embeds otherwise or that has no streams.
+``tokens``: what localization compares.
 """
 
 from __future__ import annotations
@@ -216,12 +217,16 @@ def _inputs(batch: Batch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    from avbench.methods.contract import embeds_apart
+
+    apart = embeds_apart(method)
+
     def compute(audio: torch.Tensor, visual: torch.Tensor) -> dict[str, torch.Tensor]:
         found = method.vectors(audio, visual)
-        if found:
+        if found and not apart:
             return found
         sounds, pictures = method.embed(audio, visual)
-        return {f"{EMBEDDING}audio": sounds, f"{EMBEDDING}visual": pictures}
+        return {**found, f"{EMBEDDING}audio": sounds, f"{EMBEDDING}visual": pictures}
 
     return compute
 
@@ -259,7 +264,7 @@ def features(folder: Path, clips: Clips, config: RunConfig) -> Features:
 
     found = _of(folder, list(clips.ids))
     if f"{EMBEDDING}audio" in found:
-        pair = found[f"{EMBEDDING}audio"], found[f"{EMBEDDING}visual"]
+        pair = unit_length(found[f"{EMBEDDING}audio"]), unit_length(found[f"{EMBEDDING}visual"])
     elif {"audio", "visual"} <= found.keys():
         pair = unit_length(found["audio"]), unit_length(found["visual"])
     else:

@@ -150,6 +150,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
         "train": train.sha256 if train is not None and TRAINING_CLIPS in needs else None,
         "task": config.task_name,
         "task_version": task.version,
+        **_sources("task_source", entry),
         "options": _identity(config.task),
         "files": files,
         "seed": config.seed,
@@ -253,8 +254,15 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
         "model": _identity(config.model),
         "input": inputs,
         "precision": config.precision,
+        **_sources("source", registry.find("method", config.method_name)),
     }
     return key if evaluation else {**key, "seed": config.seed}
+
+
+def _sources(name: str, entry: registry.Entry) -> dict[str, Any]:
+    """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
+    found = entry.sources
+    return {name: found} if found else {}
 
 
 def training_steps(config: RunConfig, n_train: int) -> int:

@@ -80,6 +80,8 @@ class Runner:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
+        provenance.code_sha256()  # of the code that will compute, before anybody edits it
+        provenance.git_state()
         self._sources = Sources(progress=execution.progress)
         self._resolved: dict[Request, RunConfig] = {}
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
@@ -209,11 +211,13 @@ class Runner:
         return Outcome(plan.config, record, path)
 
     def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
-        from avbench import registry
+        from avbench import registry, stages
         from avbench.workbench import Workbench
 
         execution, config = self.execution, plan.config
         bench = Workbench(plan, execution)
+        if execution.forces(plan.evaluation):
+            stages.clear(bench.folder)  # what the task keeps to go on from, such as fine-tuned weights
         start = time.monotonic()
         result = registry.find("task", config.task_name).load().TASK.run(bench, config.task)
         # A stage that several runs share counts in each record: what the number costs where nothing is there yet.
@@ -245,10 +249,16 @@ class Runner:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": provenance.git_state(),
             "code_sha256": provenance.code_sha256(),
+            "plug_ins": {
+                **registry.find("method", config.method_name).sources,
+                **registry.find("task", config.task_name).sources,
+            },
             "versions": provenance.versions(),
             "hardware": provenance.hardware(execution.device),
         }
-        return record, store.write_record(execution.results, record, result.per_sample)
+        path = store.write_record(execution.results, record, result.per_sample)
+        execution.computed(plan.evaluation)
+        return record, path
 
     def pretrain(self, config: RunConfig) -> Path:
         """Runs the first half alone and returns the weights file.

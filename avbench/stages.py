@@ -109,7 +109,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         return weights
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
-            _clear(stage.folder)
+            clear(stage.folder)
         elif stage.done:
             group.alike(False)
             return weights
@@ -242,7 +242,7 @@ def extract(
         return
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
-            _clear(stage.folder)
+            clear(stage.folder)
         elif stage.done:
             return
         built = method()  # which may train it: not part of this stage's time
@@ -265,8 +265,10 @@ def _waiting(stage: Stage) -> None:
     log.info("%s %s: another process is at it; waiting", stage.name, stage.id)
 
 
-def _clear(folder: Path) -> None:
-    """Removes what is in a stage's folder, ``done.json`` first, but not the lock that is held."""
+def clear(folder: Path) -> None:
+    """Removes what is in a stage's folder, if there is one: ``done.json`` first, but not the lock that is held."""
+    if not folder.is_dir():
+        return
     (folder / "done.json").unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir():

@@ -159,7 +159,8 @@ class Method(nn.Module, abc.ABC):
     def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns one unmasked vector for each stream, not normalised: what probes read.
 
-        Where there are any, those of ``audio`` and ``visual`` at unit length are what :meth:`embed` returns.
+        Those of ``audio`` and ``visual`` at unit length are taken for what :meth:`embed` returns where one class
+        defines both; where not, retrieval asks :meth:`embed` and probes ask here.
 
         Args:
             audio: (B, T, M), or (B, F, T, M).

@@ -193,7 +193,8 @@ def read_classifier(
     Raises:
         InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes, streams or sizes.
     """
-    from avbench.training.checkpoints import load_weights, read_state
+    from avbench.training.checkpoints import load_weights
+    from avbench.training.weights_file import read_state
 
     state = read_state(path)
     key = "mlp_head.1.weight"

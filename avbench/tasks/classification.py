@@ -56,9 +56,13 @@ class Classification(Task[FinetuneConfig]):
     config_type = FinetuneConfig
 
     def check(self, config: RunConfig) -> None:
-        """Refuses modes that need a modality which the method does not take."""
-        card = registry.find("method", config.method_name).card
-        modes_of(cast(FinetuneConfig, config.task), tuple(card["modalities"]), config.method_name)
+        """Refuses modes that need a modality which the method does not take, and encoders that would not be used."""
+        method = registry.find("method", config.method_name)
+        modes_of(cast(FinetuneConfig, config.task), tuple(method.card["modalities"]), config.method_name)
+        if method.origin != registry.OWN:
+            from avbench.methods.contract import check_finetuned
+
+            check_finetuned(config.method_name, method.load().METHOD)
 
     def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
         """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.

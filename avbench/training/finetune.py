@@ -23,11 +23,12 @@ from avbench.methods.classifier import FinetuningModel
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
 from avbench.training.averaging import WeightAverage
-from avbench.training.checkpoints import load_weights, read_checkpoint, save_weights
+from avbench.training.checkpoints import load_weights, save_weights
 from avbench.training.device import torch_threads
 from avbench.training.loop import train
 from avbench.training.objective import Classification
 from avbench.training.precision import autocast
+from avbench.training.weights_file import read_checkpoint
 
 Loss = Literal["bce", "ce"]
 FINETUNED = "finetuned.safetensors"  # what a finished fine-tuning leaves in its folder

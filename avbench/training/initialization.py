@@ -23,8 +23,9 @@ from avbench.errors import InputError, did_you_mean
 from avbench.files import sha256_file
 from avbench.initial_weights import TIMM, known, locate, name_of
 from avbench.methods.base import Method
-from avbench.training.checkpoints import State, load_weights, read_checkpoint
+from avbench.training.checkpoints import load_weights
 from avbench.training.inspect import describe
+from avbench.training.weights_file import State, read_checkpoint
 
 _WEIGHTS = "model.safetensors"  # of every timm model on the hub
 _TIMEOUT_S = 5.0

@@ -17,11 +17,10 @@ from avbench.training.checkpoints import (
     build_from_checkpoint,
     export_published,
     load_weights,
-    read_checkpoint,
-    read_state,
     save_weights,
     sizes,
 )
+from avbench.training.weights_file import read_checkpoint, read_state
 
 MODEL = ModelConfig(
     embed_dim=64,
