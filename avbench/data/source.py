@@ -73,9 +73,10 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
     """
     if source.is_dir():
         entries = _list_folder(source, exclude)
-        if not entries:
+        if all(name.endswith("/") for name in entries):
+            closed = f"; {next(iter(entries))} cannot be read" if entries else ""
             raise InputError(
-                f"{source}: found no media file, valid: a folder with videos (.mp4, .webm, .mkv, .avi, .mov ...) "
+                f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi, .mov ...) "
                 "in it or its sub-folders, or a CSV that names them."
             )
     elif source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
@@ -87,9 +88,9 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
         )
     names = sorted(entries)
     stated = {name: entries[name].id for name in names if entries[name].id}
-    ids = stated or _ids(names)
+    ids = stated or _ids([name for name in names if not name.endswith("/")])
     files = tuple(
-        SourceFile(entries[name].path, name, ids[name], tuple(entries[name].labels), entries[name].split)
+        SourceFile(entries[name].path, name, ids.get(name, name), tuple(entries[name].labels), entries[name].split)
         for name in names
     )
     listed = [[f.name, _size(f.path), f.labels, f.split, *([f.id] if stated else [])] for f in files]
@@ -103,7 +104,7 @@ def _printable(name: str) -> str:
 
 def _size(path: str) -> int:
     try:
-        return Path(path).stat().st_size
+        return Path(path).stat().st_size if Path(path).is_file() else -1
     except OSError:
         return -1
 
@@ -112,7 +113,15 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
     entries: dict[str, _Entry] = {}
     seen: set[str] = set()
     without = exclude.resolve() if exclude else None
-    for folder, folders, files in os.walk(source, followlinks=True):
+
+    def closed(error: OSError) -> None:
+        # Listed under a name that no file can have, and so rejected with the reason rather than overlooked.
+        path = Path(error.filename)
+        relative = path.relative_to(source)
+        labels = [_printable(relative.parts[0])] if relative.parts else []
+        entries[_printable(relative.as_posix()) + "/"] = _Entry(str(path.absolute()), labels, "")
+
+    for folder, folders, files in os.walk(source, followlinks=True, onerror=closed):
         real = os.path.realpath(folder)
         if real in seen or Path(real) == without:  # a link back to a folder above would never end
             folders.clear()
@@ -120,9 +129,13 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
-            if file.startswith(".") or Path(file).suffix.lower() not in SUFFIXES:
-                continue
             path = Path(folder) / file
+            if file.startswith("."):
+                continue
+            # A link that leads nowhere without an ending may have been a folder of videos.
+            lost = not path.suffix and path.is_symlink() and not os.path.exists(path)
+            if path.suffix.lower() not in SUFFIXES and not lost:
+                continue
             relative = path.relative_to(source)
             labels = [_printable(relative.parts[0])] if len(relative.parts) > 1 else []
             entries[_printable(relative.as_posix())] = _Entry(str(path.absolute()), labels, "")
@@ -171,7 +184,7 @@ def _list_csv(source: Path) -> dict[str, _Entry]:
         raise InputError(f"{source}: found the id '{twice}' for several files, valid: one file an id.")
     if not entries:
         raise InputError(f"{source}: found a header and no rows, valid: one row a media file.")
-    if not any(Path(entry.path).exists() for entry in entries.values()):
+    if not any(os.path.lexists(entry.path) for entry in entries.values()):
         first = next(iter(entries.values())).path
         raise InputError(f"{source}: none of its {len(entries)} files exists (first: {first}); paths start at the CSV.")
     return entries
