@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +137,15 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     if not source.ready and source.videos is not None and source.settings is not None:
         from avbench.data.prepare import prepare
 
+        cache = cache_folder()
+        try:
+            source.clips.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=source.clips.parent):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"{cache}: the cache cannot be written ({error.strerror}); name a folder that can be in AVBENCH_CACHE."
+            ) from None
         videos = source.videos
         if source.counts is not None:
             from avbench.data.soundshapes import make
@@ -143,7 +153,7 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
             train, tune, test = source.counts
             make(videos, train=train, tune=tune, test=test, seed=source.seed, workers=workers, progress=progress)
             videos = videos / "labels.csv"
-        prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
+        prepare(videos, source.clips, source.settings, workers=workers, progress=progress, wait=True)
     clips = open_clips(source.clips, source.labels)
     if len(clips) == 0:
         raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")

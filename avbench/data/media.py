@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,7 +234,7 @@ def _errors_only() -> Iterator[None]:
 def _open(path: str, max_pixels: int) -> Any:
     try:
         if Path(path).is_dir():
-            os.listdir(path)
+            next(Path(path).iterdir(), None)  # one that may not be read says so
         if not Path(path).is_file():
             if not Path(path).exists():
                 raise Rejected("file not found", "broken link" if Path(path).is_symlink() else "")
@@ -252,7 +251,7 @@ def _open(path: str, max_pixels: int) -> Any:
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except MemoryError:
         raise Rejected("needs too much memory") from None
-    except FFmpegError as error:
+    except FFmpegError:
         if is_encrypted(path):
             raise Rejected("encrypted") from None
         raise Rejected("not a media file", "no track that ffmpeg can read") from None

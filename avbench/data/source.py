@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from avbench.data.csv_file import check_utf8, read_named
 from avbench.data.split_names import SPLITS, VALID
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
@@ -76,7 +76,7 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
         if all(name.endswith("/") for name in entries):
             closed = f"; {next(iter(entries))} cannot be read" if entries else ""
             raise InputError(
-                f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi, .mov ...) "
+                f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi ...) "
                 "in it or its sub-folders, or a CSV that names them."
             )
     elif source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
@@ -133,7 +133,7 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
             if file.startswith("."):
                 continue
             # A link that leads nowhere without an ending may have been a folder of videos.
-            lost = not path.suffix and path.is_symlink() and not os.path.exists(path)
+            lost = not path.suffix and path.is_symlink() and not path.exists()
             if path.suffix.lower() not in SUFFIXES and not lost:
                 continue
             relative = path.relative_to(source)
@@ -144,39 +144,40 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
 
 def _list_csv(source: Path) -> dict[str, _Entry]:
     entries: dict[str, _Entry] = {}
-    with source.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-        reader = csv.DictReader(handle, delimiter="\t" if source.suffix.lower() == ".tsv" else ",")
-        columns = [column.strip().lower() for column in reader.fieldnames or []]
-        if "file" not in columns:
+    valid = "file,label[,split]"
+    written_columns, rows = read_named(
+        source, valid, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", raw=True
+    )
+    columns = [column.lower() for column in written_columns]
+    if "file" not in columns:
+        raise InputError(f"{source}: found the columns {', '.join(columns) or '(none)'}, valid: {valid}.")
+    for line, cells in rows:
+        row = {column.lower(): cell for column, cell in cells.items()}
+        for column, cell in row.items():
+            # The name of a file may be any bytes, if there is such a file.
+            if column != "file" or not os.path.lexists(source.parent / cell.strip()):
+                check_utf8(source, line, cell, valid)
+        name = (row["file"] or "").strip()
+        if not name:
+            raise InputError(f"{source}:{line}: found no file name, valid: file,label[,split].")
+        written = (row.get("split") or "").strip()
+        split = SPLITS.get(written.lower())
+        if split is None:
+            raise InputError(f"{source}:{line}: found split '{written}', valid: {VALID} (or empty).")
+        labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
+        id = _printable((row.get("id") or "").strip())
+        if "id" in columns and not id:
+            raise InputError(f"{source}:{line}: found no id, valid: one a file, or no column id.")
+        entry = entries.setdefault(
+            _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split, id)
+        )
+        if entry.id != id:
+            raise InputError(f"{source}:{line}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one.")
+        if entry.split != split:
             raise InputError(
-                f"{source}: found the columns {', '.join(columns) or '(none)'}, valid: file,label[,split]."
+                f"{source}:{line}: '{name}' has the split '{split}' here and '{entry.split}' above; give it one."
             )
-        reader.fieldnames = columns
-        for row in reader:
-            name = (row["file"] or "").strip()
-            if not name:
-                raise InputError(f"{source}:{reader.line_num}: found no file name, valid: file,label[,split].")
-            written = (row.get("split") or "").strip()
-            split = SPLITS.get(written.lower())
-            if split is None:
-                raise InputError(f"{source}:{reader.line_num}: found split '{written}', valid: {VALID} (or empty).")
-            labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
-            id = _printable((row.get("id") or "").strip())
-            if "id" in columns and not id:
-                raise InputError(f"{source}:{reader.line_num}: found no id, valid: one a file, or no column id.")
-            entry = entries.setdefault(
-                _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split, id)
-            )
-            if entry.id != id:
-                raise InputError(
-                    f"{source}:{reader.line_num}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one."
-                )
-            if entry.split != split:
-                raise InputError(
-                    f"{source}:{reader.line_num}: '{name}' has the split '{split}' here and '{entry.split}' above; "
-                    "give it one."
-                )
-            entry.labels += [label for label in labels if label not in entry.labels]
+        entry.labels += [label for label in labels if label not in entry.labels]
     twice = next(
         (id for id, count in Counter(entry.id for entry in entries.values()).items() if id and count > 1), None
     )
