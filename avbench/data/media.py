@@ -71,6 +71,7 @@ class Media:
             raise Rejected("encrypted")
         if len(videos) > 1:
             videos = [self._main(videos)]
+            streams = self._container.streams  # it may have been opened again
         for stream in videos:
             self._check_size(stream)
         if not videos and not streams.audio:
@@ -79,7 +80,6 @@ class Media:
             raise Rejected("no video track")
         if not streams.audio:
             raise Rejected("no audio track")
-        streams = self._container.streams
         self.video = videos[0]
         self.audio = choose(of_programme(self._container, self.video, streams.audio))
         for stream in (self.video, self.audio):
