@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from avbench.data.csv_file import read_named
 from avbench.data.split_names import SPLITS, VALID
 from avbench.errors import InputError
 
@@ -71,6 +71,8 @@ def problem(entry: Any) -> str | None:
             return f"lacks '{name}'"
         if not isinstance(entry[name], str) or not entry[name]:
             return f"has '{name}' {entry[name]!r}; valid: a text that is not empty"
+        if "\0" in entry[name]:
+            return f"has '{name}' {entry[name]!r} with a NUL"
     if not isinstance(entry.get("labels", ""), str):
         return f"has 'labels' {entry['labels']!r}; valid: label mids joined by commas"
     split = entry.get(SPLIT, "")
@@ -176,18 +178,13 @@ def read_labels(path: Path) -> dict[str, str]:
         InputError: The file is missing or malformed.
     """
     fix = f"valid: a CSV with the columns {','.join(_HEADER)}"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, skipinitialspace=True)
-            missing = [name for name in _HEADER if name not in (reader.fieldnames or [])]
-            if missing:
-                raise InputError(f"{path}: no column '{missing[0]}'; {fix}.")
-            rows = [(row["index"], row["mid"], row["display_name"]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({reason}); {fix}.") from None
+    header, lines = read_named(path, fix.removeprefix("valid: "), spaced=True)
+    missing = [name for name in _HEADER if name not in header]
+    if missing:
+        raise InputError(f"{path}: no column '{missing[0]}'; {fix}.")
+    rows = [(row["index"], row["mid"], row["display_name"]) for _, row in lines]
     for line, (index, mid, name) in enumerate(rows, start=2):
-        if not (index or "").isdigit() or not mid or name is None:
+        if not (index or "").isdigit() or not mid or not name:
             raise InputError(f"{path}: line {line} has index {index!r}, mid {mid!r}, display_name {name!r}; {fix}.")
     if sorted(int(index) for index, _, _ in rows) != list(range(len(rows))) or not rows:
         raise InputError(f"{path}: the indices of {len(rows)} rows are not 0 to {len(rows) - 1}; {fix}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,6 +163,15 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     if not source.ready and source.videos is not None and source.settings is not None:
         from avbench.data.prepare import prepare
 
+        cache = cache_folder()
+        try:
+            source.clips.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=source.clips.parent):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"{cache}: the cache cannot be written ({error.strerror}); name a folder that can be in AVBENCH_CACHE."
+            ) from None
         videos = source.videos
         if source.counts is not None:
             from avbench.data.soundshapes import make
@@ -169,7 +179,7 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
             train, tune, test = source.counts
             make(videos, train=train, tune=tune, test=test, seed=source.seed, workers=workers, progress=progress)
             videos = videos / "labels.csv"
-        prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
+        prepare(videos, source.clips, source.settings, workers=workers, progress=progress, wait=True)
     stored = open_clips(source.clips, source.labels)
     clips = stored if source.frames is None else framed(stored, source.frames, source.clips)
     if len(clips) == 0:

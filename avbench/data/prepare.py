@@ -66,6 +66,7 @@ def prepare(
     *,
     workers: int = -1,
     progress: bool = True,
+    wait: bool = False,
 ) -> PrepareReport:
     """Decodes every video of ``source`` once and writes the prepared folder ``out``.
 
@@ -75,6 +76,7 @@ def prepare(
         settings: How; the defaults are the reference's.
         workers: Processes; -1: one a core.
         progress: Show a bar on a terminal, a line every 30 s elsewhere.
+        wait: Wait for another process that writes ``out``, and take what it made, rather than refuse.
 
     Raises:
         InputError: The source is none, or ``out`` holds something else. Nothing is written.
@@ -87,7 +89,7 @@ def prepare(
         shutil.rmtree(out / "parts", ignore_errors=True)
         return report
     out.mkdir(parents=True, exist_ok=True)
-    with FolderLock(out) as lock:
+    with FolderLock(out, wait=wait) as lock:
         report = _begin(out, plan, lock)  # another run may have finished between the look and the lock
         if report:
             return report

@@ -14,7 +14,14 @@ from avbench import store
 from avbench.cli import main
 
 TINY = [
-    *("input.image_size=32", "input.target_length=64", "train.workers=0", "train.steps=1", "train.batch_size=2"),
+    *(
+        "data.n_frames=2",
+        "input.image_size=32",
+        "input.target_length=64",
+        "train.workers=0",
+        "train.steps=1",
+        "train.batch_size=2",
+    ),
     *("model.embed_dim=48", "model.modality_depth=1", "model.decoder_embed_dim=32"),
 ]
 
@@ -52,7 +59,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]
 
 def evaluate(weights: Path, source: Path, results: Path, task: str, *sets: str) -> int:
     words = ["--method", "cavmae", "--checkpoint", str(weights), "--data", str(source), "--results", str(results)]
-    return main(["evaluate", *words, "--task", task, "--set", "train.workers=0", *sets])
+    return main(["evaluate", *words, "--task", task, "--set", "data.n_frames=2", "train.workers=0", *sets])
 
 
 def test_the_record_says_that_what_was_judged_was_held_out(trained: tuple[Path, Path, Path]) -> None:
