@@ -11,6 +11,7 @@ import tyro
 
 from avbench.config import Precision
 from avbench.errors import InputError
+from avbench.files import check_folder
 from avbench.resolve import Request
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
@@ -78,6 +79,7 @@ class ConfigOptions:
                 raise InputError(f"--seeds: found {seed}, valid: at least 0.")
         if self.checkpoint is not None and not self.checkpoint.is_file():
             raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
+        check_folder("--results", self.results)
         precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
         if self.init:
