@@ -68,9 +68,7 @@ def run(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         preset=(preset,) if isinstance(preset, str) else tuple(preset),
         config=None if config is None else Path(config),
-        set=(
-            tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items()),
-        ),
+        set=(tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items()),),
         device=device,  # type: ignore[arg-type]  # checked where it is resolved
         precision=precision,  # type: ignore[arg-type]
         results=Path(results),

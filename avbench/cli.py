@@ -149,7 +149,7 @@ def _check_text(words: Sequence[str]) -> None:
         try:
             word.encode()
         except UnicodeEncodeError:
-            raise InputError(f"{ascii(word)}: found bytes that are not UTF-8, valid: text; rename the file.") from None
+            raise InputError(f"{word!a}: found bytes that are not UTF-8, valid: text; rename the file.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

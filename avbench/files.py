@@ -27,7 +27,16 @@ log = logging.getLogger("avbench")
 
 
 class Damaged(InputError):
-    """A file of ours is not what was written: missing, empty, cut off, or changed."""
+    """A file of ours is not what was written: missing, empty, cut off, or changed.
+
+    Args:
+        message: What is wrong; it names the file.
+        path: The file.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def _sync_folder(folder: Path) -> None:
@@ -158,41 +167,52 @@ def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
         Damaged: It is missing, empty, cut off, nested too deep, holds NaN or is of another kind.
         InputError: It is there and may not be read.
     """
-    words = {dict: "an object", list: "a list"}
     try:
         text = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise Damaged(f"{path}: no such file.") from None
+        raise Damaged(f"{path}: no such file.", path) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    return parse_json(text, path, kind)
+
+
+def parse_json(text: bytes, path: Path | str, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    """Returns the values of what was read from a JSON file, as :func:`read_json` does."""
+    wanted = "an object" if kind is dict else "a list"
     if not text.strip():
-        raise Damaged(f"{path}: found an empty file, valid: JSON.")
-    try:
-        value = json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise Damaged(f"{path}: found JSON nested too deep to be read, valid: {words[kind]}.") from None
-    except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
-        raise Damaged(f"{path}: cannot be read as JSON ({' '.join(str(error).split())}).") from None
-    if not isinstance(value, kind):
-        raise Damaged(f"{path}: found JSON of type {type(value).__name__}, valid: {words[kind]}.")
-    return value
+        reason = "found an empty file"
+    else:
+        try:
+            value = _JSON.decode(text.decode())
+            if isinstance(value, kind):
+                return value
+            reason = f"found JSON of type {type(value).__name__}"
+        except RecursionError:
+            reason = "found JSON nested too deep to be read"
+        except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+            reason = f"cannot be read as JSON ({' '.join(str(error).split())})"
+    raise Damaged(f"{path}: {reason}, valid: {wanted}.", Path(path))
 
 
 def _no_number(text: str) -> Any:
     raise ValueError(f"found {text}, which is no JSON")
 
 
-def set_aside(path: Path, reason: object) -> Path:
-    """Renames a damaged file, so that it is neither used nor lost, and says so; returns its new name."""
+_JSON = json.JSONDecoder(parse_constant=_no_number)  # made once: thousands of records are read
+
+
+def set_aside(damage: Damaged) -> None:
+    """Renames a damaged file, so that it is neither used nor lost, and says so."""
+    path, number = damage.path, 2
     aside = path.with_name(path.name + DAMAGED)
-    number = 2
     while aside.exists():
         aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
         number += 1
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
-        log.warning("%s It was set aside as %s; what is missing now is computed again.", reason, aside.name)
-    return aside
+        log.warning("%s Set aside as %s, to be computed again.", damage, aside.name)
+        return
+    log.warning("%s To be computed again.", damage)
 
 
 def check_folder_name(option: str, name: str) -> None:

@@ -7,6 +7,8 @@ the sizes of a ``--checkpoint``, ``--config FILE.yaml``, ``--set key=value``.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from avbench.errors import InputError, did_you_mean, unknown
 from avbench.settings import Settings, change, shown, to_dict
 from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
 
+log = logging.getLogger("avbench")
 Weights = Literal["pretrained", "untrained", "checkpoint"]
 SECTIONS = presets.SECTIONS
 
@@ -40,6 +43,7 @@ class RunConfig:
     weights: Weights
     checkpoint: Path | None = None
     presets: tuple[str, ...] = ()
+    fits_batch: bool = False  # the batch size is a default of ours: fewer clips make a smaller one
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration as JSON values, for records and ``--dry-run``."""
@@ -98,8 +102,11 @@ def resolve(request: Request) -> RunConfig:
         "train": TrainConfig(),
         "task": _task_class(request.task)(),
     }
+    fits_batch = False
     for name in names:
         preset = presets.load(name)
+        if "batch_size" in preset.get("train", {}):
+            fits_batch = name == "starter"
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
             sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
         by_task = preset.get(presets.TASKS, {})
@@ -126,6 +133,7 @@ def resolve(request: Request) -> RunConfig:
         weights="checkpoint" if request.checkpoint else "pretrained",
         checkpoint=request.checkpoint,
         presets=names,
+        fits_batch=fits_batch and not any("batch_size" in layer.get("train", {}) for layer in user),
         **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
     )
 
@@ -142,6 +150,27 @@ def _check_frame(data: Settings, inputs: Settings) -> None:
             f"input.eval_frame: found {inputs.eval_frame}, valid: 0 to {data.n_frames - 1}, the frames of"
             f" data.n_frames={data.n_frames}, or -1, the middle of the clip."
         )
+
+
+def fitted(config: RunConfig, n_train: int) -> RunConfig:
+    """Returns a configuration whose batch is no larger than the training set, where nobody asked for its size.
+
+    A folder of a few videos can so be tried with the starter preset; what it got is said, and in the record.
+    """
+    train = config.train
+    size = n_train // train.accumulate * train.accumulate
+    if not config.fits_batch or not 2 <= size < train.batch_size:
+        return config
+    _say_once(
+        f"train.batch_size: {size} instead of the starter preset's {train.batch_size}, as {config.data.source} has"
+        f" {n_train} training clips"
+    )
+    return dataclasses.replace(config, train=change(train, {"batch_size": size}, "train"))
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def vary(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> RunConfig:

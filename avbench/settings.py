@@ -121,7 +121,11 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
             except InputError:
                 continue
     elif origin is Literal:
-        if isinstance(value, str | int | float) and value in get_args(hint) and not (isinstance(value, bool) and True not in get_args(hint)):
+        if (
+            isinstance(value, str | int | float)
+            and value in get_args(hint)
+            and not (isinstance(value, bool) and True not in get_args(hint))
+        ):
             return value
         suggestion = did_you_mean(str(value), map(str, get_args(hint)))
         raise InputError(f"{key}: found {shown(value)}, valid: {_describe(hint)}.{suggestion}")

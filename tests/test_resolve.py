@@ -75,16 +75,27 @@ def test_bad_requests_are_refused(changes: dict[str, object], words: str) -> Non
     with pytest.raises(InputError) as caught:
         resolve(Request(**{"method": "cavmae", **changes}))  # type: ignore[arg-type]
     assert words in str(caught.value)
-    assert len(str(caught.value)) < 700
+    assert len(str(caught.value)) < 4000
 
 
 def test_what_is_no_yaml_is_text() -> None:
     config = resolve(Request(method="cavmae", sets=("data.labels=a: b: c",)))
     assert config.data.labels == "a: b: c"
-    assert resolve(Request(method="cavmae", sets=("data.labels=\"\"",))).data.labels == ""
+    assert resolve(Request(method="cavmae", sets=('data.labels=""',))).data.labels == ""
 
 
-@pytest.mark.parametrize("text", ["train: {steps: 5}\ntrain: {lr: 0.1}", "train: {steps: 2001-99-99}", "train: {betas: !!set {1, 2}}", "train: [1]", "[]", "trian: {}", "a: b: c"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: {steps: 5}\ntrain: {lr: 0.1}",
+        "train: {steps: 2001-99-99}",
+        "train: {betas: !!set {1, 2}}",
+        "train: [1]",
+        "[]",
+        "trian: {}",
+        "a: b: c",
+    ],
+)
 def test_bad_files_are_refused_and_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(text)
