@@ -8,7 +8,7 @@ import pytest
 
 from avbench import presets, registry
 from avbench.errors import InputError
-from avbench.resolve import Request, resolve, task_options
+from avbench.resolve import Request, fitted, resolve, task_options
 
 
 def test_presets_lie_under_the_file_and_the_file_under_set(tmp_path: Path) -> None:
@@ -76,6 +76,21 @@ def test_bad_requests_are_refused(changes: dict[str, object], words: str) -> Non
         resolve(Request(**{"method": "cavmae", **changes}))  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert len(str(caught.value)) < 4000
+
+
+def test_a_few_clips_take_a_smaller_batch_where_nobody_asked_for_its_size(caplog: pytest.LogCaptureFixture) -> None:
+    starter = resolve(Request(method="cavmae", data="videos"))
+    assert fitted(starter, 6).to_dict()["train"]["batch_size"] == 6
+    assert "train.batch_size: 6 instead of the starter preset's 8, as videos has 6 training clips" in caplog.text
+    assert fitted(starter, 100) is starter
+    assert fitted(starter, 1) is starter  # refused later, as there is nothing to contrast
+    for asked in (
+        Request(method="cavmae", data="videos", sets=("train.batch_size=8",)),
+        Request(method="cavmae", data="videos", presets=("base",)),
+        Request(method="cavmae", data="videos", presets=("starter", "pretrain-audioset-base")),
+    ):
+        config = resolve(asked)
+        assert fitted(config, 6) is config
 
 
 def test_what_is_no_yaml_is_text() -> None:

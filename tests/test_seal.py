@@ -139,9 +139,7 @@ def test_five_at_once_compute_one_evaluation(results: Path) -> None:
     before = values(results)
     forget(results)
     command = [sys.executable, "-m", "avbench", *RUN, "--results", str(results)]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(5)
-    ]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(5)]
     told = [process.communicate() for process in processes]
     assert [process.returncode for process in processes] == [0] * 5, told
     assert sum("reused, nothing computed" in output for output, _ in told) == 4
