@@ -16,6 +16,8 @@ from avbench.files import Damaged, read_json, sha256_file
 DONE = "done.json"
 FILES = "files"  # its key for what follows: name to bytes, mtime_ns and sha256
 LARGE = 2**28  # bytes
+WHOLE = ("key", "wall_s")  # what a run that reuses a stage needs
+_KINDS: dict[str, type | tuple[type, ...]] = {"key": dict, "wall_s": (int, float), FILES: dict}
 _PATTERNS = ("*.safetensors", "*.npy", "ids.json")
 _compared: set[tuple[str, int, int, int]] = set()  # files that were found to be what was written, in this process
 
@@ -26,23 +28,27 @@ def seal(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.name: {**_stamp(path), "sha256": sha256_file(path)} for path in paths}
 
 
-def read_done(folder: Path) -> dict[str, Any]:
+def read_done(folder: Path, needs: tuple[str, ...] = ()) -> dict[str, Any]:
     """Returns what a finished stage says of itself: its key, wall time, files and figures.
+
+    Args:
+        folder: The stage's folder.
+        needs: Those that must be there, of :data:`_KINDS`.
 
     Raises:
         Damaged: It is not what a stage writes.
     """
     done: dict[str, Any] = read_json(folder / DONE)
-    key, wall, files = done.get("key"), done.get("wall_s"), done.get(FILES, {})
-    if not isinstance(key, dict) or not isinstance(wall, (int, float)) or not isinstance(files, dict):
-        raise Damaged(f"{folder / DONE}: found no key, wall_s or files, valid: what a stage writes.", folder / DONE)
+    for name, kinds in _KINDS.items():
+        if not isinstance(done[name], kinds) if name in done else name in needs:
+            raise Damaged(f"{folder / DONE}: found no {name} as a stage writes it.", folder / DONE)
     return done
 
 
-def damages(folder: Path) -> Iterator[Damaged]:
+def damages(folder: Path, needs: tuple[str, ...] = ()) -> Iterator[Damaged]:
     """Yields what is wrong with a finished stage; the file is the error's ``path``."""
     try:
-        files = read_done(folder).get(FILES, {})
+        files = read_done(folder, needs).get(FILES, {})
     except Damaged as error:
         yield error
         return

@@ -37,7 +37,7 @@ def read_done(stage: Stage) -> dict[str, Any]:
     Raises:
         Damaged: It is not what a stage writes.
     """
-    return seal.read_done(stage.folder)
+    return seal.read_done(stage.folder, seal.WHOLE)
 
 
 def is_readable(stage: Stage) -> bool:
@@ -63,7 +63,7 @@ def _usable(stage: Stage, *, mend: bool = False) -> bool:
     """
     if not stage.done:
         return False
-    found = list(seal.damages(stage.folder))
+    found = list(seal.damages(stage.folder, seal.WHOLE))
     if mend:
         for damage in found:
             set_aside(damage)

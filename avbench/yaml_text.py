@@ -209,7 +209,7 @@ def _scalars() -> Any:
 
 
 def _line(event: Event) -> int:
-    return int(event.start_mark.line) + 1
+    return event.start_mark.line + 1 if event.start_mark is not None else 1
 
 
 def _kind(value: Any) -> str:

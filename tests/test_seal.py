@@ -60,8 +60,8 @@ def forget(results: Path) -> None:
 def test_a_stage_whose_done_json_is_damaged_is_not_done(tmp_path: Path, text: str) -> None:
     (tmp_path / "done.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(Damaged, match=r"done\.json: "):
-        seal.read_done(tmp_path)
-    assert [damage.path.name for damage in seal.damages(tmp_path)] == ["done.json"]
+        seal.read_done(tmp_path, seal.WHOLE)
+    assert [damage.path.name for damage in seal.damages(tmp_path, seal.WHOLE)] == ["done.json"]
 
 
 def test_any_change_of_a_file_is_noticed(tmp_path: Path) -> None:
