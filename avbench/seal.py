@@ -7,12 +7,14 @@ gigabytes of tokens costs nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from avbench.files import Damaged, read_json, sha256_file
 
+log = logging.getLogger("avbench")
 DONE = "done.json"
 FILES = "files"  # its key for what follows: name to bytes, mtime_ns and sha256
 LARGE = 2**28  # bytes
@@ -68,6 +70,23 @@ def check(folder: Path) -> None:
     """
     for error in damages(folder):
         raise error
+
+
+def check_weights(path: Path) -> None:
+    """Checks weights that a user names, where they are what a stage left.
+
+    Raises:
+        Damaged: They are not what was written.
+    """
+    if not (path.parent / DONE).is_file():
+        return
+    try:
+        files = read_done(path.parent).get(FILES, {})
+    except Damaged as damage:
+        log.warning("%s The weights beside it cannot be compared with it.", damage)
+        return
+    if path.name in files:
+        _compare(path, files[path.name])
 
 
 def _compare(path: Path, noted: Any) -> None:

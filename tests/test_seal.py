@@ -145,3 +145,28 @@ def test_five_at_once_compute_one_evaluation(results: Path) -> None:
     assert sum("reused, nothing computed" in output for output, _ in told) == 4
     assert len({output.replace(" (reused, nothing computed)", "") for output, _ in told}) == 1
     assert values(results) == before
+
+
+def test_weights_that_were_changed_are_not_started_from_nor_judged(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = only(results, "stages/pretrain/*/weights.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 0x80
+    weights.write_bytes(bytes(data))
+    for option in (["--init", str(weights)], ["--init", weights.parent.name], ["--checkpoint", str(weights)]):
+        assert main([*RUN, *option, "--results", str(results)]) == 2
+        assert "weights.safetensors: is not what was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"steps": "x"}'])
+def test_damaged_notes_of_jobs_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    for name in ("jobs/20260101-000000-0.json", "stages/pretrain/a/started.json", "stages/pretrain/b/done.json"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert main(["status", "--results", str(tmp_path)]) == 1  # what was begun is stale
+    assert "20260101-000000-0.json" in caplog.text
+    assert "pretrain/a" in caplog.text

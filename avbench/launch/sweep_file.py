@@ -71,6 +71,8 @@ def read_sweep(path: Path, changes: Changes) -> Sweep:
             raise InputError(
                 f"--set {text}: found no section or value, valid: section.key=value, as method.lambda_c=0.1."
             )
+        if not value.strip():
+            raise InputError(f"--set {text}: found nothing after '=', valid: a value; for empty text {key}='\"\"'.")
         if key in varied:
             raise InputError(f"--set {text}: {path} varies it, valid: other settings; change the file's space.")
         settings[key] = value
