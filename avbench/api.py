@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, RunError
+from avbench.settings import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,8 +58,6 @@ def run(
         InputError: Something named cannot be used; nothing was computed.
         RunError: A run failed; the others were finished and recorded.
     """
-    import yaml
-
     from avbench.commands.options import ConfigOptions
     from avbench.runner import Execution, Runner
     from avbench.training.device import resolve_device
@@ -69,9 +68,7 @@ def run(
         checkpoint=None if checkpoint is None else Path(checkpoint),
         preset=(preset,) if isinstance(preset, str) else tuple(preset),
         config=None if config is None else Path(config),
-        set=(
-            tuple(f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in (settings or {}).items()),
-        ),
+        set=(tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items()),),
         device=device,  # type: ignore[arg-type]  # checked where it is resolved
         precision=precision,  # type: ignore[arg-type]
         results=Path(results),
@@ -149,3 +146,12 @@ def similarity(
 
 
 __all__ = ["InputError", "RunError", "Similarity", "load_model", "results", "run", "similarity"]
+
+
+def _as_yaml(key: str, value: Any) -> str:
+    import yaml
+
+    try:
+        return yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True)
+    except yaml.YAMLError:
+        raise InputError(f"{key}: found {shown(value)}, valid: numbers, text, true, false, None, or a list.") from None

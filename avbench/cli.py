@@ -14,10 +14,13 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from avbench.errors import AvbenchError, InputError, unknown
+from avbench.files import check_folder
 from avbench.interpreter import check_code
+from avbench.terminal import make_printable
 from avbench.version import __version__
 
 COMMANDS = {
@@ -38,6 +41,8 @@ COMMANDS = {
     "check": "what is installed here, and whether it works together",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EPERM)
 USAGE = "usage: avbench COMMAND [options]"
 
 
@@ -129,7 +134,22 @@ def dispatch(arguments: Sequence[str]) -> int:
     else:
         chosen = module.Command
     command = chosen.parse(program, rest) if hasattr(chosen, "parse") else parse(chosen, program, rest)
+    if isinstance(results := getattr(command, "results", None), Path):
+        check_folder("--results", results)
     return int(command.execute() or 0)
+
+
+def _check_text(words: Sequence[str]) -> None:
+    """Refuses what is no text: it could not be written into a record.
+
+    Raises:
+        InputError: A word holds bytes that are not UTF-8.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{word!a}: found bytes that are not UTF-8, valid: text; rename the file.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    make_printable()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.INFO if debug else logging.ERROR)
@@ -144,21 +165,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         check_code()
+        _check_text(words)
         return dispatch(words)
     except AvbenchError as error:
         if debug:
             raise
-        sys.stderr.write(f"avbench: error: {error}\n")
+        sys.stderr.write(f"avbench: error: {' '.join(str(error).splitlines())}\n")
         return error.exit_status
     except KeyboardInterrupt as stop:
         text = str(stop) or "interrupted; the same command again goes on from where it stopped."
         sys.stderr.write(f"avbench: {text}\n")
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if debug or error.errno not in (*_FULL, *_NAMES):
             raise
+        fix = "make room or name another folder" if error.errno in _FULL else "name another file or folder"
         sys.stderr.write(f"avbench: error: {error.filename or 'writing'}: {error.strerror}; nothing was lost, ")
-        sys.stderr.write("make room or name another folder and run the same command again.\n")
+        sys.stderr.write(f"{fix} and run the same command again.\n")
         return 1
 
 

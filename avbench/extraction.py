@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench import parts
-from avbench.files import write_json
+from avbench.files import Damaged, read_json, set_aside, write_json
 from avbench.rows import PARTIAL, RowWriter, open_rows
 from avbench.subject import Pooled, Tokens
 
@@ -203,8 +202,12 @@ def _share(job: Job, world: int, bar: Progress) -> None:
 def _claim(folder: Path, ids: list[str]) -> None:
     """Notes whose rows these are, and removes what was begun for the same clips in another order."""
     path = folder / _IDS
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) == ids:
-        return
+    if path.exists():
+        try:
+            if read_json(path, list) == ids:
+                return
+        except Damaged as damage:
+            set_aside(damage)
     (folder / PARTIAL).unlink(missing_ok=True)
     parts.remove(folder)
     for array in folder.glob("*.npy"):
@@ -245,7 +248,7 @@ def _of(folder: Path, ids: list[str]) -> Arrays:
     """Returns the arrays in the order of ``ids``: memory-mapped, or copied where the rows are in another order."""
     found = arrays(folder)
     path = folder / _IDS
-    stored: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else ids
+    stored: list[str] = read_json(path, list) if path.exists() else ids
     if stored == ids:
         return found
     rows = np.empty(len(ids), np.int64)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from avbench.data.locate import cache_folder
 from avbench.errors import InputError
-from avbench.presets import read_yaml
+from avbench.yaml_text import read_yaml
 
 TIMM = "timm:"
 

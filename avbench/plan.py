@@ -17,7 +17,7 @@ from avbench.division import Division, divide, training_clips
 from avbench.errors import InputError
 from avbench.exposure import Exposure, seen
 from avbench.files import sha256_file
-from avbench.resolve import RunConfig, vary
+from avbench.resolve import RunConfig, fitted, vary
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
     )
     division = divide(config, corpus, annotated=annotated, trains=trains, warn=with_variants)
     train, evaluated = division.train, division.evaluated
+    config = fitted(config, len(train) if train is not None else 0)
     pretrain = _pretrain(config, train, division.tune, results, annotated) if config.weights == "pretrained" else None
     if TRAINING_CLIPS in needs:
         if train is None:
@@ -174,7 +175,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
 def plan_pretraining(config: RunConfig, clips: Clips | Corpus, results: Path) -> tuple[Stage, Clips, Clips | None]:
     """Works out the first half alone, which needs no clips to evaluate on."""
     train, tune = training_clips(config, Corpus.of(clips))
-    stage = _pretrain(config, train, tune, results)
+    stage = _pretrain(fitted(config, len(train) if train is not None else 0), train, tune, results)
     return stage, cast("Clips", train), tune if config.train.select == "best" else None
 
 
@@ -182,8 +183,13 @@ def _pretrain(
     config: RunConfig, train: Clips | None, tune: Clips | None, results: Path, annotated: Annotated | None = None
 ) -> Stage:
     count, batch = len(train) if train is not None else 0, config.train.batch_size
+    kept = "" if annotated is None else f" without the {len(annotated.clips)} annotated ones, which are judged"
+    if count < 2:
+        raise InputError(
+            f"--data {config.data.source}: found {count} {'clip' if count == 1 else 'clips'} to pretrain on (split"
+            f" 'train'{kept}), valid: at least 2; add clips, or give --checkpoint FILE."
+        )
     if train is None or count < batch:
-        kept = "" if annotated is None else f" without the {len(annotated.clips)} annotated ones, which are judged"
         raise InputError(
             f"train.batch_size: found {batch}, valid: at most {count}, the clips of split 'train' in"
             f" {config.data.source}{kept}; --set train.batch_size=N, add clips, or give --checkpoint FILE."

@@ -16,8 +16,9 @@ from avbench.data.locate import Source
 from avbench.data.sources import Sources
 from avbench.errors import AvbenchError, InputError
 from avbench.exposure import told
+from avbench.files import locked
 from avbench.plan import Plan, Stage, make_plan, plan_pretraining
-from avbench.resolve import Request, RunConfig, resolve
+from avbench.resolve import Request, RunConfig, fitted, resolve
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
@@ -168,7 +169,7 @@ class Runner:
 
     def recorded(self, config: RunConfig) -> list[dict[str, Any]]:
         """Returns the records there are of a configuration and of its untrained model; computes nothing."""
-        found = (store.read_record(self.execution.results, plan.evaluation.id) for plan in self.plans(config))
+        found = (store.usable_record(self.execution.results, plan.evaluation.id) for plan in self.plans(config))
         return [record for record in found if record is not None]
 
     def is_done(self, config: RunConfig) -> bool:
@@ -197,18 +198,31 @@ class Runner:
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
         results, run_id = self.execution.results, plan.evaluation.id
-        if not self.execution.force:
-            record = store.read_record(results, run_id)
-            if record is not None:
-                if record.get("code_sha256") != provenance.code_sha256():
-                    log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
-                return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
+        reused = self._reused(plan)
+        if reused is not None:
+            return reused
         try:
-            record, path = self._compute(plan, source)
+            # As with a stage: of several processes that are asked for it, one computes it and the others read it.
+            folder = store.stage_folder(results, plan.config.task_name, run_id)
+            with locked(folder, lambda: log.info("run %s: another process is at it; waiting", run_id)):
+                reused = self._reused(plan)
+                if reused is not None:
+                    return reused
+                record, path = self._compute(plan, source)
         except AvbenchError as error:
             log.debug("run %s failed", run_id, exc_info=True)
             return Outcome(plan.config, None, None, error=str(error))
         return Outcome(plan.config, record, path)
+
+    def _reused(self, plan: Plan) -> Outcome | None:
+        """Returns what is recorded of a run, unless it is to be computed anyway."""
+        results, run_id = self.execution.results, plan.evaluation.id
+        record = None if self.execution.force else store.usable_record(results, run_id)
+        if record is None:
+            return None
+        if record.get("code_sha256") != provenance.code_sha256():
+            log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
+        return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
 
     def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
         from avbench import registry, stages
@@ -270,7 +284,7 @@ class Runner:
         from avbench import stages
 
         stage, train, tune = plan_pretraining(config, self.corpus(config), self.execution.results)
-        return stages.pretrain(config, stage, train, tune, self.execution)
+        return stages.pretrain(fitted(config, len(train)), stage, train, tune, self.execution)
 
     def plan_pretraining(self, config: RunConfig) -> tuple[Stage, Clips]:
         """Returns the stage that :meth:`pretrain` computes, and the clips it trains on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import platform
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench import extraction, registry, trained_on
+from avbench import extraction, registry, seal, trained_on
 from avbench.errors import InputError
-from avbench.files import locked, write_json
+from avbench.files import Damaged, locked, set_aside, write_json
 from avbench.plan import STARTED, Stage, training_steps
 from avbench.resolve import RunConfig
 from avbench.rng import numpy_stream
@@ -33,13 +32,44 @@ log = logging.getLogger("avbench")
 
 
 def read_done(stage: Stage) -> dict[str, Any]:
-    """Returns what a finished stage says of itself: its key, wall time and figures."""
-    done: dict[str, Any] = json.loads((stage.folder / "done.json").read_text(encoding="utf-8"))
-    return done
+    """Returns what a finished stage says of itself: its key, wall time and figures.
+
+    Raises:
+        Damaged: It is not what a stage writes.
+    """
+    return seal.read_done(stage.folder, seal.WHOLE)
+
+
+def is_readable(stage: Stage) -> bool:
+    """Returns whether :func:`read_done` can be had."""
+    try:
+        read_done(stage)
+    except Damaged:
+        return False
+    return True
 
 
 def _finish(stage: Stage, seconds: float, **figures: Any) -> None:
-    write_json(stage.folder / "done.json", {"id": stage.id, "key": stage.key, "wall_s": round(seconds, 3), **figures})
+    told = {"id": stage.id, "key": stage.key, "wall_s": round(seconds, 3), seal.FILES: seal.seal(stage.folder)}
+    write_json(stage.folder / seal.DONE, {**told, **figures})
+
+
+def _usable(stage: Stage, *, mend: bool = False) -> bool:
+    """Returns whether a stage is done and left what is still there.
+
+    Args:
+        stage: The stage.
+        mend: Set aside what is damaged, so that it is computed again; the stage's lock is held.
+    """
+    if not stage.done:
+        return False
+    found = list(seal.damages(stage.folder, seal.WHOLE))
+    if mend:
+        for damage in found:
+            set_aside(damage)
+        if found:
+            (stage.folder / seal.DONE).unlink(missing_ok=True)
+    return not found
 
 
 def _begin(stage: Stage, config: RunConfig, steps: int, processes: int) -> None:
@@ -101,7 +131,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
 
     weights = stage.folder / WEIGHTS
     group = execution.group
-    if not group.alike(not stage.done or execution.forces(stage)):
+    if not group.alike(group.leads and (execution.forces(stage) or not _usable(stage))):
         return weights
     if not group.leads:
         if group.alike(False):
@@ -110,7 +140,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
             clear(stage.folder)
-        elif stage.done:
+        elif _usable(stage, mend=True):
             group.alike(False)
             return weights
         group.alike(True)
@@ -238,12 +268,12 @@ def extract(
         InputError: The weights do not fit the model.
         RunError: A clip cannot be read.
     """
-    if stage.done and not execution.forces(stage):
+    if not execution.forces(stage) and _usable(stage):
         return
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
             clear(stage.folder)
-        elif stage.done:
+        elif _usable(stage, mend=True):
             return
         built = method()  # which may train it: not part of this stage's time
         start = time.monotonic()
@@ -269,7 +299,7 @@ def clear(folder: Path) -> None:
     """Removes what is in a stage's folder, if there is one: ``done.json`` first, but not the lock that is held."""
     if not folder.is_dir():
         return
-    (folder / "done.json").unlink(missing_ok=True)
+    (folder / seal.DONE).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -168,7 +168,8 @@ def test_nothing_is_left_to_train_where_all_clips_are_annotated(tmp_path: Path, 
     clips = Divided(6)
     sets = boxes(tmp_path, *clips.ids)
     with pytest.raises(
-        InputError, match=r"at most 0, .* without the 6 annotated ones, which are judged; .*--checkpoint"
+        InputError,
+        match=r"found 0 clips to pretrain on .* without the 6 annotated ones, which are judged\), .*--checkpoint",
     ):
         plan(configured("localization", sets), clips, tmp_path)
     assert len(plan(configured("localization", sets, checkpoint=weights), clips, tmp_path).evaluated) == 6

@@ -11,7 +11,9 @@ import tyro
 
 from avbench.config import Precision
 from avbench.errors import InputError
+from avbench.files import check_folder
 from avbench.resolve import Request
+from avbench.seal import check_weights
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
@@ -78,6 +80,9 @@ class ConfigOptions:
                 raise InputError(f"--seeds: found {seed}, valid: at least 0.")
         if self.checkpoint is not None and not self.checkpoint.is_file():
             raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
+        if self.checkpoint is not None:
+            check_weights(self.checkpoint)
+        check_folder("--results", self.results)
         precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
         if self.init:
@@ -114,7 +119,10 @@ def _start(name: str, results: Path) -> str:
 
     if name == "none":
         return ""
-    if name in initial_weights.known() or name.startswith("timm:") or Path(name).expanduser().exists():
+    if name in initial_weights.known() or name.startswith("timm:"):
+        return name
+    if Path(name).expanduser().exists():
+        check_weights(Path(name).expanduser())
         return name
     stage = name
     if "/" not in name and (record := store.read_record(results, name)) is not None:
@@ -125,4 +133,5 @@ def _start(name: str, results: Path) -> str:
             f"--init {name}: no such file, nor the id of a run or pretraining with weights in {results}; valid: a file,"
             f" {', '.join(initial_weights.known())}, timm:NAME, an id (see avbench list runs), none."
         )
+    check_weights(weights)
     return str(weights)

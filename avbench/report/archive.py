@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench import store
-from avbench.files import atomic_path, canonical_json
+from avbench import seal, store
+from avbench.errors import InputError
+from avbench.files import atomic_path, canonical_json, parse_json
 from avbench.initial_weights import name_of
 
 log = logging.getLogger("avbench")
@@ -137,14 +138,14 @@ class Archive:
     def _index(self) -> dict[str, Any]:
         try:
             with (self.results / INDEX).open("rb") as handle:
-                index: dict[str, Any] = json.loads(handle.read())
+                index: dict[str, Any] = parse_json(handle.read(), self.results / INDEX)
             if (
                 index["version"] == VERSION
                 and isinstance(index["records"], dict)
                 and isinstance(index["configs"], list)
             ):
                 return index
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, InputError, ValueError, KeyError, TypeError):
             pass
         return {"version": VERSION, "configs": [], "records": {}}
 
@@ -184,7 +185,7 @@ def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
         path = f"{results}/runs/{name}/record.json"
         try:
             with open(path, "rb") as handle:  # noqa: PTH123  # a Path each costs seconds in all
-                record = json.loads(handle.read())
+                record = parse_json(handle.read(), path)
             config = {key: value for key, value in record["config"].items() if key != "seed"}
             # Most records are other seeds of a configuration that is known: its facts are worked out once.
             raw = marshal.dumps([*(record[key] for key in _SHARED), config], 2)
@@ -193,7 +194,7 @@ def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
             kept = [record[key] for key in _KEPT]
             metrics = record["metrics"]
             metrics.items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
             found.broken.append(path)
             continue
         found.entries[name] = [stamp, seen[raw], kept, metrics]
@@ -247,13 +248,13 @@ def _init(source: str, results: Path) -> str:
 def _pretraining(results: Path, stage: str) -> dict[str, Any]:
     """Returns what a pretraining in the results says of itself; nothing where it is gone."""
     try:
-        done = json.loads((store.stage_folder(results, "pretrain", stage) / "done.json").read_bytes())
+        done = seal.read_done(store.stage_folder(results, "pretrain", stage))
         key = done["key"]
         found = {f"method.{name}": value for name, value in key["options"].items()}
         found |= {f"train.{name}": value for name, value in key["train"].items()}
         init = key["init"] or {}
         source = (done.get("init") or {}).get("source", "")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError, AttributeError):
         return {}
     if not source and init:
         source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[: store.ID_LENGTH]
@@ -291,8 +292,6 @@ def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
     import zipfile
 
     import numpy as np
-
-    from avbench.errors import InputError
 
     path = store.run_folder(results, run_id) / "per_sample.npz"
     streams = wanted.split("/")[:-1]

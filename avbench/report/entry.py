@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench import presets
 from avbench.errors import InputError, did_you_mean, unknown
+from avbench.yaml_text import read_yaml
 
 FOLDER = Path(__file__).parent / "tables"
 Where = Mapping[str, Any]  # fact to the value, or the values, it must have
@@ -181,7 +181,7 @@ def read(path: Path) -> Entry:
         InputError: It is not an entry.
     """
     try:
-        return _entry(path.stem, presets.read_yaml(path))
+        return _entry(path.stem, read_yaml(path))
     except (InputError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path.name}: {error}") from None
 
@@ -262,6 +262,8 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
     for key in ("stub", "only"):
         if key in other:
             other[key] = tuple(other[key])
+    if "metrics" in other:
+        other["metrics"] = _by_column(other["metrics"])
     paper = {} if "method" not in values else {**defaults.get("paper", {}), **values.get("paper", {})}
     return RowEntry(
         stub=stub,
@@ -271,7 +273,7 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
         method=values.get("method", ""),
         where=values.get("where", {}),
         paper=paper,
-        metrics=values.get("metrics", {}),
+        metrics=_by_column(values.get("metrics", {})),
         only=tuple(values["only"]) if "only" in values else None,
         on=values.get("for", "any"),
         pretrain=_recipe(recipe) if recipe and recipe != "none" else None,
@@ -293,6 +295,10 @@ def _known(values: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None
     for key in values:
         if key not in keys:
             raise InputError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), keys)} Valid: {', '.join(keys)}.")
+
+
+def _by_column(values: Mapping[str, str]) -> dict[int, str]:
+    return {int(column): metric for column, metric in values.items()}
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avbench.files import canonical_json
+from avbench.errors import InputError
+from avbench.files import canonical_json, read_json
 from avbench.metrics.units import unit
 from avbench.report.terminal import DIRECTIONS, columns
 
@@ -81,9 +82,9 @@ def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str
     records, broken = [], []
     for path in sorted((results / "runs").glob("[!.]*/record.json")):
         try:
-            record = json.loads(path.read_bytes())
-            whole = isinstance(record, dict) and all(name in record for name in _NEEDED)
-        except (OSError, ValueError):
+            record = read_json(path)
+            whole = all(name in record for name in _NEEDED)
+        except InputError:
             whole = False
         if not whole:
             broken.append(str(path))
