@@ -8,11 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from avbench import store
+from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods import contract
-from avbench.methods.cavmae import CARD, CavMae
+from avbench.methods.cavmae import CARD, CavMae, CavMaeConfig
+from avbench.methods.classifier import encoder_to_finetune
+from avbench.methods.encoder import Encoder
 from avbench.sources import outside
 
 SETS = ["data.train_clips=16", "data.test_clips=12", "train.batch_size=8", "train.steps=2", "train.workers=0"]
@@ -117,14 +121,15 @@ class OnlyEmbed(CavMae):
         return super().embed(audio, visual)
 
 
-class OnlyAudioStream(CavMae):
-    def audio_stream(self, audio):  # type: ignore[no-untyped-def]
-        return super().audio_stream(audio)
-
-
-class OwnEncoder(CavMae):
-    def encode_a(self, tokens):  # type: ignore[no-untyped-def]
+class OwnEncoder(Encoder):
+    def encode(self, name, tokens):  # type: ignore[no-untyped-def]
         return tokens
+
+
+class WithOwnEncoder(CavMae):
+    def __init__(self, config, model, input, *, seed=0):  # type: ignore[no-untyped-def]
+        super().__init__(config, model, input, seed=seed)
+        self.encoder = OwnEncoder(model, input)
 
 
 class TooFew(CavMae):
@@ -157,7 +162,6 @@ def test_a_subclass_that_embeds_otherwise_is_named_and_known() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (OnlyAudioStream, "defines audio_stream but not visual_stream, streams"),
         (TooFew, "TooFew.forward: too many positional arguments"),
         (NoTokens, "CARD lists task localization, for which NoTokens does not define local_tokens"),
         (OneModality, "CARD has modalities audio, visual, OneModality has audio"),
@@ -173,7 +177,9 @@ def test_what_is_missing_or_contradicts_itself_is_refused(found: object, words: 
 
 
 def test_fine_tuning_refuses_an_encoder_it_would_not_use() -> None:
-    contract.check_finetuned("cavmae", CavMae)
-    contract.check_finetuned("mine", OnlyEmbed)
-    with pytest.raises(InputError, match="OwnEncoder defines encode_a, which task classification would not use"):
-        contract.check_finetuned("mine", OwnEncoder)
+    sizes = CavMaeConfig(), ModelConfig(), InputConfig()
+    with torch.device("meta"):
+        encoder_to_finetune(CavMae(*sizes))
+        encoder_to_finetune(OnlyEmbed(*sizes))
+        with pytest.raises(InputError, match="found a Encoder, which encodes otherwise"):
+            encoder_to_finetune(WithOwnEncoder(*sizes))

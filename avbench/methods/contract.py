@@ -17,21 +17,8 @@ from avbench.methods.base import Method
 _NEEDED = {
     "linear_probe": ("vectors",),
     "localization": ("local_tokens",),
-    "reconstruction": ("latent", "decode", "audio_image"),
+    "reconstruction": ("predict",),
 }
-_STREAMS = ("audio_stream", "visual_stream", "streams")  # retrieval of our methods asks for the first two, probes not
-# What the models that are fine-tuned have of their own, under the same names.
-_ENCODER = (
-    "audio_image",
-    "tokens_a",
-    "tokens_v",
-    "encode_a",
-    "encode_v",
-    "joint",
-    "joint_stream",
-    "final_norm",
-    "pool",
-)
 _CALLED_WITH = {"forward": 3, "draw_noise": 2, "embed": 2, "vectors": 2, "local_tokens": 2}  # arguments beside self
 
 
@@ -70,15 +57,6 @@ def check(name: str, found: object, card: Mapping[str, Any]) -> None:
                 f"method '{name}': CARD lists task {task}, for which {found.__name__} does not define"
                 f" {', '.join(lacking)}; define it, or leave the task out."
             )
-    owners = {each: _owner(found, each) for each in _STREAMS if hasattr(found, each)}
-    if len(set(owners.values())) > 1:
-        lowest = min(owners.values(), key=found.__mro__.index)
-        new = [each for each, owner in owners.items() if owner is lowest]
-        old = [each for each in owners if each not in new]
-        raise InputError(
-            f"method '{name}': {lowest.__name__} defines {', '.join(new)} but not {', '.join(old)},"
-            f" which would go on without it; define all of {', '.join(_STREAMS)}."
-        )
     for each, count in _CALLED_WITH.items():
         try:
             inspect.signature(getattr(found, each)).bind(*[None] * (count + 1))
@@ -86,21 +64,6 @@ def check(name: str, found: object, card: Mapping[str, Any]) -> None:
             raise InputError(
                 f"method '{name}': {found.__name__}.{each}: {error}; valid: as avbench.methods.base.Method has it."
             ) from None
-
-
-def check_finetuned(name: str, found: type) -> None:
-    """Checks that the model which is fine-tuned in a method's place encodes as the method does.
-
-    Raises:
-        InputError: A class from outside the package overrides a part of the encoder, which that model would not use.
-    """
-    defined = [each for each in _ENCODER if hasattr(found, each)]
-    own = [each for each in defined if not _owner(found, each).__module__.startswith("avbench.")]
-    if own:
-        raise InputError(
-            f"method '{name}': {found.__name__} defines {', '.join(own)}, which task classification would not use: it"
-            " fine-tunes the encoder of the package with the method's weights; valid: linear_probe, which uses them."
-        )
 
 
 def embeds_apart(method: Method) -> bool:

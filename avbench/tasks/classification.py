@@ -23,7 +23,7 @@ from avbench.tasks.linear_probe import LinearProbeConfig, judge
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.methods.classifier import FinetuningModel
+    from avbench.methods.classifier import Classifier
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
@@ -59,10 +59,13 @@ class Classification(Task[FinetuneConfig]):
         """Refuses modes that need a modality which the method does not take, and encoders that would not be used."""
         method = registry.find("method", config.method_name)
         modes_of(cast(FinetuneConfig, config.task), tuple(method.card["modalities"]), config.method_name)
-        if method.origin != registry.OWN:
-            from avbench.methods.contract import check_finetuned
+        if method.origin != registry.OWN:  # whose encoder may not be one that can be fine-tuned
+            import torch
 
-            check_finetuned(config.method_name, method.load().METHOD)
+            from avbench.methods.classifier import encoder_to_finetune
+
+            with torch.device("meta"):
+                encoder_to_finetune(method.load().METHOD(config.method, config.model, config.input))
 
     def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
         """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.
@@ -179,7 +182,7 @@ def _mode_scores(
     )
 
 
-def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str) -> FinetuningModel:
+def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str) -> Classifier:
     """Returns the model to fine-tune, or the one of ``task.weights``."""
     run, classes = subject.config, len(labels.classes)
     if config.weights:
@@ -188,7 +191,7 @@ def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: st
         return read_classifier(
             Path(config.weights), run.model, run.input, n_classes=classes, mode=mode, streams=config.streams
         )
-    from avbench.methods.finetuned import build_classifier
+    from avbench.methods.classifier import build_classifier
 
     clips = subject.train
     n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if config.head == "concat" else 1

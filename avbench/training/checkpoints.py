@@ -19,8 +19,8 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json
 from avbench.methods.base import Method
+from avbench.methods.place import position_grids
 from avbench.methods.positions import Grid, resize_table
-from avbench.methods.tokens import Tokens
 from avbench.settings import change, to_dict
 from avbench.training.weights_file import (
     METADATA_KEY,
@@ -69,7 +69,7 @@ def load_weights(
     else:
         state = plain_keys(source).state
     own = model.state_dict()
-    if resize_positions and isinstance(model, Tokens):
+    if resize_positions:
         state = _resized(state, model)
     missing = _unnamed(own.keys() - state.keys(), allow_missing)
     unexpected = _unnamed(state.keys() - own.keys(), allow_unexpected)
@@ -124,9 +124,9 @@ def _hint(shapes: list[str], common: list[str], *, only_shapes: bool) -> str:
     return "Valid: every key of the model in its shape; see avbench checkpoint inspect, or name the keys to allow."
 
 
-def _resized(state: State, model: Tokens) -> State:
+def _resized(state: State, model: nn.Module) -> State:
     fitted = dict(state)
-    for key, grid in model.position_grids().items():
+    for key, grid in position_grids(model).items():
         table = state.get(key)
         if table is None or table.ndim != 3 or table.shape[1] == grid.size:
             continue

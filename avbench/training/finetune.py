@@ -19,7 +19,7 @@ from avbench.data.dataset import Batch, Mode
 from avbench.data.loader import Feed
 from avbench.data.progress import Progress
 from avbench.errors import RunError
-from avbench.methods.classifier import FinetuningModel
+from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
 from avbench.training.averaging import WeightAverage
@@ -87,13 +87,13 @@ def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
     return TrainConfig(**own, noise=config.noise, **{name: getattr(train, name) for name in kept})
 
 
-def frames_mode(model: FinetuningModel) -> Mode:
+def frames_mode(model: Classifier) -> Mode:
     """Returns what a training item of a model is: all frames where its head looks at them together, else one."""
-    return "train" if model.head == "linear" else "all_frames"
+    return "train" if model.head.kind == "linear" else "all_frames"
 
 
 def finetune(
-    model: FinetuningModel,
+    model: Classifier,
     clips: Clips,
     labels: LabelTable,
     input: InputConfig,
@@ -188,7 +188,7 @@ def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, e
 
 @torch.inference_mode()
 def predict(
-    model: FinetuningModel,
+    model: Classifier,
     clips: Clips,
     input: InputConfig,
     *,
@@ -214,8 +214,8 @@ def predict(
     Raises:
         RunError: A clip cannot be read, or a probability is not finite.
     """
-    every = frames == "all" or model.head != "linear"
-    if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head == "linear":
+    every = frames == "all" or model.head.kind != "linear"
+    if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head.kind == "linear":
         every = False  # each frame would bring the same sound
     feed = Feed(clips, input, mode="all_frames" if every else "eval", workers=work.train.workers)
     size = max(1, _FRAMES_AT_ONCE // feed.dataset.frames_per_item)

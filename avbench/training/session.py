@@ -18,7 +18,7 @@ from avbench.config import Precision, TrainConfig
 from avbench.errors import RunError
 from avbench.files import atomic_path, write_json
 from avbench.methods import objectives
-from avbench.methods.base import MaskNoise
+from avbench.methods.masking import MaskNoise
 from avbench.rng import torch_stream
 from avbench.training.checkpoints import save_weights
 from avbench.training.group import Share, lost_companion

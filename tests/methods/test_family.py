@@ -12,7 +12,8 @@ from torch import Tensor
 from avbench import registry
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.base import MaskNoise, Method
+from avbench.methods.base import Method
+from avbench.methods.masking import MaskNoise
 from avbench.training.checkpoints import build_from_checkpoint, export_published, read_checkpoint, save_weights, sizes
 from avbench.training.inspect import describe
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from classifiers import classifier_of
 from labelled_clips import INPUT, MODEL, LabelledClips
 
 from avbench import registry, trained_on
 from avbench.config import DataConfig, FinetuneConfig, TrainConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
-from avbench.methods.classifier import Classifier
 from avbench.resolve import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
 from avbench.training import finetune
@@ -119,7 +119,7 @@ def test_part_of_the_name_as_label_is_refused_where_there_is_none(tmp_path: Path
 
 
 def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
-    classifier = Classifier(MODEL, INPUT, 3, seed=7).eval()
+    classifier = classifier_of(MODEL, INPUT, 3, seed=7).eval()
     export_published(tmp_path / "fine.pth", classifier)
     config = recipe(weights=str(tmp_path / "fine.pth"), modes=("multimodal", "audioonly"), frames="middle")
     result = run(tmp_path / "x", config)
@@ -141,7 +141,7 @@ def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
 
 
 def test_weights_are_read_for_the_streams_that_are_asked_for(tmp_path: Path) -> None:
-    export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 3, streams="SM"))
+    export_published(tmp_path / "fine.pth", classifier_of(MODEL, INPUT, 3, streams="SM"))
     found = run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth"), streams="SM"))
     assert not any(key.startswith("missing") for key in found.metrics)
     with pytest.raises(InputError, match=r"a head that reads \d+ values, valid: \d+, those of task\.streams=MM"):
@@ -149,7 +149,7 @@ def test_weights_are_read_for_the_streams_that_are_asked_for(tmp_path: Path) -> 
 
 
 def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
-    export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 4))
+    export_published(tmp_path / "fine.pth", classifier_of(MODEL, INPUT, 4))
     with pytest.raises(InputError, match="found 4 classes, valid: 3"):
         run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth")))
     with pytest.raises(InputError, match="no such file"):

@@ -18,7 +18,7 @@ from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data.dataset import AudioVisualDataset
 from avbench.data.frames import eval_frame
 from avbench.errors import InputError
-from avbench.methods.base import MaskNoise
+from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import patchify
 from avbench.rng import numpy_stream
 from avbench.tasks import reconstruction

@@ -16,8 +16,7 @@ from avbench import registry
 from avbench.config import FinetuneConfig, TrainConfig
 from avbench.data.dataset import AudioVisualDataset
 from avbench.errors import InputError
-from avbench.methods.classifier import FinetuningModel
-from avbench.methods.finetuned import build_classifier
+from avbench.methods.classifier import Classifier, build_classifier
 from avbench.methods.heads import KEYS
 from avbench.settings import change
 from avbench.tasks.labels import Labels, read_labels
@@ -39,7 +38,7 @@ def labels(clips: LabelledClips = CLIPS) -> Labels:
     return read_labels(clips, {name: name for name in CLASSES})
 
 
-def model(name: str = "cavmae", mode: str = "multimodal", seed: int = 0, **options: Any) -> FinetuningModel:
+def model(name: str = "cavmae", mode: str = "multimodal", seed: int = 0, **options: Any) -> Classifier:
     found = registry.find("method", name).load()
     return build_classifier(found.METHOD(found.CONFIG(), MODEL, INPUT, seed=0), 3, mode=mode, seed=seed, **options)
 
@@ -54,7 +53,7 @@ def recipe(**changes: Any) -> FinetuneConfig:
     return FinetuneConfig(**values)
 
 
-def run(folder: Path, config: FinetuneConfig | None = None, *, tuned: FinetuningModel | None = None, **options: Any):
+def run(folder: Path, config: FinetuneConfig | None = None, *, tuned: Classifier | None = None, **options: Any):
     settings = {"mode": "multimodal", "loss": "bce", **options}
     tuned = tuned or model()
     finetune(tuned, CLIPS, labels(), INPUT, config or recipe(), work=work(folder), **settings)
