@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, RunError
+from avbench.settings import shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,7 @@ def run(
     task: str = "retrieval",
     *,
     data: str | Path | None = None,
+    eval_data: str | Path | None = None,
     checkpoint: str | Path | None = None,
     preset: str | Sequence[str] = (),
     config: str | Path | None = None,
@@ -37,6 +39,7 @@ def run(
         method: Its name, such as ``cavmae``.
         task: Its name, such as ``retrieval``.
         data: ``soundshapes``, a folder of videos, a CSV, a prepared folder or a manifest.json.
+        eval_data: What is judged, where that is another source; then all of ``data`` trains, or its training split.
         checkpoint: Weights to evaluate; without them the method is pretrained.
         preset: One name or several, later over earlier.
         config: A YAML file of sections.
@@ -55,20 +58,17 @@ def run(
         InputError: Something named cannot be used; nothing was computed.
         RunError: A run failed; the others were finished and recorded.
     """
-    import yaml
-
     from avbench.commands.options import ConfigOptions
     from avbench.runner import Execution, Runner
     from avbench.training.device import resolve_device
 
     options = ConfigOptions(
         data=None if data is None else str(data),
+        eval_data=None if eval_data is None else str(eval_data),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         preset=(preset,) if isinstance(preset, str) else tuple(preset),
         config=None if config is None else Path(config),
-        set=(
-            tuple(f"{key}={yaml.safe_dump(value, default_flow_style=True)}" for key, value in (settings or {}).items()),
-        ),
+        set=(tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items()),),
         device=device,  # type: ignore[arg-type]  # checked where it is resolved
         precision=precision,  # type: ignore[arg-type]
         results=Path(results),
@@ -146,3 +146,12 @@ def similarity(
 
 
 __all__ = ["InputError", "RunError", "Similarity", "load_model", "results", "run", "similarity"]
+
+
+def _as_yaml(key: str, value: Any) -> str:
+    import yaml
+
+    try:
+        return yaml.safe_dump(str(value) if isinstance(value, Path) else value, default_flow_style=True)
+    except yaml.YAMLError:
+        raise InputError(f"{key}: found {shown(value)}, valid: numbers, text, true, false, None, or a list.") from None

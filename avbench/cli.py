@@ -14,9 +14,13 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from avbench.errors import AvbenchError, InputError, unknown
+from avbench.files import check_folder
+from avbench.interpreter import check_code
+from avbench.terminal import make_printable
 from avbench.version import __version__
 
 COMMANDS = {
@@ -37,6 +41,8 @@ COMMANDS = {
     "check": "what is installed here, and whether it works together",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EPERM)
 USAGE = "usage: avbench COMMAND [options]"
 
 
@@ -55,13 +61,14 @@ def _print_help() -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def parse(command_class: type, program: str, arguments: Sequence[str]) -> Any:
+def parse(command_class: type, program: str, arguments: Sequence[str], default: Any = None) -> Any:
     """Parses a command's options with tyro.
 
     Args:
         command_class: The command's frozen dataclass.
         program: What the user typed so far, such as ``avbench data make``.
         arguments: The rest.
+        default: A command whose values stand where the arguments name none; None: the class's own.
 
     Raises:
         InputError: tyro refused the options; its answer is folded into one line.
@@ -71,7 +78,13 @@ def parse(command_class: type, program: str, arguments: Sequence[str]) -> Any:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(command_class, prog=program, args=list(arguments), config=(tyro.conf.FlagCreatePairsOff,))
+            return tyro.cli(
+                command_class,
+                prog=program,
+                args=list(arguments),
+                default=default,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
     except SystemExit as leave:
         if leave.code in (0, None):
             raise
@@ -107,6 +120,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         raise unknown("command", name, COMMANDS)
     module = importlib.import_module(f"avbench.commands.{name}")
     program = f"avbench {name}"
+    chosen: Any
     if hasattr(module, "ACTIONS"):  # a command with sub-commands: data, checkpoint
         actions: dict[str, type] = module.ACTIONS
         if not rest or rest[0] in ("-h", "--help"):
@@ -116,12 +130,26 @@ def dispatch(arguments: Sequence[str]) -> int:
             return 0
         if rest[0] not in actions:
             raise unknown(f"{name} action", rest[0], actions)
-        command = parse(actions[rest[0]], f"{program} {rest[0]}", rest[1:])
-    elif hasattr(module.Command, "parse"):
-        command = module.Command.parse(program, rest)
+        chosen, program, rest = actions[rest[0]], f"{program} {rest[0]}", rest[1:]
     else:
-        command = parse(module.Command, program, rest)
+        chosen = module.Command
+    command = chosen.parse(program, rest) if hasattr(chosen, "parse") else parse(chosen, program, rest)
+    if isinstance(results := getattr(command, "results", None), Path):
+        check_folder("--results", results)
     return int(command.execute() or 0)
+
+
+def _check_text(words: Sequence[str]) -> None:
+    """Refuses what is no text: it could not be written into a record.
+
+    Raises:
+        InputError: A word holds bytes that are not UTF-8.
+    """
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{word!a}: found bytes that are not UTF-8, valid: text; rename the file.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,27 +157,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    make_printable()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.INFO if debug else logging.ERROR)
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
+        check_code()
+        _check_text(words)
         return dispatch(words)
     except AvbenchError as error:
         if debug:
             raise
-        sys.stderr.write(f"avbench: error: {error}\n")
+        sys.stderr.write(f"avbench: error: {' '.join(str(error).splitlines())}\n")
         return error.exit_status
     except KeyboardInterrupt as stop:
         text = str(stop) or "interrupted; the same command again goes on from where it stopped."
         sys.stderr.write(f"avbench: {text}\n")
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
-        if debug or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if debug or error.errno not in (*_FULL, *_NAMES):
             raise
+        fix = "make room or name another folder" if error.errno in _FULL else "name another file or folder"
         sys.stderr.write(f"avbench: error: {error.filename or 'writing'}: {error.strerror}; nothing was lost, ")
-        sys.stderr.write("make room or name another folder and run the same command again.\n")
+        sys.stderr.write(f"{fix} and run the same command again.\n")
         return 1
 
 

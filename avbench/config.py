@@ -6,13 +6,14 @@ them; see :mod:`avbench.resolve`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from avbench.errors import InputError
 from avbench.settings import Settings, setting
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Sampling = Literal["even", "centre", "ends"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,13 @@ class DataConfig(Settings):
     test_fraction: float = setting(
         0.2, "share of clips held out, by hash of the id, where the data names no split", gt=0, lt=1
     )
+    eval_source: str = setting(
+        "",
+        "what is judged, where it is another source than what trains: its split test or, without splits, all of it",
+        identity=False,
+    )
     split: Literal["auto", "all", "train", "tune", "test"] = setting(
-        "auto", "clips to evaluate; auto: test where pretrained here, all with a checkpoint and no split"
+        "auto", "clips to judge; auto: those held out, or all where the data names no split and nothing trains on it"
     )
     subset: str = setting(
         "",
@@ -37,7 +43,18 @@ class DataConfig(Settings):
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
     clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)
-    n_frames: int = setting(10, "frames stored per clip when videos are prepared (paper 10, Sync 16)", ge=1, le=512)
+    n_frames: int = setting(10, "frames of a clip that are used; videos get as many (paper 10, Sync 16)", ge=1, le=512)
+    sampling: Sampling = setting(
+        "even", "their times over D seconds: even i*D/n (paper), centre (i+.5)*D/n, ends i*D/(n-1) (Sync)"
+    )
+    like: Literal["", "cavmae", "sync"] = setting(
+        "", "prepare videos as these authors did (docs/data.md); empty: as avbench does"
+    )
+
+    @property
+    def judged(self) -> DataConfig:
+        """The same for the source whose clips are judged."""
+        return replace(self, source=self.eval_source, eval_source="") if self.eval_source else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +71,9 @@ class InputConfig(Settings):
     image_size: int = setting(224, "height and width of a frame, pixels", ge=16)
     image_mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "RGB means (ImageNet)")
     image_std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), "RGB standard deviations", gt=0)
-    eval_frame: int = setting(5, "frame index used in evaluation; a shorter clip gives its last", ge=0)
+    eval_frame: int = setting(
+        -1, "frame, of data.n_frames, that is judged where one is; -1: the middle of the clip (paper: 5 of 10)", ge=-1
+    )
     segment_length: int = setting(
         0, "rows of the audio window around each frame (Sync: 416); 0: the whole spectrogram", ge=0
     )
@@ -80,7 +99,7 @@ class TrainConfig(Settings):
     """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
 
     init: str = setting(
-        "", "weights to start from: a file, timm:NAME, or the id of a run here; empty: random", identity=False
+        "", "weights to start from: a file, a name such as imagenet-mae, timm:NAME; empty: random", identity=False
     )
     init_resize: bool = setting(False, "fit position tables of another length to this input")
     init_missing: tuple[str, ...] = setting((), "keys, or patterns such as decoder_*, that may keep their first values")
@@ -141,12 +160,12 @@ class FinetuneConfig(Settings):
         (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
     )
     streams: Literal["MM", "SM", "MM+SM"] = setting(
-        "MM", "multimodal: what the head reads, the joint stream, the mean of the single ones, or of all (paper 2f)"
+        "MM", "multimodal: what the head reads: the joint stream, the single ones end to end, or the sum (paper 2f)"
     )
     head: Literal["auto", "linear", "attention", "concat"] = setting(
         "auto", "linear on a frame; attention or MLP over all frames of a clip; auto: attention for Sync, else linear"
     )
-    freeze: bool = setting(False, "train the head alone, on the encoder as it is (Sync's probe)")
+    freeze: bool = setting(False, "train the head alone, on the encoder as it is: the papers' probes")
     weights: str = setting("", "file of fine-tuned weights to evaluate; nothing is trained", identity=False)
     epochs: int = setting(15, "passes over the training clips; unused where steps is set", ge=1)
     steps: int = setting(0, "optimiser steps in all; 0: by epochs", ge=0)

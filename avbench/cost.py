@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import heapq
-import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from avbench.files import canonical_json
+from avbench import seal
+from avbench.errors import InputError
+from avbench.files import canonical_json, read_json
 from avbench.plan import training_steps
 from avbench.settings import to_dict
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from avbench.plan import Plan, Stage
     from avbench.resolve import RunConfig
 
+log = logging.getLogger("avbench")
 _LATEST = 500  # records and trainings that are looked at
 
 
@@ -49,9 +52,12 @@ class Costs:
         key, steps = done.get("key", {}), done.get("steps", 0)
         if not steps or not done.get("wall_s"):
             return
-        batch = key["train"]["batch_size"]
-        model = _model(key["model"], key["precision"])
-        self._rates[model][key["method"]].append(device_seconds(done) / (steps * batch))
+        try:
+            batch = key["train"]["batch_size"]
+            model = _model(key["model"], key["precision"])
+            self._rates[model][key["method"]].append(device_seconds(done) / (steps * batch))
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            log.warning("pretraining %s: its done.json is not what a stage writes; left out", done.get("id"))
 
     def _add_record(self, record: Mapping[str, Any]) -> None:
         config, wall = record.get("config", {}), record.get("wall_s", {})
@@ -163,21 +169,32 @@ def spent(results: Path, run_ids: Iterable[str]) -> float:
 
     seconds: dict[str, float] = {}
     for run_id in dict.fromkeys(run_ids):
-        record = store.read_record(results, run_id)
+        try:
+            record = store.read_record(results, run_id)
+        except InputError as error:
+            log.warning("%s Left out.", error)
+            continue
         if record is None:
             continue
         stages = record.get("stages", {})
         seconds[run_id] = sum(value for name, value in record["wall_s"].items() if name not in stages)
         for name, ids in stages.items():
             for stage_id in ids:
-                path = store.stage_folder(results, name, stage_id) / "done.json"
-                # Stages that were deleted since are in the record, those of a name together.
-                seconds[stage_id] = (
-                    device_seconds(json.loads(path.read_text(encoding="utf-8")))
-                    if path.exists()
-                    else record["wall_s"][name] / len(ids)
-                )
+                # Stages that were deleted or damaged since are in the record, those of a name together.
+                taken = _stage_seconds(store.stage_folder(results, name, stage_id))
+                seconds[stage_id] = record["wall_s"][name] / len(ids) if taken is None else taken
     return sum(seconds.values()) / 3600
+
+
+def _stage_seconds(folder: Path) -> float | None:
+    """Returns the device-seconds of a stage; None where it does not tell them."""
+    if not (folder / seal.DONE).exists():
+        return None
+    try:
+        return device_seconds(seal.read_done(folder))
+    except InputError as error:
+        log.warning("%s Its seconds are taken from the record.", error)
+        return None
 
 
 @functools.lru_cache(maxsize=256)
@@ -194,7 +211,7 @@ def _latest(folder: Path, name: str) -> list[dict[str, Any]]:
     found = []
     for path in paths:
         try:
-            found.append(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            continue  # what is broken is named by those who need it
+            found.append(read_json(path))
+        except InputError as error:
+            log.warning("%s Left out.", error)
     return found

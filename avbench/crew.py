@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from avbench.errors import AvbenchError, RunError
-from avbench.interpreter import start
+from avbench.interpreter import check_code, start
 
 if TYPE_CHECKING:
     from avbench.extraction import Job
@@ -107,6 +107,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     job, rank, world = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     try:
+        check_code()
         import torch
 
         work: Job = pickle.loads(job.read_bytes())

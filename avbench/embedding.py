@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from avbench import registry
 from avbench.config import Precision
 from avbench.data.dataset import AudioVisualDataset
 from avbench.data.decode import Clip
@@ -17,13 +18,12 @@ from avbench.data.decoded import DecodedClips
 from avbench.data.prepare_settings import PrepareSettings
 from avbench.data.spectrogram import window_starts
 from avbench.errors import InputError
+from avbench.resolve import frames_of
 from avbench.training.device import Device, resolve_device
 from avbench.training.precision import autocast, resolve_precision
 
 if TYPE_CHECKING:
     from avbench.methods.base import Method
-
-N_FRAMES = {False: 10, True: 16}  # frames a window: the paper's, or with audio windows around them Sync's
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ class Model:
     @classmethod
     def load(cls, method: str, checkpoint: Path, *, device: str = "auto", precision: str = "auto") -> Model:
         """Loads weights, strictly; see :func:`avbench.api.load_model`."""
-        from avbench import registry
         from avbench.training.checkpoints import build_from_checkpoint
 
         registry.find("method", method)
@@ -77,6 +76,7 @@ class Model:
         Raises:
             InputError: Nothing was pretrained into ``results``.
         """
+        from avbench.seal import check_weights
         from avbench.training.session import WEIGHTS
 
         finished = sorted(results.glob("stages/pretrain/*/done.json"), key=lambda path: path.stat().st_mtime)
@@ -84,16 +84,17 @@ class Model:
             raise InputError(
                 f"{results}: found no pretrained weights; give model=load_model(...), or avbench run first."
             )
-        from avbench.training.checkpoints import read_checkpoint
+        from avbench.training.weights_file import read_checkpoint
 
         weights = finished[-1].with_name(WEIGHTS)
+        check_weights(weights)
         return cls.load(str(read_checkpoint(weights).metadata["method"]), weights)
 
     def embed_video(self, path: str | Path) -> VideoEmbedding:
         """Embeds a video in consecutive windows as long as the model hears.
 
-        A window gives one row: its whole sound, and frame ``eval_frame`` of ten, as in the paper's retrieval. Where the
-        model hears segments around frames (Sync), it gives one row a frame.
+        A window gives one row: its whole sound, and frame ``eval_frame`` of its method's (ten), as in the paper's
+        retrieval. Where the model hears segments around frames (Sync: 16), it gives one row a frame.
 
         Raises:
             InputError: The file is not there, or nothing in it can be used; the reason is named.
@@ -105,10 +106,12 @@ class Model:
             raise InputError(f"{path}: no such file.")
         config = self.method.input_config
         around_frames = config.segment_length > 0
+        frames = frames_of(registry.find("method", self.method.name).card)
         # No longer than prepared clips are, so that a clip embeds here as it does in ``avbench features``.
         seconds = min(config.target_length * config.frame_shift_ms / 1000, PrepareSettings().max_seconds)
         settings = PrepareSettings(
-            n_frames=N_FRAMES[around_frames],
+            n_frames=frames.n_frames,
+            sampling=frames.sampling,
             size=config.image_size,
             sample_rate=config.sample_rate,
             window=seconds,

@@ -1,12 +1,12 @@
 """What a method makes of a set of clips, computed once for all tasks: arrays in a folder, memory-mapped.
 
-``vectors``: ``audio``, ``visual`` and ``joint``, (n, F, D) float32, one vector a stream and frame, not normalised (or,
-from a method without streams, ``embedding_audio`` and ``embedding_visual``). ``tokens``: what localization compares.
+``vectors``: ``audio``, ``visual`` and ``joint``, (n, F, D) float32, one vector a stream and frame, not normalised, and
+``embedding_audio`` and ``embedding_visual`` of a method whose retrieval embeds otherwise or that has no streams.
+``tokens``: what localization compares.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench import parts
-from avbench.files import write_json
+from avbench.files import Damaged, read_json, set_aside, write_json
 from avbench.rows import PARTIAL, RowWriter, open_rows
 from avbench.subject import Pooled, Tokens
 
@@ -202,8 +202,12 @@ def _share(job: Job, world: int, bar: Progress) -> None:
 def _claim(folder: Path, ids: list[str]) -> None:
     """Notes whose rows these are, and removes what was begun for the same clips in another order."""
     path = folder / _IDS
-    if path.exists() and json.loads(path.read_text(encoding="utf-8")) == ids:
-        return
+    if path.exists():
+        try:
+            if read_json(path, list) == ids:
+                return
+        except Damaged as damage:
+            set_aside(damage)
     (folder / PARTIAL).unlink(missing_ok=True)
     parts.remove(folder)
     for array in folder.glob("*.npy"):
@@ -216,12 +220,16 @@ def _inputs(batch: Batch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    from avbench.methods.contract import embeds_apart
+
+    apart = embeds_apart(method)
+
     def compute(audio: torch.Tensor, visual: torch.Tensor) -> dict[str, torch.Tensor]:
         found = method.vectors(audio, visual)
-        if found:
+        if found and not apart:
             return found
         sounds, pictures = method.embed(audio, visual)
-        return {f"{EMBEDDING}audio": sounds, f"{EMBEDDING}visual": pictures}
+        return {**found, f"{EMBEDDING}audio": sounds, f"{EMBEDDING}visual": pictures}
 
     return compute
 
@@ -240,7 +248,7 @@ def _of(folder: Path, ids: list[str]) -> Arrays:
     """Returns the arrays in the order of ``ids``: memory-mapped, or copied where the rows are in another order."""
     found = arrays(folder)
     path = folder / _IDS
-    stored: list[str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else ids
+    stored: list[str] = read_json(path, list) if path.exists() else ids
     if stored == ids:
         return found
     rows = np.empty(len(ids), np.int64)
@@ -259,7 +267,7 @@ def features(folder: Path, clips: Clips, config: RunConfig) -> Features:
 
     found = _of(folder, list(clips.ids))
     if f"{EMBEDDING}audio" in found:
-        pair = found[f"{EMBEDDING}audio"], found[f"{EMBEDDING}visual"]
+        pair = unit_length(found[f"{EMBEDDING}audio"]), unit_length(found[f"{EMBEDDING}visual"])
     elif {"audio", "visual"} <= found.keys():
         pair = unit_length(found["audio"]), unit_length(found["visual"])
     else:

@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from avbench.errors import InputError
+
+_NAME_BYTES = 200  # of a folder's name: file systems take 255, and temporary names beside it are longer
+_EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
+_HERE = -100  # AT_FDCWD of fcntl.h
+DAMAGED = ".damaged"  # what is set aside ends in this, or in .damaged-2 and so on
+
+log = logging.getLogger("avbench")
+
+
+class Damaged(InputError):
+    """A file of ours is not what was written: missing, empty, cut off, or changed.
+
+    Args:
+        message: What is wrong; it names the file.
+        path: The file.
+    """
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 def _sync_folder(folder: Path) -> None:
@@ -46,7 +71,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; syncs its files and renames it when the block succeeds.
 
-    An existing ``path`` is replaced.
+    An existing ``path`` is replaced: whoever reads it finds the old one or the new one, and never none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
@@ -58,12 +83,34 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb+") as handle:
                     os.fsync(handle.fileno())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
+        _put(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync_folder(path.parent)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Renames a folder to ``path``; what was there takes its place."""
+    while True:
+        if path.exists() and _exchange(temporary, path):
+            return
+        try:  # a file system that cannot exchange two names: the old one aside, and at once the new one
+            old = temporary.with_suffix(".old")
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(old)
+            temporary.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+            return
+        except OSError as error:  # another writer was faster: its folder is the old one now
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchanges two names in one step; False where the system or the file system cannot."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    return rename is not None and rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
 
 
 @contextlib.contextmanager
@@ -107,6 +154,115 @@ def canonical_json(value: Any) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    """Returns the values of a JSON file that this program wrote; the one reader of such files.
+
+    Args:
+        path: The file.
+        kind: What it holds: an object, or a list.
+
+    Raises:
+        Damaged: It is missing, empty, cut off, nested too deep, holds NaN or is of another kind.
+        InputError: It is there and may not be read.
+    """
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damaged(f"{path}: no such file.", path) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    return parse_json(text, path, kind)
+
+
+def parse_json(text: bytes, path: Path | str, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
+    """Returns the values of what was read from a JSON file, as :func:`read_json` does."""
+    wanted = "an object" if kind is dict else "a list"
+    if not text.strip():
+        reason = "found an empty file"
+    else:
+        try:
+            value = _JSON.decode(text.decode())
+            if isinstance(value, kind):
+                return value
+            reason = f"found JSON of type {type(value).__name__}"
+        except RecursionError:
+            reason = "found JSON nested too deep to be read"
+        except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them
+            reason = f"cannot be read as JSON ({' '.join(str(error).split())})"
+    raise Damaged(f"{path}: {reason}, valid: {wanted}.", Path(path))
+
+
+def _no_number(text: str) -> Any:
+    raise ValueError(f"found {text}, which is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_number)  # made once: thousands of records are read
+
+
+def set_aside(damage: Damaged) -> None:
+    """Renames a damaged file, so that it is neither used nor lost, and says so."""
+    path, number = damage.path, 2
+    aside = path.with_name(path.name + DAMAGED)
+    while aside.exists():
+        aside = path.with_name(f"{path.name}{DAMAGED}-{number}")
+        number += 1
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+        log.warning("%s Set aside as %s, to be computed again.", damage, aside.name)
+        return
+    log.warning("%s To be computed again.", damage)
+
+
+def check_folder_name(option: str, name: str) -> None:
+    """Refuses what is no plain name of a folder.
+
+    Args:
+        option: What errors call it, such as ``--name``.
+        name: The name.
+
+    Raises:
+        InputError: It is empty, leads elsewhere, is hidden, or too long.
+    """
+    bad = not name or name.startswith(".") or any(sign in "/\\" or not sign.isprintable() for sign in name)
+    if bad or len(os.fsencode(name)) > _NAME_BYTES:
+        raise InputError(
+            f"{option}: found '{name[:60]}', valid: the plain name of a folder, without '/' and a dot in front, at most"
+            f" {_NAME_BYTES} bytes."
+        )
+
+
+def check_folder(option: str, folder: Path) -> None:
+    """Refuses a path where no folder is and none can be made; makes none.
+
+    Args:
+        option: What errors call it, such as ``--results``.
+        folder: The path.
+
+    Raises:
+        InputError: A part of it is a file or too long, or may not be written to.
+    """
+    fix = "valid: a folder, or a path where one can be made"
+    if "\0" in str(folder):
+        raise InputError(f"{option}: found a name with a NUL, {fix}.")
+    try:
+        there = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        if there == folder or folder.absolute() == there:
+            if not folder.is_dir():
+                raise InputError(f"{option} {folder}: found a file, {fix}.")
+            return
+        if not there.is_dir():
+            raise InputError(f"{option} {folder}: found a file at {there}, {fix}.")
+        rest = folder.absolute().relative_to(there)
+        longest = max(rest.parts, key=lambda part: len(os.fsencode(part)))
+        if len(os.fsencode(longest)) > os.pathconf(there, "PC_NAME_MAX"):
+            raise InputError(f"{option}: found a name of {len(longest)} characters, valid: at most 255.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{option} {folder}: {there} may not be written to, {fix}.")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{option} {str(folder)[:60]}: cannot be used ({reason}), {fix}.") from None
 
 
 def sha256_text(text: str) -> str:

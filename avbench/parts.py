@@ -9,6 +9,8 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench.files import atomic_path
+from avbench.files import Damaged, atomic_path, set_aside
 
 _FOLDER = "parts"
 _ROWS = "row"
@@ -77,8 +79,17 @@ def finished(folder: Path, n: int) -> npt.NDArray[np.bool_]:
     """Returns which of ``n`` rows are in some part: (n,)."""
     done = np.zeros(n, np.bool_)
     for path in _files(folder):
-        with np.load(path) as part:
-            done[part[_ROWS]] = True
+        try:
+            with np.load(path) as part:
+                rows = part[_ROWS]
+                if not {name for name in part.files if name != _ROWS}:
+                    raise ValueError("it holds no values")
+                for name in part.files:  # all of it: a part that is cut off is not taken for computed
+                    if len(part[name]) != len(rows):
+                        raise ValueError(f"{name} has another length than its rows")
+                done[rows] = True
+        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            set_aside(Damaged(f"{path}: cannot be read ({' '.join(str(error).split())}).", path))
     return done
 
 

@@ -7,33 +7,26 @@ checkpoint therefore share one pretraining and one extraction, and a change reco
 from __future__ import annotations
 
 import functools
-import logging
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, cast
 
 from avbench import registry, store
+from avbench.data.corpus import Corpus, remembered
+from avbench.division import Division, divide, training_clips
 from avbench.errors import InputError
+from avbench.exposure import Exposure, seen
 from avbench.files import sha256_file
-from avbench.resolve import RunConfig, vary
-from avbench.rng import stream_seed
+from avbench.resolve import RunConfig, fitted, vary
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from avbench.data.clips import Clips
+    from avbench.tasks.base import Annotated
 
-log = logging.getLogger("avbench")
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
 PRETRAIN_SCHEMA = 2
 EXTRACTION_SCHEMA = 2
-# The splits of clips that are open: thousands of runs share them, and hashing their rows for each would take longer
-# than all else.
-_PARTS: weakref.WeakKeyDictionary[Clips, dict[tuple[float, str], Clips | None]] = weakref.WeakKeyDictionary()
 STARTED = "started.json"  # what a training that has begun leaves, for ``avbench status``
 TRAINING_CLIPS = "training clips"  # what a task's card lists among its needs where it trains on them
 
@@ -66,10 +59,8 @@ class Plan:
 
     Attributes:
         config: The run.
-        clips: Everything the source has.
-        train: The clips of the training split; None where there are none.
-        tune: The tuning split, likewise.
-        evaluated: The clips that are judged, of split ``split``.
+        division: Which clips train, and which are judged.
+        exposures: What is known of the judged clips in the weights' past.
         weights: What identifies the weights.
         pretrain: None where nothing is trained.
         extractions: What the task asks for: ``vectors`` or ``tokens`` of the training or the evaluated clips.
@@ -78,16 +69,28 @@ class Plan:
     """
 
     config: RunConfig
-    clips: Clips
-    train: Clips | None
-    tune: Clips | None
-    evaluated: Clips
-    split: str
+    division: Division
+    exposures: tuple[Exposure, ...]
     weights: dict[str, Any]
     pretrain: Stage | None
     extractions: tuple[Stage, ...]
     variants: tuple[Plan, ...]
     evaluation: Stage
+
+    @property
+    def train(self) -> Clips | None:
+        """The clips of the training split; None where there are none."""
+        return self.division.train
+
+    @property
+    def tune(self) -> Clips | None:
+        """The clips of the tuning split, likewise."""
+        return self.division.tune
+
+    @property
+    def evaluated(self) -> Clips:
+        """The clips that are judged."""
+        return self.division.evaluated
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -97,27 +100,40 @@ class Plan:
         return (*own, *self.extractions, *others, self.evaluation)
 
 
-def make_plan(config: RunConfig, clips: Clips, results: Path, *, with_variants: bool = True) -> Plan:
+def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_variants: bool = True) -> Plan:
     """Works out the stages of one run.
 
     Args:
         config: The run.
-        clips: Everything its source has.
+        clips: Everything its source has, or its sources.
         results: The results folder.
         with_variants: Plan the other pretrainings that the task asks for, too.
 
     Raises:
-        InputError: A split that the run needs has no clips, or fewer than a batch.
+        InputError: A split that the run needs has no clips, or fewer than a batch; or the task would be judged on clips
+            that it trains on.
     """
     entry = registry.find("task", config.task_name)
     task, needs = entry.load().TASK, entry.card["needs"]
-    evaluated, split = _evaluated(config, clips, warn=with_variants)
-    train, tune = _split(config, clips, "train"), _split(config, clips, "tune")
-    pretrain = _pretrain(config, clips, results)[0] if config.weights == "pretrained" else None
-    if TRAINING_CLIPS in needs and train is None:
-        raise InputError(
-            f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains on."
-        )
+    corpus, files, given = Corpus.of(clips), task.files(config.task), task.given_weights(config.task)
+    trains = TRAINING_CLIPS in needs and not given
+    annotated = remembered(
+        corpus.judged,
+        ("annotations", config.task_name, config.task, tuple(files.items())),
+        lambda: task.annotated(config, corpus.judged.ids),
+    )
+    division = divide(config, corpus, annotated=annotated, trains=trains, warn=with_variants)
+    train, evaluated = division.train, division.evaluated
+    config = fitted(config, len(train) if train is not None else 0)
+    pretrain = _pretrain(config, train, division.tune, results, annotated) if config.weights == "pretrained" else None
+    if TRAINING_CLIPS in needs:
+        if train is None:
+            raise InputError(
+                f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains"
+                " on."
+            )
+        if corpus.paired:
+            task.check_classes(train, evaluated, config.task)
     weights = _weights_key(config, pretrain)
     parts = [part for part in (train, evaluated) if part is not None and (part is evaluated or TRAINING_CLIPS in needs)]
     extractions = [
@@ -135,43 +151,50 @@ def make_plan(config: RunConfig, clips: Clips, results: Path, *, with_variants: 
         "train": train.sha256 if train is not None and TRAINING_CLIPS in needs else None,
         "task": config.task_name,
         "task_version": task.version,
+        **_sources("task_source", entry),
         "options": _identity(config.task),
-        "files": task.files(config.task),
+        "files": files,
         "seed": config.seed,
     }
     run_id = store.content_id(key)
     return Plan(
         config=config,
-        clips=clips,
-        train=train,
-        tune=tune,
-        evaluated=evaluated,
-        split=split,
+        division=division,
+        exposures=tuple(seen(config, division, given)),
         weights=weights,
         pretrain=pretrain,
         extractions=tuple(extractions),
         variants=tuple(
-            make_plan(vary(config, sections), clips, results, with_variants=False)
+            make_plan(vary(config, sections), corpus, results, with_variants=False)
             for sections in (task.variants(config.task) if with_variants else ())
         ),
         evaluation=Stage("evaluate", run_id, store.run_folder(results, run_id), key, f"task {config.task_name}"),
     )
 
 
-def plan_pretraining(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Clips, Clips | None]:
+def plan_pretraining(config: RunConfig, clips: Clips | Corpus, results: Path) -> tuple[Stage, Clips, Clips | None]:
     """Works out the first half alone, which needs no clips to evaluate on."""
-    return _pretrain(config, clips, results)
+    train, tune = training_clips(config, Corpus.of(clips))
+    stage = _pretrain(fitted(config, len(train) if train is not None else 0), train, tune, results)
+    return stage, cast("Clips", train), tune if config.train.select == "best" else None
 
 
-def _pretrain(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Clips, Clips | None]:
-    train = _split(config, clips, "train")
+def _pretrain(
+    config: RunConfig, train: Clips | None, tune: Clips | None, results: Path, annotated: Annotated | None = None
+) -> Stage:
     count, batch = len(train) if train is not None else 0, config.train.batch_size
+    kept = "" if annotated is None else f" without the {len(annotated.clips)} annotated ones, which are judged"
+    if count < 2:
+        raise InputError(
+            f"--data {config.data.source}: found {count} {'clip' if count == 1 else 'clips'} to pretrain on (split"
+            f" 'train'{kept}), valid: at least 2; add clips, or give --checkpoint FILE."
+        )
     if train is None or count < batch:
         raise InputError(
             f"train.batch_size: found {batch}, valid: at most {count}, the clips of split 'train' in"
-            f" {config.data.source}; --set train.batch_size=N, add clips, or give --checkpoint FILE."
+            f" {config.data.source}{kept}; --set train.batch_size=N, add clips, or give --checkpoint FILE."
         )
-    tune = _split(config, clips, "tune") if config.train.select == "best" else None
+    tune = tune if config.train.select == "best" else None
     if config.train.select == "best" and (tune is None or len(tune) < 2):
         raise InputError("train.select: found best, valid: last, as the data has no clips of split 'tune'.")
     key: dict[str, Any] = {
@@ -185,7 +208,7 @@ def _pretrain(config: RunConfig, clips: Clips, results: Path) -> tuple[Stage, Cl
     }
     steps = training_steps(config, len(train))
     work = f"{steps} steps of {batch} clips ({steps * batch / len(train):.1f} passes over {len(train)} clips)"
-    return _stage("pretrain", key, results, work), train, tune
+    return _stage("pretrain", key, results, work)
 
 
 def _init_key(source: str) -> dict[str, Any] | None:
@@ -237,8 +260,15 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
         "model": _identity(config.model),
         "input": inputs,
         "precision": config.precision,
+        **_sources("source", registry.find("method", config.method_name)),
     }
     return key if evaluation else {**key, "seed": config.seed}
+
+
+def _sources(name: str, entry: registry.Entry) -> dict[str, Any]:
+    """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
+    found = entry.sources
+    return {name: found} if found else {}
 
 
 def training_steps(config: RunConfig, n_train: int) -> int:
@@ -246,64 +276,13 @@ def training_steps(config: RunConfig, n_train: int) -> int:
     return config.train.steps or config.train.epochs * (n_train // config.train.batch_size)
 
 
-def _splits(config: RunConfig, clips: Clips) -> npt.NDArray[np.str_]:
-    """Returns each clip's split, holding clips out by the hash of their id where the data names none."""
-    splits = np.asarray(clips.splits, dtype=np.str_)
-    if (splits != "").any():
-        return splits
-    draws = np.array([stream_seed(0, "held out", *_words(name)) for name in clips.ids], dtype=np.float64) / 2**63
-    held_out = draws < config.data.test_fraction
-    # Small folders: the two lowest draws are held out whatever the fraction, so that retrieval has candidates.
-    held_out[np.argsort(draws, kind="stable")[:2]] = True
-    return np.where(held_out, "test", "train")
+def clips_per_contrast(config: RunConfig) -> int | None:
+    """Returns how many clips are each other's negatives, one apiece the match; None where nothing is contrasted.
 
-
-def _split(config: RunConfig, clips: Clips, split: str) -> Clips | None:
-    """Returns the clips of a split, or None where there are none; the same object each time."""
-    known = _PARTS.setdefault(clips, {})
-    key = (config.data.test_fraction, split)
-    if key not in known:
-        chosen = np.flatnonzero(_splits(config, clips) == split)
-        known[key] = clips.select(chosen) if len(chosen) else None
-    return known[key]
-
-
-def _words(name: str) -> tuple[int, ...]:
-    return tuple(name.encode())
-
-
-def _evaluated(config: RunConfig, clips: Clips, *, warn: bool) -> tuple[Clips, str]:
-    """Returns the clips to judge, and the name of their split."""
-    chosen, split = _of_split(config, clips)
-    return (_listed(config, chosen, warn=warn) if config.data.subset else chosen), split
-
-
-def _listed(config: RunConfig, clips: Clips, *, warn: bool) -> Clips:
-    """Returns those of the clips that ``data.subset`` lists, in their own order."""
-    from avbench.data.catalogue.subset import read_subset
-
-    text = config.data.subset
-    wanted = set(read_subset(text, config.data.source, clips.root))
-    chosen = [i for i, name in enumerate(clips.ids) if name in wanted]
-    if not chosen:
-        raise InputError(
-            f"data.subset: found none of the {len(wanted)} clips of '{text}', valid: a list of ids such as"
-            f" '{clips.ids[0]}'; data.split may leave them out."
-        )
-    if warn and len(chosen) < len(wanted):
-        log.warning("data.subset: %d of the %d clips of '%s' are here", len(chosen), len(wanted), text)
-    return clips.select(chosen)
-
-
-def _of_split(config: RunConfig, clips: Clips) -> tuple[Clips, str]:
-    split = config.data.split
-    if split == "auto":
-        named = any(name != "" for name in clips.splits)
-        split = "test" if named or config.weights != "checkpoint" else "all"
-    if split == "all":
-        return clips, split
-    chosen = _split(config, clips, split)
-    if chosen is None:
-        found = ", ".join(sorted(set(_splits(config, clips).tolist())))
-        raise InputError(f"data.split: found {split}, valid: all, {found}, the splits {config.data.source} has.")
-    return chosen, split
+    The paper contrasts within each of its four GPUs' shares of a batch: ``train.accumulate`` forward passes a step
+    are the same, in however many processes.
+    """
+    card = registry.find("method", config.method_name).card
+    if "contrast" not in card["objectives"] or getattr(config.method, "lambda_c", 1.0) == 0:
+        return None
+    return config.train.batch_size // config.train.accumulate

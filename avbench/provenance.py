@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
 import subprocess
+import urllib.parse
+import urllib.request
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,16 +18,22 @@ from avbench.files import sha256_file, sha256_text
 PACKAGES = ("avbench", "torch", "torchaudio", "torchvision", "timm", "numpy", "av", "pandas", "safetensors")
 
 
-@functools.cache
-def code_sha256() -> str:
-    """Returns the hash of the package's source: two records that differ in it came from different code."""
-    root = Path(__file__).parent
+def _package_sha256(root: Path) -> str:
     files = sorted(root.rglob("*.py"))
     return sha256_text("\n".join(f"{path.relative_to(root).as_posix()} {sha256_file(path)}" for path in files))
 
 
-def _git(*arguments: str) -> str | None:
-    root = Path(__file__).parent.parent
+@functools.cache
+def code_sha256() -> str:
+    """Returns the hash of the package's source: two records that differ in it came from different code.
+
+    It is of the files as they were when it was first asked for, which whoever computes does before all else.
+    """
+    return _package_sha256(Path(__file__).parent)
+
+
+def _git(*arguments: str, root: Path | None = None) -> str | None:
+    root = root or Path(__file__).parent.parent
     if not (root / ".git").exists():
         return None
     try:
@@ -34,15 +43,47 @@ def _git(*arguments: str) -> str | None:
     return answer.stdout
 
 
+@functools.cache
 def git_state() -> dict[str, Any]:
-    """Returns the commit, whether tracked files differ from it, and the hash of that difference."""
+    """Returns the commit of the code, whether it differs from it, and how that is known.
+
+    Returns:
+        ``commit``; ``dirty`` and ``diff_sha256``, where tracked files differ or there are further Python files;
+        ``from``: ``checkout`` (the code runs there), ``installed from its repository`` (the commit that pip was given),
+        ``installed from a checkout`` (one that still holds the same code), or ``installed``: the commit is unknown, and
+        the version and the hash of the code say what it is.
+    """
     commit = _git("rev-parse", "HEAD")
-    diff = _git("diff", "HEAD") or ""
+    if commit is None:
+        return _installed()
+    diff = (_git("diff", "HEAD") or "") + (_git("ls-files", "--others", "--exclude-standard", "avbench/*.py") or "")
     return {
-        "commit": commit.strip() if commit else None,
+        "commit": commit.strip(),
         "dirty": bool(diff),
         "diff_sha256": sha256_text(diff) if diff else None,
+        "from": "checkout",
     }
+
+
+def _installed() -> dict[str, Any]:
+    """Returns what pip noted of where the installed package comes from (PEP 610)."""
+    found: dict[str, Any] = {"commit": None, "dirty": False, "diff_sha256": None, "from": "installed"}
+    try:
+        noted = json.loads(metadata.distribution("avbench").read_text("direct_url.json") or "{}")
+        commit = noted.get("vcs_info", {}).get("commit_id")
+        url = urllib.parse.urlsplit(str(noted.get("url", "")))
+    except (metadata.PackageNotFoundError, ValueError, AttributeError):
+        return found
+    if commit:
+        return {**found, "commit": str(commit), "from": "installed from its repository"}
+    root = Path(urllib.request.url2pathname(url.path)) if url.scheme == "file" else None
+    # A folder may have moved on since: its commit is this code's only where it holds the same code.
+    if root is not None and (root / "avbench").is_dir() and _package_sha256(root / "avbench") == code_sha256():
+        commit = _git("rev-parse", "HEAD", root=root)
+        if commit is not None:
+            dirty = bool(_git("status", "--porcelain", "--", "avbench", root=root))
+            return {**found, "commit": commit.strip(), "dirty": dirty, "from": "installed from a checkout"}
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from avbench.errors import InputError, unknown
 
 Kind = Literal["method", "task", "figure"]
+OWN = "avbench"  # where the package's own entries come from
 _PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
 
 
@@ -31,6 +32,7 @@ class Entry:
     module: str
     path: Path
     origin: str  # "avbench", or the distribution a plug-in comes from
+    kind: Kind = "method"
 
     @functools.cached_property
     def card(self) -> dict[str, Any]:
@@ -45,8 +47,45 @@ class Entry:
         return card
 
     def load(self) -> ModuleType:
-        """Imports the module (and with it torch, for methods)."""
-        return importlib.import_module(self.module)
+        """Imports the module (and with it torch, for methods), and checks that it has what its kind must have.
+
+        Raises:
+            InputError: It cannot be imported, or lacks something or contradicts itself.
+        """
+        return _load(self)[0]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The hashes of the code from outside that it is made of, by package; of the package's own there is none.
+
+        They are of the files as they were when the module was imported, so they stand for what runs.
+        """
+        return {} if self.origin == OWN else _load(self)[1]
+
+
+@functools.cache
+def _load(entry: Entry) -> tuple[ModuleType, dict[str, str]]:
+    """Returns an entry's module, checked, and what it is made of from outside the package."""
+    if entry.origin == OWN:
+        return importlib.import_module(entry.module), {}
+    from avbench.sources import outside
+
+    try:
+        module = importlib.import_module(entry.module)
+    except Exception as error:  # whatever another package's code raises
+        raise InputError(
+            f"plug-in {entry.kind} '{entry.name}' of {entry.origin}: {entry.module} cannot be imported"
+            f" ({type(error).__name__}: {error}); mend or remove its package."
+        ) from error
+    found = outside(module)
+    if entry.kind == "method":
+        from avbench.methods import contract
+
+        for name in ("METHOD", "CONFIG"):
+            if not hasattr(module, name):
+                raise InputError(f"method '{entry.name}': {entry.module} has no {name}; assign its class.")
+        contract.check(entry.name, module.METHOD, entry.card)
+    return module, found
 
 
 def _read_card(path: Path) -> dict[str, Any] | None:
@@ -69,7 +108,7 @@ def _plug_ins(kind: Kind) -> list[Entry]:
                 f"plug-in {kind} '{point.name}': module '{point.module}' cannot be found; reinstall its package."
             )
         origin = point.dist.name if point.dist else point.module.partition(".")[0]
-        entries.append(Entry(point.name, point.module, Path(spec.origin), origin))
+        entries.append(Entry(point.name, point.module, Path(spec.origin), origin, kind))
     return entries
 
 
@@ -85,7 +124,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for path in sorted(folder.glob("*.py")):
         if _read_card(path) is not None:
-            found[path.stem] = Entry(path.stem, f"{package}.{path.stem}", path, "avbench")
+            found[path.stem] = Entry(path.stem, f"{package}.{path.stem}", path, OWN, kind)
     for entry in _plug_ins(kind):
         if entry.name in found:
             raise InputError(

@@ -7,19 +7,21 @@ the sizes of a ``--checkpoint``, ``--config FILE.yaml``, ``--set key=value``.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from avbench import presets, registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean, unknown
-from avbench.settings import Settings, change, to_dict
+from avbench.settings import Settings, change, shown, to_dict
+from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
 
+log = logging.getLogger("avbench")
 Weights = Literal["pretrained", "untrained", "checkpoint"]
 SECTIONS = presets.SECTIONS
 
@@ -41,6 +43,7 @@ class RunConfig:
     weights: Weights
     checkpoint: Path | None = None
     presets: tuple[str, ...] = ()
+    fits_batch: bool = False  # the batch size is a default of ours: fewer clips make a smaller one
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the configuration as JSON values, for records and ``--dry-run``."""
@@ -64,6 +67,7 @@ class Request:
     method: str
     task: str = "retrieval"  # empty: pretraining alone
     data: str | None = None
+    eval_data: str | None = None
     checkpoint: Path | None = None
     presets: tuple[str, ...] = ()
     config: Path | None = None
@@ -91,15 +95,18 @@ def resolve(request: Request) -> RunConfig:
     elif source == EMBEDDED:
         names = (EMBEDDED, *names)
     sections: dict[str, Settings] = {
-        "data": DataConfig(),
+        "data": frames_of(method.card),
         "input": InputConfig(),
         "model": ModelConfig(),
         "method": method.load().CONFIG(),
         "train": TrainConfig(),
         "task": _task_class(request.task)(),
     }
+    fits_batch = False
     for name in names:
         preset = presets.load(name)
+        if "batch_size" in preset.get("train", {}):
+            fits_batch = name == "starter"
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
             sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
         by_task = preset.get(presets.TASKS, {})
@@ -115,7 +122,9 @@ def resolve(request: Request) -> RunConfig:
         sections = _apply(sections, sizes, f"{request.checkpoint}: ")
     for layer in user:
         sections = _apply(sections, layer, "")
-    sections["data"] = change(sections["data"], {"source": source})
+    named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
+    sections["data"] = change(sections["data"], named)
+    _check_frame(sections["data"], sections["input"])
     return RunConfig(
         method_name=request.method,
         task_name=request.task,
@@ -124,8 +133,44 @@ def resolve(request: Request) -> RunConfig:
         weights="checkpoint" if request.checkpoint else "pretrained",
         checkpoint=request.checkpoint,
         presets=names,
+        fits_batch=fits_batch and not any("batch_size" in layer.get("train", {}) for layer in user),
         **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
     )
+
+
+def frames_of(card: Mapping[str, Any]) -> DataConfig:
+    """Returns the section data as a method's paper has it: how many frames of a clip, and when."""
+    count, sampling = card.get("frames", (DataConfig.n_frames, DataConfig.sampling))
+    return change(DataConfig(), {"n_frames": count, "sampling": sampling}, "data")
+
+
+def _check_frame(data: Settings, inputs: Settings) -> None:
+    if isinstance(data, DataConfig) and isinstance(inputs, InputConfig) and inputs.eval_frame >= data.n_frames:
+        raise InputError(
+            f"input.eval_frame: found {inputs.eval_frame}, valid: 0 to {data.n_frames - 1}, the frames of"
+            f" data.n_frames={data.n_frames}, or -1, the middle of the clip."
+        )
+
+
+def fitted(config: RunConfig, n_train: int) -> RunConfig:
+    """Returns a configuration whose batch is no larger than the training set, where nobody asked for its size.
+
+    A folder of a few videos can so be tried with the starter preset; what it got is said, and in the record.
+    """
+    train = config.train
+    size = n_train // train.accumulate * train.accumulate
+    if not config.fits_batch or not 2 <= size < train.batch_size:
+        return config
+    _say_once(
+        f"train.batch_size: {size} instead of the starter preset's {train.batch_size}, as {config.data.source} has"
+        f" {n_train} training clips"
+    )
+    return dataclasses.replace(config, train=change(train, {"batch_size": size}, "train"))
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    log.warning("%s", text)
 
 
 def vary(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> RunConfig:
@@ -145,17 +190,16 @@ def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Setti
         InputError: An unknown key, a wrong value, or a setting of another section.
     """
     options: Settings = registry.find("task", task).load().CONFIG()
-    layers = [presets.read_yaml(config)] if config is not None else []
+    layers = [_read_sections(config)] if config is not None else []
     for text in sets:
         key, value = _split_set(text)
-        layers.append(
-            {"task": {key.removeprefix("task."): value}} if "." not in key or key.startswith("task.") else {key: value}
-        )
+        section, dot, field = key.partition(".")
+        layers.append(_nested(*((section, field) if dot else ("task", key)), value))
     for layer in layers:
         for name in layer:
             if name != "task":
                 raise InputError(f"{name}: cannot change features that are given, valid: settings of section task.")
-        options = change(options, layer["task"], "task")
+        options = change(options, layer.get("task", {}), "task")
     return options
 
 
@@ -174,7 +218,7 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
         section, _, field = key.partition(".")
         if section not in sections:
             raise InputError(f"--set {key}: valid: data.KEY=VALUE or input.KEY=VALUE.")
-        sections = _apply(sections, {section: {field: value}}, "--set ")
+        sections = _apply(sections, _nested(section, field, value), "--set ")
     data, inputs = sections["data"], sections["input"]
     if not isinstance(data, DataConfig) or not isinstance(inputs, InputConfig):
         raise TypeError("sections changed their type")  # only a mistake in _apply gets here
@@ -213,24 +257,29 @@ def _apply(
 def _user_layers(request: Request) -> list[dict[str, Any]]:
     layers = []
     if request.config is not None:
-        layer = presets.read_yaml(request.config)
-        for key in layer:
-            if key not in SECTIONS:
-                raise InputError(
-                    f"{request.config}: unknown section '{key}'.{did_you_mean(key, SECTIONS)}"
-                    f" Valid: {', '.join(SECTIONS)}."
-                )
-            if not isinstance(layer[key], Mapping):
-                raise InputError(f"{request.config}: {key}: found {layer[key]!r}, valid: a mapping of settings.")
-        layers.append(layer)
+        layers.append(_read_sections(request.config))
     layers += [_parse_set(text, request) for text in request.sets]
     return layers
+
+
+def _read_sections(path: Path) -> dict[str, Any]:
+    layer = read_yaml(path)
+    for key, values in layer.items():
+        if key not in SECTIONS:
+            raise InputError(
+                f"{path}: unknown section '{key}'.{did_you_mean(key, SECTIONS)} Valid: {', '.join(SECTIONS)}."
+            )
+        if not isinstance(values, Mapping):
+            raise InputError(f"{path}: {key}: found {shown(values)}, valid: a mapping of settings.")
+    return layer
 
 
 def _parse_set(text: str, request: Request) -> dict[str, Any]:
     """Turns ``section.key=value`` (or ``key=value`` where only one section has it) into a layer."""
     key, value = _split_set(text)
     section, dot, field = key.partition(".")
+    if not dot and key in SECTIONS:
+        raise InputError(f"--set {key}: found a section, valid: a setting of it, as {key}.KEY=VALUE.")
     if not dot:
         owners = _owners(key, request)
         if len(owners) > 1:
@@ -238,23 +287,32 @@ def _parse_set(text: str, request: Request) -> dict[str, Any]:
         if not owners:
             raise unknown("setting", key, _all_keys(request))
         section, field = owners[0].split(".")
-    field, *inner = field.split(".")
-    for name in reversed(inner):  # settings within settings, such as task.finetune.epochs
-        value = {name: value}
     if section not in SECTIONS:
         raise InputError(
             f"--set {key}: unknown section '{section}'.{did_you_mean(section, SECTIONS)} Valid: {', '.join(SECTIONS)}."
         )
-    return {section: {field: value}}
+    return _nested(section, field, value)
+
+
+def _nested(section: str, field: str, value: Any) -> dict[str, Any]:
+    """Returns a layer of one setting, or of one within settings, such as task.finetune.epochs."""
+    for name in reversed(field.split(".")):
+        value = {name: value}
+    return {section: value}
 
 
 def _split_set(text: str) -> tuple[str, Any]:
+    """Returns the key and the value of ``key=value``; what is not YAML is text, such as a path with a colon."""
     key, equals, value = text.partition("=")
-    if not equals or not key:
+    if not equals:
         raise InputError(f"--set {text}: found no '=', valid: key=value, for example method.lambda_c=0.1.")
+    if not all(key.split(".")):
+        raise InputError(f"--set {text}: found '{key}' as the key, valid: section.key, for example method.lambda_c.")
     try:
-        return key, yaml.safe_load(value) if value else ""
-    except yaml.YAMLError:
+        if not value.strip():  # mostly a variable of the shell that is not set
+            raise InputError(f"--set {text}: found nothing after '=', valid: a value; for empty text {key}='\"\"'.")
+        return key, parse_yaml(value, f"--set {key}")
+    except NotYaml:
         return key, value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from avbench.files import write_json
+from avbench.files import Damaged, read_json, set_aside, write_json
 
 PARTIAL = "partial.json"  # what there is of unfinished arrays
 _FLUSH_S = 10.0  # what a crash may lose
@@ -36,9 +35,28 @@ class RowWriter:
         self._synced = time.monotonic()
         partial = folder / PARTIAL
         if partial.exists():
-            state = json.loads(partial.read_text(encoding="utf-8"))
-            self.rows = int(state["rows"])
-            self._arrays = {name: open_rows(folder / f"{name}.npy", "r+") for name in state["arrays"]}
+            try:
+                self._go_on(partial)
+            except Damaged as damage:
+                set_aside(damage)
+
+    def _go_on(self, partial: Path) -> None:
+        """Opens what an extraction that was stopped left.
+
+        Raises:
+            Damaged: It is not what one leaves.
+        """
+        state = read_json(partial)
+        rows, names = state.get("rows"), state.get("arrays")
+        if not isinstance(rows, int) or not 0 <= rows <= self.n or not isinstance(names, list):
+            raise Damaged(f"{partial}: found no rows and arrays, valid: those of {self.n} clips.", partial)
+        try:
+            arrays = {str(name): open_rows(self.folder / f"{name}.npy", "r+") for name in names}
+        except (OSError, ValueError, EOFError) as error:
+            raise Damaged(f"{partial}: an array it names cannot be opened ({error}).", partial) from None
+        if any(len(array) != self.n for array in arrays.values()):
+            raise Damaged(f"{partial}: an array it names has not {self.n} rows.", partial)
+        self.rows, self._arrays = rows, arrays
 
     def write(self, values: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Appends rows: named arrays of equal length, the same names each time."""
@@ -57,6 +75,7 @@ class RowWriter:
 
     def _create(self, name: str, value: npt.NDArray[np.float32]) -> Mapped:
         path = self.folder / f"{name}.npy"
+        path.unlink(missing_ok=True)  # whoever has an older one open keeps it
         array = np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), (self.n, *value.shape[1:]))
         with path.open("rb+") as handle:  # a full disk is an error here, and not a crash in the middle
             os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)

@@ -12,17 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, store
-from avbench.config import DataConfig, InputConfig
-from avbench.data.locate import Source, locate, open_source
+from avbench.data.locate import Source
+from avbench.data.sources import Sources
 from avbench.errors import AvbenchError, InputError
-from avbench.plan import Plan, Stage, make_plan, plan_pretraining, training_steps
-from avbench.resolve import Request, RunConfig, resolve
+from avbench.exposure import told
+from avbench.files import locked
+from avbench.plan import Plan, Stage, make_plan, plan_pretraining
+from avbench.resolve import Request, RunConfig, fitted, resolve
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
+    from avbench.data.corpus import Corpus
     from avbench.training.group import Group
 
 log = logging.getLogger("avbench")
+_LIKE = {"cavmae": "cavmae", "cavmae_sync": "sync"}  # methods with published weights, and how their clips were prepared
 
 
 def _alone() -> Group:
@@ -77,13 +81,20 @@ class Runner:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
-        self._clips: dict[Source, Clips] = {}
-        self._sources: dict[tuple[DataConfig, InputConfig], Source] = {}
+        provenance.code_sha256()  # of the code that will compute, before anybody edits it
+        provenance.git_state()
+        self._sources = Sources(progress=execution.progress)
         self._resolved: dict[Request, RunConfig] = {}
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
+        self._said: set[str] = set()  # warnings, each once
+        self._compared: set[tuple[Source, Path | None]] = set()  # clips and published weights
 
-    def resolve_all(self, requests: Sequence[Request]) -> list[RunConfig]:
+    def resolve_all(self, requests: Sequence[Request], *, planning: bool = False) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
+
+        Args:
+            requests: What the user asked for.
+            planning: Nothing will be done: initial weights that are known by name need not be here.
 
         Raises:
             InputError: A request cannot be used.
@@ -95,10 +106,10 @@ class Runner:
             key = dataclasses.replace(request, seed=0)  # grids have thousands of requests that differ in nothing else
             if key not in self._resolved:
                 config = resolve(key)
-                self.source(config)
+                self.sources(config)
                 model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
                 if model not in self._models:
-                    stages.check(config)
+                    stages.check(config, planning=planning)
                     self._models.add(model)
                 if config.task_name:
                     registry.find("task", config.task_name).load().TASK.check(config)
@@ -106,25 +117,43 @@ class Runner:
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
         return configs
 
-    def source(self, config: RunConfig) -> Source:
-        """Returns where the clips of a run are."""
-        key = (config.data, config.input)
-        if key not in self._sources:
-            self._sources[key] = locate(*key)
-        return self._sources[key]
+    def sources(self, config: RunConfig) -> tuple[Source, Source]:
+        """Returns where the clips to train on and those to judge are; the same twice but with ``data.eval_source``."""
+        return self._sources.locate(config.data, config.input)
 
-    def clips(self, source: Source, config: RunConfig) -> Clips:
-        """Returns the clips of a source, preparing them if needed."""
-        if source not in self._clips:
-            if not source.ready:
-                log.info("preparing %s (once, into the cache)", source.name)
-            self._clips[source] = open_source(source, workers=config.train.workers, progress=self.execution.progress)
-        return self._clips[source]
+    def corpus(self, config: RunConfig) -> Corpus:
+        """Returns the clips of a run, to train on and to judge, preparing them if needed."""
+        corpus = self._sources.open(config.data, config.input, workers=config.train.workers)
+        for source, clips in zip(self.sources(config), (corpus.train, corpus.judged), strict=True):
+            self._compare_preparation(source, clips, config)
+        return corpus
+
+    def _compare_preparation(self, source: Source, clips: Clips, config: RunConfig) -> None:
+        """Warns, once, where published weights see clips that were prepared otherwise than their authors' were."""
+        from avbench.data.prepare_settings import unlike
+        from avbench.training.checkpoints import read_checkpoint
+
+        like = _LIKE.get(config.method_name)
+        settings = getattr(clips, "prepared", None)
+        key = (source, config.checkpoint)
+        if like is None or settings is None or config.checkpoint is None or key in self._compared:
+            return
+        self._compared.add(key)
+        differences = unlike(settings, like)
+        if differences and not read_checkpoint(config.checkpoint).metadata:
+            fix = f"avbench data prepare --like {like}" if source.videos is None else f"--set data.like={like}"
+            log.warning(
+                "%s: prepared otherwise than the clips of the authors of %s: %s; %s prepares as they did",
+                source.clips,
+                config.checkpoint.name,
+                ", ".join(differences),
+                fix,
+            )
 
     def prepare(self, configs: Sequence[RunConfig]) -> None:
         """Prepares the data of every configuration, so that runs beside each other do not."""
         for config in configs:
-            self.clips(self.source(config), config)
+            self.corpus(config)
 
     def plans(self, config: RunConfig, *, with_untrained: bool = True) -> list[Plan]:
         """Returns the plan of a configuration, and before it that of the model as it was before training.
@@ -132,15 +161,15 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used.
         """
-        clips = self.clips(self.source(config), config)
+        corpus = self.corpus(config)
         configs = [config]
         if with_untrained and config.weights == "pretrained":
             configs.insert(0, dataclasses.replace(config, weights="untrained"))
-        return [make_plan(each, clips, self.execution.results) for each in configs]
+        return [make_plan(each, corpus, self.execution.results) for each in configs]
 
     def recorded(self, config: RunConfig) -> list[dict[str, Any]]:
         """Returns the records there are of a configuration and of its untrained model; computes nothing."""
-        found = (store.read_record(self.execution.results, plan.evaluation.id) for plan in self.plans(config))
+        found = (store.usable_record(self.execution.results, plan.evaluation.id) for plan in self.plans(config))
         return [record for record in found if record is not None]
 
     def is_done(self, config: RunConfig) -> bool:
@@ -155,30 +184,54 @@ class Runner:
         Raises:
             InputError: The configuration cannot be used; nothing was computed.
         """
-        source = self.source(config)
-        return [self._outcome(plan, source) for plan in self.plans(config, with_untrained=with_untrained)]
+        judged = self.sources(config)[1]
+        plans = self.plans(config, with_untrained=with_untrained)
+        self.warn(plans)
+        return [self._outcome(plan, judged) for plan in plans]
+
+    def warn(self, plans: Sequence[Plan]) -> None:
+        """Mentions judged clips that the weights were trained on, each once."""
+        for text in dict.fromkeys(each.text() for plan in plans for each in plan.exposures if each.shared):
+            if text not in self._said:
+                log.warning("%s", text)
+                self._said.add(text)
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
         results, run_id = self.execution.results, plan.evaluation.id
-        if not self.execution.force:
-            record = store.read_record(results, run_id)
-            if record is not None:
-                if record.get("code_sha256") != provenance.code_sha256():
-                    log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
-                return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
+        reused = self._reused(plan)
+        if reused is not None:
+            return reused
         try:
-            record, path = self._compute(plan, source)
+            # As with a stage: of several processes that are asked for it, one computes it and the others read it.
+            folder = store.stage_folder(results, plan.config.task_name, run_id)
+            with locked(folder, lambda: log.info("run %s: another process is at it; waiting", run_id)):
+                reused = self._reused(plan)
+                if reused is not None:
+                    return reused
+                record, path = self._compute(plan, source)
         except AvbenchError as error:
             log.debug("run %s failed", run_id, exc_info=True)
             return Outcome(plan.config, None, None, error=str(error))
         return Outcome(plan.config, record, path)
 
+    def _reused(self, plan: Plan) -> Outcome | None:
+        """Returns what is recorded of a run, unless it is to be computed anyway."""
+        results, run_id = self.execution.results, plan.evaluation.id
+        record = None if self.execution.force else store.usable_record(results, run_id)
+        if record is None:
+            return None
+        if record.get("code_sha256") != provenance.code_sha256():
+            log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
+        return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
+
     def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
-        from avbench import registry
+        from avbench import registry, stages
         from avbench.workbench import Workbench
 
         execution, config = self.execution, plan.config
         bench = Workbench(plan, execution)
+        if execution.forces(plan.evaluation):
+            stages.clear(bench.folder)  # what the task keeps to go on from, such as fine-tuned weights
         start = time.monotonic()
         result = registry.find("task", config.task_name).load().TASK.run(bench, config.task)
         # A stage that several runs share counts in each record: what the number costs where nothing is there yet.
@@ -193,7 +246,9 @@ class Runner:
             "weights": config.weights,
             "data": source.name,
             "data_sha256": plan.evaluated.sha256,
-            "split": plan.split,
+            "split": plan.division.split,
+            "selection": plan.division.selection(),
+            "trained_on": told(plan.exposures),
             "seed": config.seed,
             "precision": config.precision,
             "config": config.to_dict(),
@@ -208,10 +263,16 @@ class Runner:
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": provenance.git_state(),
             "code_sha256": provenance.code_sha256(),
+            "plug_ins": {
+                **registry.find("method", config.method_name).sources,
+                **registry.find("task", config.task_name).sources,
+            },
             "versions": provenance.versions(),
             "hardware": provenance.hardware(execution.device),
         }
-        return record, store.write_record(execution.results, record, result.per_sample)
+        path = store.write_record(execution.results, record, result.per_sample)
+        execution.computed(plan.evaluation)
+        return record, path
 
     def pretrain(self, config: RunConfig) -> Path:
         """Runs the first half alone and returns the weights file.
@@ -222,13 +283,12 @@ class Runner:
         """
         from avbench import stages
 
-        clips = self.clips(self.source(config), config)
-        stage, train, tune = plan_pretraining(config, clips, self.execution.results)
-        return stages.pretrain(config, stage, train, tune, self.execution)
+        stage, train, tune = plan_pretraining(config, self.corpus(config), self.execution.results)
+        return stages.pretrain(fitted(config, len(train)), stage, train, tune, self.execution)
 
     def plan_pretraining(self, config: RunConfig) -> tuple[Stage, Clips]:
         """Returns the stage that :meth:`pretrain` computes, and the clips it trains on."""
-        return plan_pretraining(config, self.clips(self.source(config), config), self.execution.results)[:2]
+        return plan_pretraining(config, self.corpus(config), self.execution.results)[:2]
 
     def write_features(self, config: RunConfig, out: Path) -> int:
         """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips.
@@ -240,36 +300,11 @@ class Runner:
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
-        clips = self.clips(self.source(config), config)
-        features = Workbench(make_plan(config, clips, self.execution.results), self.execution).embeddings()
+        plan = make_plan(config, self.corpus(config), self.execution.results)
+        self.warn([plan])
+        features = Workbench(plan, self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
-
-    def describe(self, configs: Sequence[RunConfig], *, pretraining_only: bool = False) -> str:
-        """Returns the plan of every configuration and its cost as text; reads, computes and writes nothing else."""
-        from avbench.cost import Bill, Costs
-
-        bill = Bill(Costs(self.execution.results))
-        lines: list[str] = []
-        for config in configs:
-            lines.append(f"{config.method_name} {config.task_name} on {config.data.source}, seed {config.seed}:")
-            source = self.source(config)
-            if not source.ready:
-                lines += _unprepared(config, source)
-                continue
-            if pretraining_only:
-                stage, train = self.plan_pretraining(config)
-                bill.add_pretraining(config, stage, train)
-                stages = [stage]
-            else:
-                plan = make_plan(config, self.clips(source, config), self.execution.results)
-                bill.add(plan)
-                stages = list(plan.stages)
-            for stage in stages:
-                state = "done, reused" if stage.done and not self.execution.force else stage.work
-                hours = bill.hours(stage.id)
-                lines.append(f"  {stage.name:<9} {stage.id}  {state}{'' if hours is None else f', {_span(hours)}'}")
-        return "\n".join([*lines, str(bill)])
 
 
 def _beside(used: Mapping[Stage, float]) -> float:
@@ -278,17 +313,3 @@ def _beside(used: Mapping[Stage, float]) -> float:
 
     counts = {stage: int(stages.read_done(stage).get("processes", 1)) for stage in used if stage.done}
     return sum(used[stage] * (count - 1) for stage, count in counts.items())
-
-
-def _unprepared(config: RunConfig, source: Source) -> list[str]:
-    expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
-    lines = [f"  prepare   {expected} into {source.clips}"]
-    n_train = source.counts[0] if source.counts else 0
-    steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
-    if config.weights == "pretrained":
-        lines.append(f"  pretrain  {steps} steps of {config.train.batch_size} clips")
-    return [*lines, "  ids follow from the prepared clips; run `avbench data prepare` first to see them"]
-
-
-def _span(hours: float) -> str:
-    return f"about {hours:.2f} device-hours" if hours >= 1 else f"about {60 * hours:.1f} device-minutes"

@@ -19,6 +19,8 @@ from avbench.errors import InputError, did_you_mean
 
 S = TypeVar("S", bound="Settings")
 _HINTS: dict[type, dict[str, Any]] = {}
+LARGEST = 2**63  # what whole numbers must be below
+_SHOWN = 60  # characters of a value that an error shows
 _BOUNDS: dict[str, tuple[str, Callable[[float, float], bool]]] = {
     "ge": ("at least", operator.ge),
     "gt": ("above", operator.gt),
@@ -77,6 +79,22 @@ def _hints(cls: type[Settings]) -> dict[str, Any]:
     return _HINTS[cls]
 
 
+def shown(value: Any) -> str:
+    """Returns a value as an error shows it: in YAML's words, cut where it is long, with its kind."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    kinds = {str: "", int: "a whole number", float: "a number", list: "a list", tuple: "a list", dict: "a mapping"}
+    kind = kinds.get(type(value), type(value).__name__)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits for Python to print
+        return kind
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return f"{text} ({kind})" if kind else text
+
+
 def _describe(hint: Any) -> str:
     origin = get_origin(hint)
     if origin is Literal:
@@ -84,7 +102,10 @@ def _describe(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_describe(part) for part in get_args(hint))
     if origin is tuple:
-        return "a list of " + _describe(get_args(hint)[0])
+        count = "" if get_args(hint)[-1] is Ellipsis else f"{len(get_args(hint))} values, each "
+        return f"a list of {count}{_describe(get_args(hint)[0])}"
+    if isinstance(hint, type) and issubclass(hint, Settings):
+        return f"settings of its own: {', '.join(field.name for field in dataclasses.fields(hint))}"
     if hint is type(None):
         return "null"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
@@ -100,15 +121,22 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
             except InputError:
                 continue
     elif origin is Literal:
-        if value in get_args(hint) and not (isinstance(value, bool) and True not in get_args(hint)):
+        if (
+            isinstance(value, str | int | float)
+            and value in get_args(hint)
+            and not (isinstance(value, bool) and True not in get_args(hint))
+        ):
             return value
         suggestion = did_you_mean(str(value), map(str, get_args(hint)))
-        raise InputError(f"{key}: found {value!r}, valid: {_describe(hint)}.{suggestion}")
+        raise InputError(f"{key}: found {shown(value)}, valid: {_describe(hint)}.{suggestion}")
     elif origin is tuple:
         if isinstance(value, (list, tuple)):
             item = get_args(hint)[0]
             if get_args(hint)[-1] is not Ellipsis and len(value) != len(get_args(hint)):
-                raise InputError(f"{key}: found {len(value)} values, valid: {len(get_args(hint))}.")
+                raise InputError(
+                    f"{key}: found {len(value)} {'value' if len(value) == 1 else 'values'}, valid:"
+                    f" {len(get_args(hint))}, each {_describe(item)}."
+                )
             return tuple(_checked(part, item, key) for part in value)
     elif hint is type(None):
         if value is None:
@@ -119,34 +147,52 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
         if isinstance(value, Mapping):
             return build(hint, value, key)
     elif hint is float:
-        number = _number(value)
-        if number is not None and math.isfinite(number):
+        number = finite(value)
+        if number is not None:
             return number
     elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST:
             return value
     elif isinstance(value, hint):
         return value
-    raise InputError(f"{key}: found {value!r} ({type(value).__name__}), valid: {_describe(hint)}.")
+    raise InputError(f"{key}: found {shown(value)}, valid: {_describe(hint)}.")
 
 
-def _number(value: Any) -> float | None:
-    """Returns a number as a float; text such as ``1e-4`` too, which YAML reads as text."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+def finite(value: Any) -> float | None:
+    """Returns a number as a float, also from text such as ``1e-4``, which YAML reads as text; None: no finite one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
-def _check_range(value: Any, metadata: Mapping[str, Any], key: str) -> None:
+def _check_range(value: Any, metadata: Mapping[str, Any], key: str, kind: str = "") -> None:
     for number in value if isinstance(value, tuple) else (value,):
         if not isinstance(number, (int, float)):
             continue
         for name, (words, holds) in _BOUNDS.items():
             if name in metadata and not holds(number, metadata[name]):
-                raise InputError(f"{key}: found {number}, valid: {words} {metadata[name]}.")
+                raise InputError(f"{key}: found {number}, valid: {kind}{words} {metadata[name]}.")
+
+
+def check_number(value: Any, key: str, hint: type[int] | type[float], **bounds: float) -> Any:
+    """Returns a number that is no field of a settings class, checked as those are.
+
+    Args:
+        value: What was found.
+        key: What errors call it.
+        hint: ``int`` or ``float``.
+        bounds: ``ge``, ``gt``, ``le`` or ``lt``, as for :func:`setting`.
+
+    Raises:
+        InputError: It is no such number, or out of range.
+    """
+    number = _checked(value, hint, key)
+    _check_range(number, bounds, key, f"{_describe(hint)}, ")
+    return number
 
 
 def build(cls: type[S], values: Mapping[str, Any], where: str = "") -> S:

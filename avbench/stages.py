@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
 import platform
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench import extraction, registry
+from avbench import extraction, registry, seal, trained_on
 from avbench.errors import InputError
-from avbench.files import locked, write_json
+from avbench.files import Damaged, locked, set_aside, write_json
 from avbench.plan import STARTED, Stage, training_steps
 from avbench.resolve import RunConfig
 from avbench.rng import numpy_stream
@@ -32,13 +32,44 @@ log = logging.getLogger("avbench")
 
 
 def read_done(stage: Stage) -> dict[str, Any]:
-    """Returns what a finished stage says of itself: its key, wall time and figures."""
-    done: dict[str, Any] = json.loads((stage.folder / "done.json").read_text(encoding="utf-8"))
-    return done
+    """Returns what a finished stage says of itself: its key, wall time and figures.
+
+    Raises:
+        Damaged: It is not what a stage writes.
+    """
+    return seal.read_done(stage.folder, seal.WHOLE)
+
+
+def is_readable(stage: Stage) -> bool:
+    """Returns whether :func:`read_done` can be had."""
+    try:
+        read_done(stage)
+    except Damaged:
+        return False
+    return True
 
 
 def _finish(stage: Stage, seconds: float, **figures: Any) -> None:
-    write_json(stage.folder / "done.json", {"id": stage.id, "key": stage.key, "wall_s": round(seconds, 3), **figures})
+    told = {"id": stage.id, "key": stage.key, "wall_s": round(seconds, 3), seal.FILES: seal.seal(stage.folder)}
+    write_json(stage.folder / seal.DONE, {**told, **figures})
+
+
+def _usable(stage: Stage, *, mend: bool = False) -> bool:
+    """Returns whether a stage is done and left what is still there.
+
+    Args:
+        stage: The stage.
+        mend: Set aside what is damaged, so that it is computed again; the stage's lock is held.
+    """
+    if not stage.done:
+        return False
+    found = list(seal.damages(stage.folder, seal.WHOLE))
+    if mend:
+        for damage in found:
+            set_aside(damage)
+        if found:
+            (stage.folder / seal.DONE).unlink(missing_ok=True)
+    return not found
 
 
 def _begin(stage: Stage, config: RunConfig, steps: int, processes: int) -> None:
@@ -63,8 +94,12 @@ def build(config: RunConfig) -> Method:
     return method
 
 
-def check(config: RunConfig) -> None:
+def check(config: RunConfig, *, planning: bool = False) -> None:
     """Checks that the model can be built and that the weights named fit it; nothing is allocated or computed.
+
+    Args:
+        config: The run.
+        planning: Initial weights that are known by name need not be here.
 
     Raises:
         InputError: Sizes that do not fit each other, or weights that do not fit the model.
@@ -77,10 +112,12 @@ def check(config: RunConfig) -> None:
         method = build(config)
     if config.checkpoint is not None:
         load_weights(method, config.checkpoint)
-    if config.train.init:
+    if config.train.init and config.weights == "pretrained":  # a preset says what a checkpoint started from, too
+        from avbench.initial_weights import MissingWeights
         from avbench.training.initialization import initialise_from
 
-        initialise_from(method, config.train.init, **_init_options(config))
+        with contextlib.suppress(*((MissingWeights,) if planning else ())):
+            initialise_from(method, config.train.init, **_init_options(config))
 
 
 def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> Path:
@@ -94,7 +131,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
 
     weights = stage.folder / WEIGHTS
     group = execution.group
-    if not group.alike(not stage.done or execution.forces(stage)):
+    if not group.alike(group.leads and (execution.forces(stage) or not _usable(stage))):
         return weights
     if not group.leads:
         if group.alike(False):
@@ -102,8 +139,8 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
         return weights
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
-            _clear(stage.folder)
-        elif stage.done:
+            clear(stage.folder)
+        elif _usable(stage, mend=True):
             group.alike(False)
             return weights
         group.alike(True)
@@ -146,8 +183,10 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
     def validate(clips: Clips) -> Iterator[Batch]:
         return Feed(clips, config.input, mode="eval", workers=workers).batches(np.arange(len(clips)), batch)
 
+    about = {}
     if execution.group.leads:
         _begin(stage, config, training_steps(config, len(train)), execution.group.world)
+        about = trained_on.write(stage.folder, train.ids, trained_on.of_init(config.train.init))
     result = train_method(
         method,
         batches,
@@ -163,6 +202,7 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         workers=feed.workers,
         progress=execution.progress,
         tensorboard=config.train.tensorboard,
+        about=about,
         share=share,
     )
     if not execution.group.leads:
@@ -228,12 +268,12 @@ def extract(
         InputError: The weights do not fit the model.
         RunError: A clip cannot be read.
     """
-    if stage.done and not execution.forces(stage):
+    if not execution.forces(stage) and _usable(stage):
         return
     with locked(stage.folder, lambda: _waiting(stage)):
         if execution.forces(stage):
-            _clear(stage.folder)
-        elif stage.done:
+            clear(stage.folder)
+        elif _usable(stage, mend=True):
             return
         built = method()  # which may train it: not part of this stage's time
         start = time.monotonic()
@@ -255,9 +295,11 @@ def _waiting(stage: Stage) -> None:
     log.info("%s %s: another process is at it; waiting", stage.name, stage.id)
 
 
-def _clear(folder: Path) -> None:
-    """Removes what is in a stage's folder, ``done.json`` first, but not the lock that is held."""
-    (folder / "done.json").unlink(missing_ok=True)
+def clear(folder: Path) -> None:
+    """Removes what is in a stage's folder, if there is one: ``done.json`` first, but not the lock that is held."""
+    if not folder.is_dir():
+        return
+    (folder / seal.DONE).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

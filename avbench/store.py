@@ -7,19 +7,20 @@ RESULTS/stages/STAGE/ID/         what stages leave for each other (weights, feat
 
 from __future__ import annotations
 
-import json
+import logging
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
-from avbench.files import atomic_folder, canonical_json, sha256_text, write_json
+from avbench.files import Damaged, atomic_folder, canonical_json, read_json, set_aside, sha256_text, write_json
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+log = logging.getLogger("avbench")
 SCHEMA = 2
 COLUMNS = ("id", "method", "task", "weights", "data", "split", "seed", "precision", "n", "ids_sha256")
 ID_LENGTH = 16  # hexadecimal digits shown and used for folders: 64 bits of the SHA-256
@@ -64,7 +65,7 @@ def read_record(results: Path, run_id: str) -> dict[str, Any] | None:
     """Returns a run's record, or None when there is none.
 
     Raises:
-        InputError: The file is there and is not a record.
+        Damaged: The file is there and is not a record.
     """
     path = run_folder(results, run_id) / "record.json"
     if not path.exists():
@@ -72,13 +73,23 @@ def read_record(results: Path, run_id: str) -> dict[str, Any] | None:
     return _parse(path)
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def usable_record(results: Path, run_id: str) -> dict[str, Any] | None:
+    """Returns a run's record, or None when there is none; a damaged one is set aside, to be computed again."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a readable record ({error}); delete its folder to compute it again.") from None
-    if not isinstance(record, dict) or not {"id", "schema", "metrics"} <= record.keys():
-        raise InputError(f"{path}: found no id, schema and metrics; delete its folder to compute it again.")
+        return read_record(results, run_id)
+    except Damaged as damage:
+        set_aside(damage)
+        return None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    fix = "the run's command computes it again."
+    try:
+        record: dict[str, Any] = read_json(path)
+    except Damaged as damage:
+        raise Damaged(f"{damage} {fix[0].upper()}{fix[1:]}", path) from None
+    if not {"id", "schema", "metrics"} <= record.keys() or not isinstance(record["metrics"], dict):
+        raise Damaged(f"{path}: found no id, schema and metrics; {fix}", path)
     return record
 
 
@@ -99,9 +110,12 @@ def read_per_sample(results: Path, run_id: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def records(results: Path) -> Iterator[dict[str, Any]]:
-    """Yields every record under a results folder, in order of id."""
+    """Yields every record under a results folder, in order of id; those that are damaged are named and left out."""
     for path in sorted((results / "runs").glob("[!.]*/record.json")):
-        yield _parse(path)
+        try:
+            yield _parse(path)
+        except Damaged as damage:
+            log.warning("%s Left out.", damage)
 
 
 def load(results: Path) -> pd.DataFrame:

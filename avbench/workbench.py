@@ -131,6 +131,8 @@ class Workbench(Subject):
         with self._using(stage):
             stages.extract(self.config, stage, kind, clips, self.method, self._execution)
         if self.plan.pretrain is not None:
+            if self.plan.pretrain.done and not stages.is_readable(self.plan.pretrain):
+                self.weights()  # made whole again: the record names it and counts its seconds
             self._count(self.plan.pretrain)  # an extraction that is done needs no weights, but stands for them
         return stage.folder
 

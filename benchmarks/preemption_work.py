@@ -18,8 +18,8 @@ from avbench.config import TrainConfig
 from avbench.errors import RunError
 from avbench.files import locked, sha256_file, write_json
 from avbench.launch.unit import Unit
-from avbench.methods.base import MaskNoise, PretrainOutput
-from avbench.methods.masking import Draws
+from avbench.methods.masking import Draws, MaskNoise
+from avbench.methods.objectives import PretrainOutput
 from avbench.rng import numpy_stream, torch_stream
 from avbench.training.loop import WEIGHTS, train
 

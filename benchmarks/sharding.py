@@ -21,7 +21,7 @@ def measure(preset: str, parallel: str) -> str:
     """Makes two steps in this process and those beside it; returns MiB: parameters, gradients, averages, peak."""
     import torch
 
-    from avbench.methods.base import PretrainOutput
+    from avbench.methods.objectives import PretrainOutput
     from avbench.resolve import Request, resolve
     from avbench.rng import torch_stream
     from avbench.stages import build

@@ -16,6 +16,7 @@ from torchvision import transforms
 from avbench.cli import main
 from avbench.config import InputConfig, ModelConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
+from avbench.methods.streams import single_stream
 from avbench.rng import numpy_stream
 from avbench.training.checkpoints import export_published
 
@@ -94,8 +95,8 @@ def test_features_equal_the_reference_steps(layout: Path, tmp_path: Path) -> Non
         for k, name in enumerate(NAMES):
             audio, image = reference_inputs(layout, name)
             with torch.inference_mode():
-                expected_audio = model.audio_stream(audio[None]).mean(dim=1)[0]
-                expected_visual = model.visual_stream(image[None]).mean(dim=1)[0]
+                expected_audio = single_stream(model.encoder, "audio", audio[None]).mean(dim=1)[0]
+                expected_visual = single_stream(model.encoder, "visual", image[None]).mean(dim=1)[0]
             for found, expected in ((features["audio"], expected_audio), (features["visual"], expected_visual)):
                 unit = (expected / expected.norm()).numpy()
                 np.testing.assert_allclose(found[k, 0], unit, atol=1e-5)

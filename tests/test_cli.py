@@ -76,6 +76,15 @@ def test_every_command_has_help(command: str) -> None:
         (["data", "verify", "empty"], "prepare.json"),
         (["checkpoint", "inspect", "bad.json"], "bad.json"),
         (["list", "method"], "methods"),
+        ([*RUN, "--results", "/dev/null"], "--results /dev/null: found a file, valid: a folder"),
+        ([*RUN, "--results", "a" * 300], "--results aaa"),
+        (["tables", "--results", "/dev/null/x"], "--results /dev/null/x: found a file at /dev/null"),
+        (["sweep", "lambda_c", "--name", "../../x"], "--name: found '../../x', valid: the plain name of a folder"),
+        ([*RUN, "--set", "train.steps=!!int x"], "--set train.steps: line 1: found the tag !!int, valid: plain values"),
+        ([*RUN, "--set", "method={1: 2}"], "--set method: found a section, valid: a setting of it"),
+        ([*RUN, "--set", "train.steps='a\n\n\nb'"], "train.steps: found 'a"),
+        ([*RUN, "--config", "twice.yaml"], "twice.yaml: line 3: found 'train' a second time (first in line 1)"),
+        ([*RUN, "--data", "caf\udce9"], "found bytes that are not UTF-8"),
     ],
 )
 def test_bad_input_is_one_clear_line_with_status_2(
@@ -85,6 +94,7 @@ def test_bad_input_is_one_clear_line_with_status_2(
     monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "twice.yaml").write_text("train:\n  steps: 5\ntrain:\n  lr: 0.1\n")
     (tmp_path / "hollow.json").write_text('{"data": []}')
     np.savez(tmp_path / "half.npz", id=np.array(["a"]), audio=np.ones((1, 2), np.float32))
     videos(tmp_path / "videos")

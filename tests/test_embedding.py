@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.data.soundshapes import make
 from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
+from avbench.methods.cavmae_sync import CavMaeSync, CavMaeSyncConfig
 from avbench.training.checkpoints import save_weights
 
 TINY = ModelConfig(
@@ -98,3 +100,16 @@ def test_real_videos_of_every_length_and_size(shared: Path, weights: Path) -> No
         assert np.isfinite(clip.audio).all()
         assert np.isfinite(clip.visual).all()
         assert len(clip.times) >= 1
+
+
+def test_frames_of_sync_are_from_the_first_to_the_last(videos: Path, tmp_path: Path) -> None:
+    """As its clips are prepared: 16 frames at i*D/15, not i*D/16."""
+    sizes = InputConfig(image_size=64, target_length=256, segment_length=32)
+    save_weights(tmp_path / "sync.safetensors", CavMaeSync(CavMaeSyncConfig(), TINY, sizes, seed=1))
+    path = next(videos.glob("*.mp4"))
+    found = avbench.load_model("cavmae_sync", tmp_path / "sync.safetensors").embed_video(path)
+    with av.open(str(path)) as container:
+        shown = [frame.time for frame in container.decode(video=0) if frame.time < 2.56]
+    step = shown[1] - shown[0]
+    np.testing.assert_allclose(found.frame_times[:16], [i * 2.56 / 15 for i in range(16)], atol=1.01 * step)
+    assert found.frame_times[15] == pytest.approx(shown[-1], abs=1e-3)

@@ -55,11 +55,11 @@ def test_what_is_done_is_not_run_again(grid: Path, capsys: pytest.CaptureFixture
 
 
 def test_a_run_that_fails_is_named_and_the_others_go_on(grid: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # Weights that cannot be read stop what needs them, and nothing else.
+    # An extraction that cannot be written stops what needs it, and nothing else.
     (record,) = [r for r in store.records(grid) if (r["seed"], r["weights"]) == (1, "pretrained")]
-    (trained,), (extracted,) = record["stages"]["pretrain"], record["stages"]["vectors"]
-    (grid / "stages" / "pretrain" / trained / "weights.safetensors").write_bytes(b"damaged")
+    (extracted,) = record["stages"]["vectors"]
     shutil.rmtree(grid / "stages" / "vectors" / extracted)
+    (grid / "stages" / "vectors" / extracted).write_bytes(b"in the way")
     for record in list(store.records(grid)):
         if record["weights"] == "pretrained":
             run = store.run_folder(grid, record["id"])
@@ -67,7 +67,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(grid: Path, capsys: pyte
     assert main([*GRID, "--jobs", "2", "--results", str(grid)]) == 1
     output = capsys.readouterr()
     assert "[2/2]" in output.err
-    assert "failed: cav seed 1: cav retrieval seed 1 (pretrained): checkpoint " in output.err
+    assert "failed: cav seed 1: " in output.err
     assert {r["seed"] for r in store.records(grid) if r["weights"] == "pretrained"} == {0}
 
 

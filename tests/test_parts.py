@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from avbench import parts
+from avbench.rows import PARTIAL, RowWriter
 
 
 def values(rows: np.ndarray) -> dict[str, np.ndarray]:
@@ -50,3 +51,25 @@ def test_a_writer_without_rows_leaves_nothing(tmp_path: Path) -> None:
     with parts.PartWriter(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
+def test_a_damaged_part_is_set_aside_and_its_rows_are_not_done(tmp_path: Path, content: bytes) -> None:
+    with parts.PartWriter(tmp_path) as writer:
+        writer.write(np.arange(2), {"a": np.ones((2, 1), np.float32)})
+    (tmp_path / "parts" / "000000002-x.npz").write_bytes(content)
+    assert parts.finished(tmp_path, 4).tolist() == [True, True, False, False]
+    assert (tmp_path / "parts" / "000000002-x.npz.damaged").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"rows": 2}', '{"rows": 9, "arrays": ["a"]}', '{"rows": 2, "arrays": ["b"]}']
+)
+def test_a_damaged_note_of_unfinished_arrays_is_set_aside(tmp_path: Path, text: str) -> None:
+    writer = RowWriter(tmp_path, 4)
+    writer.write({"a": np.ones((2, 1), np.float32)})
+    writer.sync()
+    assert RowWriter(tmp_path, 4).rows == 2
+    (tmp_path / PARTIAL).write_text(text)
+    assert RowWriter(tmp_path, 4).rows == 0
+    assert (tmp_path / f"{PARTIAL}.damaged").exists()

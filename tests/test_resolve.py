@@ -8,7 +8,7 @@ import pytest
 
 from avbench import presets, registry
 from avbench.errors import InputError
-from avbench.resolve import Request, resolve, task_options
+from avbench.resolve import Request, fitted, resolve, task_options
 
 
 def test_presets_lie_under_the_file_and_the_file_under_set(tmp_path: Path) -> None:
@@ -45,6 +45,29 @@ def test_a_leaf_alone_is_enough_where_it_is_unique() -> None:
         ({"sets": ("train.lr=fast",)}, "train.lr: found 'fast'"),
         ({"sets": ("seed=3",)}, "unknown setting 'seed'"),
         ({"config": Path("missing.yaml")}, "no such file"),
+        ({"sets": ("train.steps=2001-99-99",)}, "train.steps: found '2001-99-99', valid: a whole number"),
+        ({"sets": ("train.steps=!!int x",)}, "--set train.steps: line 1: found the tag !!int, valid: plain values"),
+        ({"sets": ("train.steps=!!python/object/apply:os.getcwd []",)}, "--set train.steps: line 1: found the tag"),
+        ({"sets": ("train.steps=" + "9" * 5000,)}, "--set train.steps: line 1: found 9999"),
+        ({"sets": ("train.steps=.nan",)}, "train.steps: found nan (a number), valid: a whole number"),
+        ({"sets": ("train.lr=.inf",)}, "train.lr: found inf (a number), valid: a number"),
+        ({"sets": ("train.lr=1e999",)}, "train.lr: found '1e999', valid: a number"),
+        ({"sets": ("train.lr=-1e-4",)}, "train.lr: found -0.0001, valid: above 0"),
+        ({"sets": ("train.steps=[[[[[[[[1]]]]]]]]",)}, "train.steps: found [[[[[[[[1]]]]]]]] (a list), valid: a whole"),
+        ({"sets": ("train.steps=" + "[" * 90_000,)}, "train.steps: found"),
+        ({"sets": ("train.betas=[0.9]",)}, "train.betas: found 1 value, valid: 2, each a number"),
+        ({"sets": ("train.betas=[0.9, 1.0]",)}, "train.betas: found 1.0, valid: below 1"),
+        ({"sets": ("train.betas=[0.9, .nan]",)}, "train.betas: found nan (a number), valid: a number"),
+        ({"sets": ("method.lambda_c=null",)}, "method.lambda_c: found null, valid: a number"),
+        ({"sets": ("method={1: 2}",)}, "--set method: found a section, valid: a setting of it"),
+        ({"sets": ("method.={}",)}, "found 'method.' as the key, valid: section.key"),
+        ({"sets": (".lambda_c=1",)}, "found '.lambda_c' as the key, valid: section.key"),
+        ({"sets": ("=1",)}, "found '' as the key, valid: section.key"),
+        ({"sets": ("input.image_mean=[1, 2]",)}, "input.image_mean: found 2 values, valid: 3, each a number"),
+        ({"sets": ("data.labels=",)}, "--set data.labels=: found nothing after '=', valid: a value"),
+        ({"sets": ("data.test_fraction=1",)}, "data.test_fraction: found 1.0, valid: below 1"),
+        ({"sets": ("data.source={a: 1}",)}, "data.source: found {'a': 1} (a mapping), valid: text"),
+        ({"sets": ("data.split=[1]",)}, "data.split: found [1] (a list), valid: one of auto"),
         ({"presets": ("finetune-vggsound-av",)}, "valid: classification, whose settings"),
     ],
 )
@@ -52,9 +75,42 @@ def test_bad_requests_are_refused(changes: dict[str, object], words: str) -> Non
     with pytest.raises(InputError) as caught:
         resolve(Request(**{"method": "cavmae", **changes}))  # type: ignore[arg-type]
     assert words in str(caught.value)
+    assert len(str(caught.value)) < 4000
 
 
-@pytest.mark.parametrize("text", ["train: [1]", "[]", "trian: {}", "a: b: c"])
+def test_a_few_clips_take_a_smaller_batch_where_nobody_asked_for_its_size(caplog: pytest.LogCaptureFixture) -> None:
+    starter = resolve(Request(method="cavmae", data="videos"))
+    assert fitted(starter, 6).to_dict()["train"]["batch_size"] == 6
+    assert "train.batch_size: 6 instead of the starter preset's 8, as videos has 6 training clips" in caplog.text
+    assert fitted(starter, 100) is starter
+    assert fitted(starter, 1) is starter  # refused later, as there is nothing to contrast
+    for asked in (
+        Request(method="cavmae", data="videos", sets=("train.batch_size=8",)),
+        Request(method="cavmae", data="videos", presets=("base",)),
+        Request(method="cavmae", data="videos", presets=("starter", "pretrain-audioset-base")),
+    ):
+        config = resolve(asked)
+        assert fitted(config, 6) is config
+
+
+def test_what_is_no_yaml_is_text() -> None:
+    config = resolve(Request(method="cavmae", sets=("data.labels=a: b: c",)))
+    assert config.data.labels == "a: b: c"
+    assert resolve(Request(method="cavmae", sets=('data.labels=""',))).data.labels == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: {steps: 5}\ntrain: {lr: 0.1}",
+        "train: {steps: 2001-99-99}",
+        "train: {betas: !!set {1, 2}}",
+        "train: [1]",
+        "[]",
+        "trian: {}",
+        "a: b: c",
+    ],
+)
 def test_bad_files_are_refused_and_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(text)
@@ -78,6 +134,31 @@ def test_the_scale_plus_recipe_is_table_4s() -> None:
     config = resolve(Request(method="cavmae", data=".", presets=("pretrain-audioset-scale+",)))
     assert (config.train.batch_size, config.train.lr, config.train.epochs) == (108, 1e-4, 25)
     assert (config.train.decay_start, config.train.decay_every, config.train.decay_rate) == (10, 5, 0.5)
+
+
+@pytest.mark.parametrize(("probe", "tuned"), [("audioset20k", "audioset20k-av"), ("vggsound", "vggsound-av")])
+def test_the_papers_probe_is_its_fine_tuning_with_the_encoder_frozen(probe: str, tuned: str) -> None:
+    def options(name: str) -> dict[str, object]:
+        config = resolve(Request(method="cavmae", task="classification", data=".", presets=(name,)))
+        found: dict[str, object] = config.to_dict()["task"]
+        return found
+
+    frozen, whole = options(f"probe-{probe}"), options(f"finetune-{tuned}")
+    unlike = {key for key, value in frozen.items() if whole[key] != value}
+    assert unlike <= {"freeze", "head", "modes"}
+    assert (frozen["freeze"], frozen["head"], whole["freeze"]) == (True, "linear", False)
+    assert options(f"probe-{probe}").keys() == options(f"probe-sync-{probe}").keys()
+
+
+def test_syncs_probe_has_its_own_recipe() -> None:
+    config = resolve(
+        Request(method="cavmae_sync", task="classification", data=".", presets=("sync", "probe-sync-audioset20k"))
+    )
+    task = config.to_dict()["task"]
+    assert (task["freeze"], task["head"], task["epochs"], task["schedule"]) == (True, "attention", 25, "cosine")
+    assert (task["batch_size"], task["lr"], task["head_lr_ratio"], task["loss"]) == (48, 1e-3, 1.0, "bce")
+    assert (task["average_from"], task["average_to"], task["label_smoothing"]) == (13, 25, 0.1)
+    assert (task["mixup"], task["freq_mask"], task["time_mask"], task["noise"]) == (0.0, 0, 0, False)  # inert there
 
 
 def test_task_options_alone() -> None:

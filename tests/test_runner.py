@@ -184,3 +184,16 @@ def test_every_method_that_can_runs_retrieval(tmp_path: Path, capsys: pytest.Cap
     assert main([*RUN[:1], "--method", *methods, "--task", "retrieval", *SMALL, "--results", str(tmp_path)]) == 0
     table = capsys.readouterr().out
     assert all(f"{name} (untrained)" in table for name in methods)
+
+
+def test_force_reaches_what_a_task_keeps(tmp_path: Path) -> None:
+    sets = [*SMALL, "task.steps=2", "task.batch_size=8", "task.average_from=0"]
+    words = ["run", "--method", "cavmae", "--task", "classification", *sets, "--results", str(tmp_path)]
+    assert main(words) == 0
+    kept = sorted(tmp_path.glob("stages/classification/*/multimodal/finetuned.safetensors"))
+    assert kept
+    before = [path.stat().st_mtime_ns for path in kept]
+    (kept[0].parent / "left_over").touch()
+    assert main([*words, "--force"]) == 0
+    assert all(path.stat().st_mtime_ns > time_ns for path, time_ns in zip(kept, before, strict=True))
+    assert not (kept[0].parent / "left_over").exists()

@@ -53,7 +53,7 @@ def test_an_empty_folder_gives_an_empty_table_with_its_columns(tmp_path: Path) -
 def test_a_broken_record_is_named(tmp_path: Path, text: str) -> None:
     store.write_record(tmp_path, record(), {"id": np.array(["x"])})
     (tmp_path / "runs" / "a1" / "record.json").write_text(text)
-    with pytest.raises(InputError, match=r"record\.json.*delete its folder"):
+    with pytest.raises(InputError, match=r"record\.json.*computes it again"):
         store.read_record(tmp_path, "a1")
 
 

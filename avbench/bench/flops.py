@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from avbench import registry
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.base import ContrastConfig, Method
-from avbench.methods.cavmae_sync import CavMaeSync
+from avbench.methods.base import Method
 from avbench.methods.decoder import Decoder
-from avbench.methods.masking import MaskPlan
-from avbench.methods.pair import MaskedPair
-from avbench.methods.tokens import Tokens
-from avbench.methods.vanilla_avmae import VanillaAvMae
+from avbench.methods.encoder import Encoder
+from avbench.methods.family import FamilyMethod
+from avbench.methods.masking import MaskPlan, PairPlan
+from avbench.methods.options import ContrastConfig
+from avbench.methods.sync_encoder import SyncEncoder
 from avbench.methods.vit import uninitialised
 from avbench.settings import Settings
 
@@ -75,49 +75,50 @@ def step_flops(method: Method, batch: int) -> Flops:
     Raises:
         InputError: Another package's method.
     """
-    if isinstance(method, VanillaAvMae):
-        return Flops(_one_encoder(method))
-    if isinstance(method, MaskedPair):
-        return Flops(_two_encoders(method, batch))
+    plan = getattr(method, "plan", None)
+    if isinstance(method, FamilyMethod) and isinstance(plan, MaskPlan):
+        return Flops(_one_encoder(method, plan))
+    if isinstance(method, FamilyMethod) and isinstance(plan, PairPlan):
+        return Flops(_two_encoders(method, plan, batch))
     raise InputError(f"FLOPs of {type(method).__name__}: found no formula, valid: the methods of avbench itself.")
 
 
-def _one_encoder(method: VanillaAvMae) -> dict[str, float]:
+def _one_encoder(method: FamilyMethod, plan: MaskPlan) -> dict[str, float]:
     """Vanilla AV-MAE, Audio-MAE and Visual-MAE: one encoder over the kept tokens (paper 2.2)."""
-    model, kept = method.model_config, _kept(method.plan)
+    model, kept = method.model_config, _kept(plan)
     return {
-        PATCHES: _patches(method),
+        PATCHES: _patches(method.encoder),
         "encoder": (model.modality_depth + model.joint_depth) * _encoder_block(model, kept),
-        "decoder": _decoder(method, kept),
+        "decoder": _decoder(method.encoder, kept),
     }
 
 
-def _two_encoders(method: MaskedPair, batch: int) -> dict[str, float]:
-    """CAV, AV-MAE, CAV-MAE and Sync: up to three passes of the joint encoder (paper 2.3; facts/cavmae_sync.md 1)."""
-    model, config = method.model_config, method.config
-    kept = [_kept(method.plan_a), _kept(method.plan_v)]
-    globals_, registers, head_depth, compared = 0, 0, 0, 1
+def _two_encoders(method: FamilyMethod, plan: PairPlan, batch: int) -> dict[str, float]:
+    """CAV, AV-MAE, CAV-MAE and Sync: up to three passes of the joint encoder (paper 2.3)."""
+    model, config, encoder = method.model_config, method.config, method.encoder
+    kept = [_kept(plan.audio), _kept(plan.visual)]
+    globals_, registers, head_depth = 0, 0, 0
     kept_registers = 0  # those that pass the joint encoder, too
-    if isinstance(method, CavMaeSync):
-        sync = method.config
-        globals_, registers, head_depth = int(sync.global_token), sync.registers, sync.head_depth
-        kept_registers = registers if sync.keep_registers else 0
-        compared = 2 if sync.global_local else 1
+    if isinstance(encoder, SyncEncoder):
+        extra = encoder.extra
+        globals_, registers, head_depth = int(extra.global_token), extra.registers, extra.head_depth
+        kept_registers = registers if extra.keep_registers else 0
+    compared = 2 if getattr(config, "global_local", False) else 1
     contrasts = isinstance(config, ContrastConfig) and getattr(config, "lambda_c", 1.0) > 0
-    reconstructs = isinstance(method, Decoder) and getattr(config, "lambda_r", 1.0) > 0
+    reconstructs = isinstance(method.decoder, Decoder) and getattr(config, "lambda_r", 1.0) > 0
 
     def blocks(depth: int, extra: int) -> float:
         return depth * sum(_encoder_block(model, n + extra) for n in kept)
 
-    parts = {PATCHES: _patches(method), "modality encoders": blocks(model.modality_depth, globals_ + registers)}
+    parts = {PATCHES: _patches(encoder), "modality encoders": blocks(model.modality_depth, globals_ + registers)}
     if contrasts:
         parts["joint encoder, single streams"] = blocks(model.joint_depth, globals_ + kept_registers)
         parts["heads"] = blocks(head_depth, globals_)
         parts["contrast"] = compared * _product(batch, model.embed_dim, 1)
-    if reconstructs and isinstance(method, Decoder):
+    if reconstructs:
         tokens = sum(kept) + 2 * kept_registers
         parts["joint encoder, joint stream"] = model.joint_depth * _encoder_block(model, tokens)
-        parts["decoder"] = _decoder(method, sum(kept))
+        parts["decoder"] = _decoder(encoder, sum(kept))
     return parts
 
 
@@ -141,19 +142,19 @@ def _encoder_block(model: ModelConfig, tokens: int) -> float:
     return _block(tokens, model.embed_dim, model.mlp_ratio)
 
 
-def _patches(method: Tokens) -> float:
+def _patches(encoder: Encoder) -> float:
     """The projections of all patches: masks fall on tokens."""
-    dim, side = method.model_config.embed_dim, method.model_config.patch_size
-    return sum(_product(grid.size, side**2 * method.channels(letter), dim) for letter, grid in method.grids.items())
+    dim, side = encoder.model_config.embed_dim, encoder.model_config.patch_size
+    return sum(_product(grid.size, side**2 * encoder.of(name).channels, dim) for name, grid in encoder.grids.items())
 
 
-def _decoder(method: Decoder, kept: int) -> float:
+def _decoder(encoder: Encoder, kept: int) -> float:
     """Its input projection over the kept tokens, then blocks and predictions over all of them (paper 2.2)."""
-    model, width = method.model_config, method.model_config.decoder_embed_dim
-    tokens = sum(grid.size for grid in method.grids.values())
+    model, width = encoder.model_config, encoder.model_config.decoder_embed_dim
+    tokens = sum(grid.size for grid in encoder.grids.values())
     predictions = sum(
-        _product(grid.size, width, model.patch_size**2 * method.channels(letter))
-        for letter, grid in method.grids.items()
+        _product(grid.size, width, model.patch_size**2 * encoder.of(name).channels)
+        for name, grid in encoder.grids.items()
     )
     blocks = model.decoder_depth * _block(tokens, width, model.mlp_ratio)
     return _product(kept, model.embed_dim, width) + blocks + predictions

@@ -130,7 +130,7 @@ class _Plain:
         return result
 
     def item(self, i: int) -> tuple[Tensor, Tensor]:
-        return self.sound(i), self.image(i, self._config.eval_frame)
+        return self.sound(i), self.image(i, _FRAMES // 2)
 
     def windows(self, i: int) -> tuple[Tensor, Tensor]:
         """All frames, with the sound read and transformed anew for each, as the reference does."""

@@ -24,14 +24,15 @@ class Inspect:
 
     def execute(self) -> int:
         """Prints the description."""
-        from avbench.training.checkpoints import read_checkpoint
         from avbench.training.inspect import describe
+        from avbench.training.weights_file import read_checkpoint
 
         checkpoint = read_checkpoint(self.file)
         described: dict[str, Any] = {
             "file": str(self.file),
             **asdict(describe(checkpoint.state, checkpoint.metadata)),
             "module_prefix": checkpoint.prefixed,
+            "prefix": checkpoint.prefix,
             "training_state": list(checkpoint.others),
         }
         if self.format == "json":
@@ -76,7 +77,8 @@ class Export:
 
     def execute(self) -> int:
         """Reads and writes."""
-        from avbench.training.checkpoints import export_published, read_state
+        from avbench.training.checkpoints import export_published
+        from avbench.training.weights_file import read_state
 
         _check_suffix(self.out, ".pth")
         export_published(self.out, read_state(self.file))

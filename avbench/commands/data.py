@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.prepare_settings import LIKE, PrepareSettings
 from avbench.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Prepare:
     """Of the catalogue: official lists, or folders with them, that are elsewhere."""
     dry_run: bool = False
     """Of the catalogue: join and count, decode and write nothing."""
+    like: Literal["avbench", "cavmae", "sync"] = "avbench"
+    """cavmae, sync: as the authors' own scripts (frames, JPEG, sound); the options below change single settings."""
     settings: tyro.conf.OmitArgPrefixes[PrepareSettings] = field(default_factory=PrepareSettings)
     """How."""
     workers: int = -1
@@ -103,6 +107,22 @@ class Prepare:
     """With --launcher slurm: jobs that share the work."""
     results: Path = Path("results")
     """With --launcher slurm: where the jobs and their logs are noted, for avbench status."""
+
+    @classmethod
+    def parse(cls, program: str, arguments: Sequence[str]) -> Prepare:
+        """Reads the options; those that ``--like`` stands for are the defaults of the others.
+
+        Raises:
+            InputError: They are not understood.
+        """
+        from avbench.cli import parse
+
+        words = [word.partition("=")[2] for word in arguments if word.startswith("--like=")]
+        words += [value for option, value in itertools.pairwise(arguments) if option == "--like"]
+        like = LIKE.get(words[-1], {}) if words else {}
+        default = cls(source=tyro.MISSING, settings=PrepareSettings(**like))
+        command: Prepare = parse(cls, program, arguments, default)
+        return command
 
     def execute(self) -> int:
         """Prepares, and prints the counts and why clips were rejected."""
@@ -264,7 +284,7 @@ class Stats:
         if self.plot is not None and self.plot.suffix != ".png":
             raise InputError(f"--plot {self.plot}: valid: a name that ends in .png.")
         data, inputs = data_options(self.source, self.labels, self.set)
-        clips = open_source(locate(data, inputs))
+        clips = open_source(dataclasses.replace(locate(data, inputs), frames=None))  # of the sound alone
         figures = data_stats(clips, inputs)
         if self.plot is not None:
             plot_stats(figures, self.plot)

@@ -39,7 +39,7 @@ class Command(LauncherOptions, ConfigOptions):
         """Evaluates and prints the result."""
         for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features",))):
             if path is not None:
-                self._refuse(*others, "data", "checkpoint", "method", beside=path)
+                self._refuse(*others, "data", "eval_data", "checkpoint", "method", beside=path)
                 given = {"--processes": self.processes != 1, "--launcher": self.on_cluster, "--dry-run": self.dry_run}
                 unused = next((option for option, value in given.items() if value), None)
                 if unused is not None:
@@ -53,7 +53,9 @@ class Command(LauncherOptions, ConfigOptions):
     def _refuse(self, *names: str, beside: Path) -> None:
         refused = [name for name in names if getattr(self, name) is not None]
         if refused:
-            raise InputError(f"--{refused[0]}: not used where {beside} is evaluated; leave one of them out.")
+            raise InputError(
+                f"--{refused[0].replace('_', '-')}: not used where {beside} is evaluated; leave one of them out."
+            )
 
     def _print(self, result: dict[str, Any], label: str) -> int:
         from avbench.report.terminal import render_evaluation

@@ -28,6 +28,8 @@ class Command(ConfigOptions):
 
         if self.checkpoint is None:
             raise InputError("--checkpoint: found nothing, valid: a weights file.")
+        if self.eval_data is not None:
+            raise InputError("--eval-data: not used with features, whose clips are those of --data; leave it out.")
         if self.data is None and self.config is None:
             raise InputError("--data: found nothing, valid: soundshapes, a folder of videos or a manifest.json.")
         if self.out.suffix != ".npz":

@@ -59,7 +59,7 @@ class Command(LauncherOptions, ConfigOptions):
         device = resolve_device(self.device)
         runner = Runner(Execution(results=self.results, device=device, force=self.force))
         groups = {
-            (method, seed): runner.resolve_all(self.requests((method,), tasks, (seed,)))
+            (method, seed): runner.resolve_all(self.requests((method,), tasks, (seed,)), planning=self.dry_run)
             for method, tasks in cells.tasks.items()
             for seed in dict.fromkeys(self.seeds)
         }
@@ -76,10 +76,11 @@ class Command(LauncherOptions, ConfigOptions):
 
     def _tell(self, runner: Runner, configs: list[RunConfig]) -> int:
         """Prints the plan, or the records there are."""
+        from avbench import outline
         from avbench.commands.run import print_records
 
         if self.dry_run:
-            sys.stdout.write(runner.describe(configs) + "\n")
+            sys.stdout.write(outline.show(runner, configs, self.format))
         else:
             print_records([record for config in configs for record in runner.recorded(config)], self.format)
         return 0

@@ -99,7 +99,7 @@ def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
     Raises:
         InputError: It is not.
     """
-    for source in dict.fromkeys(runner.source(config) for config in configs):
+    for source in dict.fromkeys(source for config in configs for source in runner.sources(config)):
         if not source.ready and source.counts is None:
             raise InputError(
                 f"--data {source.videos}: found videos that are not prepared, valid with --launcher slurm: a prepared"
@@ -181,7 +181,8 @@ def launch(
     profile = open_profile(launcher.cluster)
     there = elsewhere(options, profile)
     runner = Runner(Execution(results=options.results, device=there.device))
-    configs = [config for each in asked for config in runner.resolve_all(there.requests(*each))]
+    planning = launcher.dry_run
+    configs = [config for each in asked for config in runner.resolve_all(there.requests(*each), planning=planning)]
     check_world(configs, profile)
     if launcher.dry_run:
         return runner, configs, None

@@ -15,7 +15,7 @@ from typing import NoReturn
 from avbench import registry
 from avbench.errors import InputError, unknown
 
-LISTS = ("methods", "tasks", "data", "presets", "tables", "figures", "runs")
+LISTS = ("methods", "tasks", "data", "presets", "weights", "tables", "figures", "runs")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Lists methods, tasks, data, presets, tables, figures or runs."""
+    """Lists methods, tasks, data, presets, initial weights, tables, figures or runs."""
 
     what: str
     results: Path = Path("results")
@@ -48,7 +48,7 @@ class Command:
     def execute(self) -> int:
         """Prints the list, one line each."""
         listing = {"methods": _methods, "tasks": _tasks, "data": _data, "presets": _presets}
-        listing |= {"tables": _tables, "figures": _figures}
+        listing |= {"weights": _weights, "tables": _tables, "figures": _figures}
         rows = _runs(self.results) if self.what == "runs" else listing[self.what]()
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
@@ -90,6 +90,16 @@ def _presets() -> list[tuple[str, str]]:
     from avbench import presets
 
     return [(name, str(presets.load(name)["summary"])) for name in presets.names()]
+
+
+def _weights() -> list[tuple[str, str]]:
+    from avbench import initial_weights
+
+    place = initial_weights.folder()
+    return [
+        (name, f"{each.summary} ({' or '.join(each.files)} in {place}{f', or timm:{each.timm}' if each.timm else ''})")
+        for name, each in initial_weights.known().items()
+    ]
 
 
 def _tables() -> list[tuple[str, str]]:

@@ -11,7 +11,9 @@ import tyro
 
 from avbench.config import Precision
 from avbench.errors import InputError
+from avbench.files import check_folder
 from avbench.resolve import Request
+from avbench.seal import check_weights
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
@@ -22,10 +24,13 @@ class ConfigOptions:
 
     data: str | None = None
     """soundshapes, a folder of videos, a CSV, a prepared folder or a manifest.json."""
+    eval_data: str | None = None
+    """Judge the clips of this, as --data; then all of --data trains, or its training split."""
     checkpoint: Path | None = None
     """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
     init: str = ""
-    """Weights to pretrain from: a file, timm:NAME, or the id of a run or pretraining in the results; none: random."""
+    """Weights to pretrain from: a file, a name (avbench list weights), timm:NAME, or the id of a run or pretraining
+    in the results; none: random, also where a preset names weights."""
     preset: tuple[str, ...] = ()
     """Named configurations, later over earlier; see: avbench list presets."""
     config: Path | None = None
@@ -47,7 +52,7 @@ class ConfigOptions:
             if value != option.default:
                 values = [text for group in value for text in group] if option.name == "set" else [value]
                 values = list(value) if option.name == "preset" else values
-                words += [f"--{option.name}", *map(str, values)]
+                words += [f"--{option.name.replace('_', '-')}", *map(str, values)]
         return words
 
     def settled_precision(self) -> Precision:
@@ -75,6 +80,9 @@ class ConfigOptions:
                 raise InputError(f"--seeds: found {seed}, valid: at least 0.")
         if self.checkpoint is not None and not self.checkpoint.is_file():
             raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
+        if self.checkpoint is not None:
+            check_weights(self.checkpoint)
+        check_folder("--results", self.results)
         precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
         if self.init:
@@ -86,6 +94,7 @@ class ConfigOptions:
                 method=method,
                 task=task,
                 data=self.data,
+                eval_data=self.eval_data,
                 checkpoint=self.checkpoint,
                 presets=self.preset,
                 config=self.config,
@@ -105,12 +114,15 @@ def _start(name: str, results: Path) -> str:
     Raises:
         InputError: It is neither.
     """
-    from avbench import store
+    from avbench import initial_weights, store
     from avbench.training.session import WEIGHTS
 
     if name == "none":
         return ""
-    if name.startswith("timm:") or Path(name).expanduser().exists():
+    if name in initial_weights.known() or name.startswith("timm:"):
+        return name
+    if Path(name).expanduser().exists():
+        check_weights(Path(name).expanduser())
         return name
     stage = name
     if "/" not in name and (record := store.read_record(results, name)) is not None:
@@ -119,6 +131,7 @@ def _start(name: str, results: Path) -> str:
     if not stage or not weights.is_file():
         raise InputError(
             f"--init {name}: no such file, nor the id of a run or pretraining with weights in {results}; valid: a file,"
-            " timm:NAME such as timm:vit_base_patch16_224.mae, an id (see avbench list runs), none."
+            f" {', '.join(initial_weights.known())}, timm:NAME, an id (see avbench list runs), none."
         )
+    check_weights(weights)
     return str(weights)

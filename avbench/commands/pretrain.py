@@ -41,26 +41,29 @@ class Command(LauncherOptions, ConfigOptions):
             return self._train(requests, device, group)
 
     def _submit(self) -> int:
+        from avbench import outline
+
         own = [] if self.parallel == "ddp" else ["--parallel", self.parallel]
         asked = [(self.method, ("",), self.seeds)]
         runner, configs, status = launch(self, self, asked, own, pretraining_only=True)
         if status is not None:
             return status
         if self.dry_run:
-            sys.stdout.write(runner.describe(configs, pretraining_only=True) + "\n")
+            sys.stdout.write(outline.show(runner, configs, pretraining_only=True))
             return 0
         for config in configs:
             sys.stdout.write(f"weights: {runner.pretrain(config)}\n")
         return 0
 
     def _train(self, requests: list[Request], device: str, group: Group) -> int:
+        from avbench import outline
         from avbench.runner import Execution, Runner
 
         runner = Runner(Execution(results=self.results, device=device, force=self.force, group=group))
-        configs = runner.resolve_all(requests)
+        configs = runner.resolve_all(requests, planning=self.dry_run)
         if self.dry_run:
             if group.leads:
-                sys.stdout.write(runner.describe(configs, pretraining_only=True) + "\n")
+                sys.stdout.write(outline.show(runner, configs, pretraining_only=True))
             return 0
         errors = []
         for config in configs:

@@ -24,7 +24,7 @@ class Command(LauncherOptions, ConfigOptions):
     seeds: tuple[int, ...] = (0,)
     """One run for each."""
     format: Literal["table", "json"] = "table"
-    """What goes to standard output; json: the records."""
+    """What goes to standard output; json: the records, or with --dry-run settings, stages and clips a contrast."""
     processes: int = 1
     """Processes that extract features beside each other; the numbers do not depend on it."""
 
@@ -33,6 +33,7 @@ class Command(LauncherOptions, ConfigOptions):
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
+        from avbench import outline
         from avbench.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
@@ -44,9 +45,9 @@ class Command(LauncherOptions, ConfigOptions):
         device = resolve_device(self.device)
         execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
         runner = Runner(execution)
-        configs = runner.resolve_all(requests)
+        configs = runner.resolve_all(requests, planning=self.dry_run)
         if self.dry_run:
-            sys.stdout.write(runner.describe(configs) + "\n")
+            sys.stdout.write(outline.show(runner, configs, self.format))
             return 0
         beside = not self.skip_untrained
         outcomes = [outcome for config in configs for outcome in runner.run(config, with_untrained=beside)]
@@ -64,12 +65,14 @@ class Command(LauncherOptions, ConfigOptions):
         return 1 if failed else 0
 
     def _submit(self) -> int:
+        from avbench import outline
+
         own = [] if self.processes == 1 else ["--processes", str(self.processes)]
         runner, configs, status = launch(self, self, [(self.method, self.task, self.seeds)], own)
         if status is not None:
             return status
         if self.dry_run:
-            sys.stdout.write(runner.describe(configs) + "\n")
+            sys.stdout.write(outline.show(runner, configs, self.format))
         else:
             print_records([record for config in configs for record in runner.recorded(config)], self.format)
         return 0
@@ -84,13 +87,17 @@ def print_records(records: list[dict[str, Any]], form: str) -> None:
 
 
 def _print_tables(records: list[dict[str, Any]]) -> None:
+    from avbench.division import account
     from avbench.report.terminal import render
 
     def table(record: dict[str, Any]) -> tuple[str, str, str]:
         return record["task"], record["data"], record["split"]
 
     for _, group in groupby(sorted(records, key=table), key=table):
-        sys.stdout.write(f"\n{render(list(group))}\n\n")
+        rows = list(group)
+        sys.stdout.write(f"\n{render(rows)}\n\n")
+        for line in dict.fromkeys(account(row["selection"]) for row in rows if "selection" in row):
+            sys.stdout.write(f"{line}\n\n" if line else "")
 
 
 def _print_paths(paths: list[tuple[str, bool]]) -> None:

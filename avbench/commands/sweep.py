@@ -203,6 +203,7 @@ def check_settings(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
         for config in configs:
             try:
                 locate(config.data, config.input)
+                locate(config.data.judged, config.input, option="data.eval_source")
             except InputError as error:
                 missing[str(error)] = None
     return list(missing)

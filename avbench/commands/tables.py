@@ -131,7 +131,7 @@ def estimate(results: Path, todo: Sequence[Step]) -> str:
                 raise InputError("weights that are not made yet")
             run = parse(Run, "avbench run", step.words[1:])
             configs = runner.resolve_all(run.requests(run.method, run.task, run.seeds))
-            if not all(runner.source(config).ready for config in configs):
+            if not all(source.ready for config in configs for source in runner.sources(config)):
                 raise InputError("data that are not prepared")
             for config in configs:
                 bill.add(runner.plans(config)[-1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench import extraction, registry, store
+from avbench import extraction, registry, seal, store
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.features import Features
+from avbench.files import read_json
 from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, build
 from avbench.tasks.base import Task, positions
@@ -137,9 +137,10 @@ class Run:
                 f"run {self.id}: found no embeddings in {folder} (stage '{VECTORS}'), needed to rank {len(ids)} of its"
                 f" {self.record['n']} clips among each other; the run's command with --force makes them again."
             )
+        seal.check(folder)
         arrays = extraction.arrays(folder)
         listed = folder / "ids.json"
-        stored = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else self.ids
+        stored = read_json(listed, list) if listed.exists() else self.ids
         rows = positions(np.array(stored), ids)
         given = f"{extraction.EMBEDDING}audio" in arrays
         before = extraction.EMBEDDING if given else ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from avbench.compare.comparison import Comparison, Pair, Row
-from avbench.report.terminal import NONE, columns, scale
+from avbench.metrics.units import Unit, unit
+from avbench.report.terminal import NONE, columns
 
 LONGEST = 40  # characters of a setting's value
 
@@ -32,7 +33,8 @@ def _pair(pair: Pair, resamples: int) -> str:
 
     names = _shown(pair)
     same = [name for name in names if _same(pair.rows[name])]
-    rows = [[name, *_cells(name, pair.rows[name])] for name in names if name not in same]
+    units = {name: unit(name, pair.first.record["task"]) for name in names}
+    rows = [[name, *_cells(units[name], pair.rows[name])] for name in names if name not in same]
     statistics = pair.n is not None
     headers = ["", pair.first.id, pair.second.id, "difference", "95 % interval", "p", "p (signs)"]
     title = f"{pair.first.record['task']}, {pair.second.id} less {pair.first.id}"
@@ -49,7 +51,9 @@ def _pair(pair: Pair, resamples: int) -> str:
     if not rows:
         lines = []
     if same:
-        lines.append(f"the same in both: {', '.join(f'{name} {_cells(name, pair.rows[name])[0]}' for name in same)}")
+        lines.append(
+            f"the same in both: {', '.join(f'{name} {_cells(units[name], pair.rows[name])[0]}' for name in same)}"
+        )
     if pair.left_out:
         lines.append(f"not known for these samples alone: {', '.join(pair.left_out)}")
     return "\n\n".join([title, *lines])
@@ -73,12 +77,11 @@ def _same(row: Row) -> bool:
     return row.difference == 0 and found is not None and found.low == found.high == 0
 
 
-def _cells(name: str, row: Row) -> list[str]:
-    factor, digits = scale(name)
+def _cells(shown: Unit, row: Row) -> list[str]:
     found = row.paired
 
     def number(value: float | None, sign: str = "") -> str:
-        return NONE if value is None else f"{value * factor:{sign}.{digits}f}"
+        return NONE if value is None else f"{value * shown.factor:{sign}.{shown.digits}f}"
 
     def p(value: float | None) -> str:
         return NONE if value is None else f"{value:.4f}" if value >= 0.0001 else "< 0.0001"

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,22 +15,21 @@ import pyarrow.compute as pc
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from avbench.data.authors_manifest import find_labels, read_manifest
+from avbench.data.authors_manifest import SPLIT, find_labels, read_manifest
 from avbench.data.clips import hash_ids
 from avbench.data.columns import TextColumn
+from avbench.data.frames import FrameGrid
 from avbench.data.images import decode_jpeg
 from avbench.data.waveform import read_sound
 from avbench.errors import InputError, RunError
 from avbench.files import canonical_json
-
-if TYPE_CHECKING:
-    from avbench.data.clips import Clips
 
 # Clips whose files' sizes and dates enter the identity: all of a test set, a sample of AudioSet.
 _STAMPED = 2000
 _CHUNK = 65536
 # Where none of so many sound files exists, the paths are wrong, not the clips.
 _LOOKED_AT = 20
+_EVEN = 10  # frames of CAV-MAE's extraction, whose times are known
 
 
 class AuthorsClips:
@@ -41,7 +40,7 @@ class AuthorsClips:
 
     Args:
         root: The manifest's folder.
-        table: Text columns video_id, wav, video_path, labels.
+        table: Text columns video_id, wav, video_path, labels, and perhaps split.
         names: Label mid to class name, in the order of the class indices.
     """
 
@@ -58,7 +57,10 @@ class AuthorsClips:
         coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
         self._roots: list[Path] = [root / text for text in coded.dictionary.to_pylist()]
         self._root_of: NDArray[np.int32] = coded.indices.to_numpy()
-        self.splits: Sequence[str] = TextColumn(pa.repeat(pa.scalar("", pa.large_string()), len(self.ids)))
+        splits = (
+            table[SPLIT] if SPLIT in table.column_names else pa.repeat(pa.scalar("", pa.large_string()), len(table))
+        )
+        self.splits: Sequence[str] = TextColumn(splits)
 
     @classmethod
     def open(cls, path: Path, labels: str = "") -> AuthorsClips:
@@ -83,6 +85,28 @@ class AuthorsClips:
                 " (relative paths start from the manifest's folder)."
             )
         return clips
+
+    @classmethod
+    def alike(cls, first: AuthorsClips, second: AuthorsClips) -> tuple[AuthorsClips, AuthorsClips]:
+        """Returns the clips of two manifests with one list of classes, where one of the two has a label CSV for both.
+
+        Raises:
+            InputError: Both have one, and they call a class differently.
+        """
+        bare = [all(mid == name for mid, name in clips._names.items()) for clips in (first, second)]
+        if bare[0] != bare[1]:
+            named, other = (second, first) if bare[0] else (first, second)
+            if other._names.keys() <= named._names.keys():
+                renamed = cls(other.root, other._table, named._names)
+                return (renamed, second) if bare[0] else (first, renamed)
+            return first, second
+        for mid in first._names.keys() & second._names.keys():
+            if first._names[mid] != second._names[mid]:
+                raise InputError(
+                    f"--eval-data: the label CSVs beside {first.root} and {second.root} call '{mid}'"
+                    f" '{first._names[mid]}' and '{second._names[mid]}', valid: one for both; --set data.labels=FILE."
+                )
+        return first, second
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -141,6 +165,18 @@ class AuthorsClips:
         """Returns how many ``frame_i`` folders the clip's root has: single frames may be missing for a clip."""
         return self._folders[int(self._root_of[i])]
 
+    prepared: None = None  # the layout does not tell how its files were made
+
+    def grid(self, i: int) -> FrameGrid:
+        """Returns how many frames the clip's root has, and when: of ten, CAV-MAE's times; else the layout is silent."""
+        count = self.n_frames(i)
+        return FrameGrid(count, "even" if count == _EVEN else None)
+
+    def grids(self) -> Sequence[FrameGrid]:
+        """Returns the different grids of the roots in use."""
+        firsts = np.unique(self._root_of, return_index=True)[1].tolist()
+        return tuple(dict.fromkeys(self.grid(i) for i in firsts))
+
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound file's mono waveform (samples,) in [-1, 1] and its own sample rate; channels are averaged.
 
@@ -173,7 +209,7 @@ class AuthorsClips:
                 raise RunError(f"clip '{self.ids[i]}': {path} {_reason(path, error)}.") from None
         raise RunError(f"clip '{self.ids[i]}': {path} is missing, and so are the frames after it.")
 
-    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> Clips:
+    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> AuthorsClips:
         """Returns the clips at ``indices``, in that order."""
         table = self._table.take(pa.array(np.asarray(indices, dtype=np.int64)))
         return AuthorsClips(self.root, table, self._names)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 from collections.abc import Sequence
@@ -13,10 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
+from avbench.data.csv_file import read_named
+from avbench.data.split_names import SPLITS, VALID
 from avbench.errors import InputError
 
 log = logging.getLogger("avbench")
 FIELDS = ("video_id", "wav", "video_path")
+SPLIT = "split"
 _HEADER = ("index", "mid", "display_name")
 _CHUNK = 65536
 # Above this size Arrow parses: three times as fast, but its errors name no entry. Its blocks end at 2 GiB.
@@ -30,12 +32,12 @@ class _Columns:
     def __init__(self) -> None:
         self._pending: list[tuple[str, ...]] = []
         self._chunks: list[Any] = []
-        self._names = (*FIELDS, "labels")
+        self._names = (*FIELDS, "labels", SPLIT)
 
     def hook(self, entry: dict[str, Any]) -> Any:
         if problem(entry) is not None:
             return entry
-        self._pending.append((*(entry[name] for name in FIELDS), entry.get("labels", "")))
+        self._pending.append((*(entry[name] for name in FIELDS), entry.get("labels", ""), _split(entry)))
         if len(self._pending) == _CHUNK:
             self._flush()
         return _READ
@@ -48,7 +50,16 @@ class _Columns:
 
     def table(self) -> Any:
         self._flush()
-        return pa.Table.from_batches(self._chunks).combine_chunks()
+        return _with_splits(pa.Table.from_batches(self._chunks).combine_chunks())
+
+
+def _split(entry: dict[str, Any]) -> str:
+    return SPLITS[entry.get(SPLIT, "").strip().lower()]
+
+
+def _with_splits(table: Any) -> Any:
+    """Leaves the column of splits out where no clip has one: such a manifest stays what it is without the column."""
+    return table if pc.any(pc.not_equal(table[SPLIT], "")).as_py() else table.drop_columns([SPLIT])
 
 
 def problem(entry: Any) -> str | None:
@@ -60,14 +71,19 @@ def problem(entry: Any) -> str | None:
             return f"lacks '{name}'"
         if not isinstance(entry[name], str) or not entry[name]:
             return f"has '{name}' {entry[name]!r}; valid: a text that is not empty"
+        if "\0" in entry[name]:
+            return f"has '{name}' {entry[name]!r} with a NUL"
     if not isinstance(entry.get("labels", ""), str):
         return f"has 'labels' {entry['labels']!r}; valid: label mids joined by commas"
+    split = entry.get(SPLIT, "")
+    if not isinstance(split, str) or split.strip().lower() not in SPLITS:
+        return f"has 'split' {split!r}; valid: {VALID} (or none)"
     return None
 
 
 def _read_large(path: Path) -> Any | None:
     """Reads a large manifest with Arrow; None where anything about it is unexpected."""
-    text = pa.struct([(name, pa.string()) for name in (*FIELDS, "labels")])
+    text = pa.struct([(name, pa.string()) for name in (*FIELDS, "labels", SPLIT)])
     options = pa.json.ParseOptions(
         explicit_schema=pa.schema([("data", pa.list_(text))]),
         newlines_in_values=True,
@@ -84,20 +100,26 @@ def _read_large(path: Path) -> Any | None:
     entries = pc.list_flatten(content["data"].combine_chunks())
     if entries.null_count or len(entries) == 0:
         return None
-    columns = [entries.field(name) for name in (*FIELDS, "labels")]
-    if any(column.null_count or pc.min(pc.binary_length(column)).as_py() == 0 for column in columns[:-1]):
+    columns = [entries.field(name) for name in FIELDS]
+    if any(column.null_count or pc.min(pc.binary_length(column)).as_py() == 0 for column in columns):
         return None
-    columns[-1] = columns[-1].fill_null("")
-    return pa.table([column.cast(pa.large_string()) for column in columns], names=[*FIELDS, "labels"])
+    written = pc.utf8_lower(pc.utf8_trim_whitespace(entries.field(SPLIT).fill_null(""))).dictionary_encode()
+    names = written.dictionary.to_pylist()
+    if any(name not in SPLITS for name in names):
+        return None
+    splits = pa.array([SPLITS[name] for name in names], pa.large_string()).take(written.indices)
+    columns += [entries.field("labels").fill_null(""), splits]
+    table = pa.table([column.cast(pa.large_string()) for column in columns], names=[*FIELDS, "labels", SPLIT])
+    return _with_splits(table)
 
 
 def read_manifest(path: Path) -> Any:
     """Reads a manifest, ``{"data": [{"video_id", "wav", "video_path", "labels"}, ...]}``.
 
-    ``labels`` may be absent. Two million entries take seconds and about a gigabyte while reading.
+    ``labels`` may be absent, and ``split`` there. Two million entries take seconds and about a gigabyte while reading.
 
     Returns:
-        An Arrow table of text columns video_id, wav, video_path, labels.
+        An Arrow table of text columns video_id, wav, video_path, labels and, where an entry has one, split.
 
     Raises:
         InputError: The file is not of this form; the message names what is wrong and where.
@@ -156,18 +178,13 @@ def read_labels(path: Path) -> dict[str, str]:
         InputError: The file is missing or malformed.
     """
     fix = f"valid: a CSV with the columns {','.join(_HEADER)}"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, skipinitialspace=True)
-            missing = [name for name in _HEADER if name not in (reader.fieldnames or [])]
-            if missing:
-                raise InputError(f"{path}: no column '{missing[0]}'; {fix}.")
-            rows = [(row["index"], row["mid"], row["display_name"]) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read ({reason}); {fix}.") from None
+    header, lines = read_named(path, fix.removeprefix("valid: "), spaced=True)
+    missing = [name for name in _HEADER if name not in header]
+    if missing:
+        raise InputError(f"{path}: no column '{missing[0]}'; {fix}.")
+    rows = [(row["index"], row["mid"], row["display_name"]) for _, row in lines]
     for line, (index, mid, name) in enumerate(rows, start=2):
-        if not (index or "").isdigit() or not mid or name is None:
+        if not (index or "").isdigit() or not mid or not name:
             raise InputError(f"{path}: line {line} has index {index!r}, mid {mid!r}, display_name {name!r}; {fix}.")
     if sorted(int(index) for index, _, _ in rows) != list(range(len(rows))) or not rows:
         raise InputError(f"{path}: the indices of {len(rows)} rows are not 0 to {len(rows) - 1}; {fix}.")

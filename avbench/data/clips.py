@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from avbench.data.frames import StoredClips
+
 MANIFEST = "manifest.parquet"
 
 
@@ -95,7 +97,7 @@ def hash_ids(ids: Iterable[str]) -> str:
     return sha256_text("\n".join(sorted(ids)))
 
 
-def open_clips(path: Path, labels: str = "") -> Clips:
+def open_clips(path: Path, labels: str = "") -> StoredClips:
     """Opens a prepared folder or an authors' manifest.
 
     Args:

@@ -14,6 +14,7 @@ from torch import Tensor
 from avbench.config import InputConfig
 from avbench.data.augment import Augment, Mix, mix_waveforms
 from avbench.data.clips import Clips
+from avbench.data.frames import eval_frame
 from avbench.data.images import normalise, resize_and_crop
 from avbench.data.spectrogram import fit_rows, log_mel, window_starts
 from avbench.data.waveform import resample
@@ -116,10 +117,10 @@ def rows_of(waveform: NDArray[np.float32], rate: int, config: InputConfig, clip:
 class AudioVisualDataset(torch.utils.data.Dataset[Item]):
     """Items of clips; a function of (clips, config, mode, seed, epoch, index), whoever computes them.
 
-    ``train`` draws one frame per clip and epoch; ``eval`` takes frame ``config.eval_frame``, or the last one there
-    is; ``all_frames`` takes as many frames as the clip with the most has, a shorter clip's last one repeated. With
-    ``config.segment_length`` each frame comes with the audio window around it (facts/cavmae_sync.md 2): the
-    spectrogram is computed once at ``target_length`` rows and sliced.
+    ``train`` draws one frame per clip and epoch; ``eval`` takes the one that
+    :func:`~avbench.data.frames.eval_frame` names; ``all_frames`` takes as many frames as the clip with the most has, a
+    shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window around it
+    (facts/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
 
     Args:
         clips: The clips.
@@ -195,9 +196,10 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         """Returns which frames the item of clip ``i`` holds in this epoch, and of how many they are chosen."""
         if self.mode == "all_frames":
             return list(range(self._n_frames)), self._n_frames
-        count = max(1, self.clips.n_frames(self.shown(i)))
+        shown = self.shown(i)
+        count = max(1, self.clips.n_frames(shown))
         if self.mode == "eval":
-            return [min(self.config.eval_frame, count - 1)], count
+            return [eval_frame(self.clips, shown, self.config)], count
         return [int(numpy_stream(self.seed, "frame", *self._counters(i, repeat)).integers(count))], count
 
     def _counters(self, i: int, repeat: int) -> tuple[int, ...]:

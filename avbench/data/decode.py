@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -19,10 +18,12 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 from PIL import Image
 
-from avbench.data.media import Media, Track
+from avbench.data.counted import counted_times
+from avbench.data.media import Media
 from avbench.data.pictures import to_picture
 from avbench.data.prepare_settings import PrepareSettings
 from avbench.data.sound import Sound, assemble
+from avbench.data.track import Track
 from avbench.data.verdict import PastEnd, Rejected
 
 _TICK = 1e-3  # a frame this much after the wanted time still counts as shown then, seconds
@@ -42,6 +43,7 @@ class Clip:
         samples: int16 (n,) mono waveform, beginning at ``start``.
         sample_rate: Samples per second.
         notes: What is unusual about it, or "".
+        last: Whether another programme begins within the span, which none of the following spans is then of.
     """
 
     start: float
@@ -51,6 +53,7 @@ class Clip:
     samples: NDArray[np.int16]
     sample_rate: int
     notes: str
+    last: bool = False
 
     @property
     def silent(self) -> bool:
@@ -72,7 +75,11 @@ def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> C
     """
     try:
         with Media(path, settings.max_pixels) as media:
-            return _decode(media, settings, start)
+            try:
+                return _decode(media, settings, start)
+            except _SpanRejected as error:
+                error.last = media.joined
+                raise
     except MemoryError:
         raise Rejected("needs too much memory") from None
     except (FFmpegError, ValueError) as error:
@@ -88,14 +95,17 @@ def decode_windows(path: Path | str, settings: PrepareSettings) -> Iterator[Clip
     while empty < _MAX_EMPTY_WINDOWS:
         start = index * settings.step
         try:
-            yield decode(path, settings, start)
+            clip = decode(path, settings, start)
+            yield clip
+            if clip.last:
+                return
             empty = 0
         except PastEnd:
             return
         except Rejected as error:
             yield start, error
             empty += 1
-            if index == 0 and not isinstance(error, _SpanRejected):
+            if error.last if isinstance(error, _SpanRejected) else index == 0:
                 return
         if not settings.window:
             return
@@ -103,7 +113,9 @@ def decode_windows(path: Path | str, settings: PrepareSettings) -> Iterator[Clip
 
 
 class _SpanRejected(Rejected):
-    """What is wrong with one span says nothing of the next ones."""
+    """What is wrong with one span says nothing of the next ones, unless it is the last."""
+
+    last = False
 
 
 def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
@@ -114,7 +126,8 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
     heard = [(t, d) for t, d in audio.shown() if t < end and t + d > begin]
     if not shown and not heard and not (video.beyond or audio.beyond) and start > 0:
         raise PastEnd
-    claim = media.claimed()
+    # What a file claims, another programme behind this one may have written.
+    claim = 0.0 if media.joined else media.claimed()
     expected = min(claim - start, settings.length) if claim else 0.0
     video_end = min(max((t + d for t, d in shown), default=begin), end) - begin
     audio_end = min(max((t + d for t, d in heard), default=begin), end) - begin
@@ -128,11 +141,23 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
     if not heard:
         raise _SpanRejected("audio does not decode")
 
-    sound = assemble(_frames(audio), audio.tick, begin, settings.length, settings.sample_rate, settings.channels)
+    sound = assemble(
+        audio.frames(),
+        audio.tick,
+        begin,
+        settings.length,
+        settings.sample_rate,
+        settings.channels,
+        settings.sound_clock,
+    )
     if sound is None:
         raise _SpanRejected("audio does not decode")
     # The last frame is on display to the end; a frame that comes exactly at the end is not of this span.
-    targets = np.minimum(begin + settings.times(video_end), shown[-1][0])
+    looked_at = min(video_end, settings.frame_seconds or video_end)
+    if settings.frame_choice == "count":
+        targets = counted_times(media.video, [t for t, _ in shown], settings)
+    else:
+        targets = np.minimum(begin + settings.times(looked_at), shown[-1][0])
     times, frames = _pick(video, targets, settings)
     if not frames:
         raise _SpanRejected("no frame decodes")
@@ -140,6 +165,7 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
     last_due = max((t for t, _ in shown if t <= targets[-1] + _TICK), default=times[-1])
     seen_s = video_end if times[-1] >= last_due - _WORTH_A_NOTE_S else max(times[-1] - begin, 0.0)
     heard_s = len(sound.samples) / settings.sample_rate
+    anew = [f"the file begins anew after {start + duration:.1f} s, the rest is left out"] if media.joined else []
     _check_share("audio", heard_s - sound.late - sound.gaps, duration, settings)
     _check_share("video", seen_s - max(shown[0][0] - begin, 0.0), duration, settings)
     return Clip(
@@ -149,7 +175,8 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
         frame_times=[max(0.0, time - begin) for time in times],
         samples=sound.samples,
         sample_rate=settings.sample_rate,
-        notes=_notes(duration, expected, heard_s, seen_s, sound, shown[0][0] - begin),
+        notes="; ".join(anew + _notes(duration, expected, heard_s, seen_s, sound, shown[0][0] - begin)),
+        last=media.joined,
     )
 
 
@@ -158,7 +185,7 @@ def _check_share(word: str, seconds: float, duration: float, settings: PrepareSe
         raise _SpanRejected(f"{word} too short", f"{max(seconds, 0.0):.1f} of {duration:.1f} s")
 
 
-def _notes(duration: float, expected: float, heard: float, seen: float, sound: Sound, video_late: float) -> str:
+def _notes(duration: float, expected: float, heard: float, seen: float, sound: Sound, video_late: float) -> list[str]:
     found = []
     if expected - duration > _WORTH_A_NOTE_S:
         found.append(f"{duration:.1f} of {expected:.1f} s")
@@ -170,24 +197,7 @@ def _notes(duration: float, expected: float, heard: float, seen: float, sound: S
     if abs(heard - seen) > _WORTH_A_NOTE_S:
         words = ("audio", "video") if heard < seen else ("video", "audio")
         found.append(f"{words[0]} {abs(heard - seen):.1f} s shorter than {words[1]}")
-    return "; ".join(found)
-
-
-def _frames(track: Track, wanted: set[int] | None = None) -> Iterator[Any]:
-    """Decodes a track's packets; what does not decode is left out.
-
-    ``wanted`` are the timestamps that must be decoded; others are decoded only where later frames refer to them.
-    """
-    context = track.stream.codec_context
-    for packet in [*track.packets, None]:
-        if wanted is not None:
-            context.skip_frame = "NONREF" if packet is not None and packet.pts not in wanted else "DEFAULT"
-        try:
-            yield from context.decode(packet)
-        except MemoryError:
-            raise
-        except (FFmpegError, ValueError):
-            continue
+    return found
 
 
 def _pick(
@@ -213,7 +223,7 @@ def _pick(
         times.append(made[0])
         pictures.append(made[1])
 
-    for frame in _frames(track, _wanted(track, targets)):
+    for frame in track.frames(_wanted(track, targets)):
         time = frame.pts * track.tick if frame.pts is not None else (shown[0] + 0.04 if shown else float(targets[0]))
         if shown is not None and time <= shown[0]:
             continue  # timestamps that run backwards: the later frame has no time of its own

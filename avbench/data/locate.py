@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING
 from avbench.config import DataConfig, InputConfig
 from avbench.errors import InputError, did_you_mean
 from avbench.files import canonical_json, sha256_text
-from avbench.settings import to_dict
+from avbench.settings import build, to_dict
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
+    from avbench.data.frames import FrameGrid
     from avbench.data.prepare_settings import PrepareSettings
 
 EMBEDDED = "soundshapes"
@@ -38,6 +41,7 @@ class Source:
     settings: PrepareSettings | None = None
     counts: tuple[int, int, int] | None = None  # generated clips: train, tune, test
     seed: int = 0
+    frames: FrameGrid | None = None  # those a run looks at; None: all there are
 
     @property
     def ready(self) -> bool:
@@ -45,24 +49,51 @@ class Source:
         return self.settings is None or (self.clips / "prepare.json").exists()
 
 
-def locate(data: DataConfig, inputs: InputConfig) -> Source:
+def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data") -> Source:
     """Finds out what ``data.source`` is, without preparing anything.
 
-    Raises:
-        InputError: There is no such name, file or folder, or it holds no videos.
-    """
-    from avbench.data.catalogue.entry import names
-    from avbench.data.prepare_settings import PrepareSettings
+    Args:
+        data: Names the source.
+        inputs: Sizes that decide how videos are prepared.
+        option: What the user named it with, in messages.
 
-    settings = PrepareSettings(n_frames=data.n_frames, size=inputs.image_size, sample_rate=inputs.sample_rate)
+    Raises:
+        InputError: There is no such name, file or folder, it holds no videos, or holds prepared clips and ``data.like``
+            asks for others.
+    """
+    from avbench.data.frames import FrameGrid
+
+    frames = FrameGrid(data.n_frames, data.sampling)
+    located = _located(data, _settings(data, inputs, frames), option)
+    if data.like and located.videos is None:
+        raise InputError(
+            f"data.like: found {data.like} with {data.source}, whose clips are prepared, valid: with videos; its"
+            f" prepare.json tells how, and avbench data prepare --like {data.like} prepares the videos so."
+        )
+    return dataclasses.replace(located, frames=frames)
+
+
+def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:
+    """Returns how videos are prepared for these inputs."""
+    from avbench.data.frames import to_store
+    from avbench.data.prepare_settings import LIKE, PrepareSettings
+
+    stored = to_store(frames, inputs)
+    chosen = {"n_frames": stored.count, "sampling": data.sampling, "size": inputs.image_size}
+    return build(PrepareSettings, {**LIKE.get(data.like, {}), **chosen, "sample_rate": inputs.sample_rate})
+
+
+def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source:
+    from avbench.data.catalogue.entry import names
+
     if data.source == EMBEDDED:
         return _embedded(data, settings)
     path = Path(data.source).expanduser()
     if data.source in names():
-        path = _of_catalogue(data.source)
+        path = _of_catalogue(data.source, option)
     elif not path.exists():
         raise InputError(
-            f"--data {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
+            f"{option} {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
             f" {EMBEDDED}, a data set prepared from the catalogue (avbench list data), a folder or CSV of videos, a"
             " prepared folder, a manifest.json."
         )
@@ -82,13 +113,13 @@ def set_folder(name: str) -> Path:
     return cache_folder() / "sets" / name
 
 
-def _of_catalogue(source: str) -> Path:
+def _of_catalogue(source: str, option: str) -> Path:
     """Returns the prepared folder or manifest of a data set that is given by name."""
     folder = set_folder(source)
     if (folder / PREPARED).is_file() or (folder / AUTHORS).is_file():
         return folder
     raise InputError(
-        f"--data {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
+        f"{option} {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
         f" with --out, name that folder. ./{source} means a folder of that name here."
     )
 
@@ -124,13 +155,23 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     """Returns the clips, making and preparing them first where that has not been done.
 
     Raises:
-        InputError: The data cannot be read.
+        InputError: The data cannot be read, or do not have the frames asked for.
     """
     from avbench.data.clips import open_clips
+    from avbench.data.frames import framed
 
     if not source.ready and source.videos is not None and source.settings is not None:
         from avbench.data.prepare import prepare
 
+        cache = cache_folder()
+        try:
+            source.clips.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=source.clips.parent):
+                pass
+        except OSError as error:
+            raise InputError(
+                f"{cache}: the cache cannot be written ({error.strerror}); name a folder that can be in AVBENCH_CACHE."
+            ) from None
         videos = source.videos
         if source.counts is not None:
             from avbench.data.soundshapes import make
@@ -138,8 +179,9 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
             train, tune, test = source.counts
             make(videos, train=train, tune=tune, test=test, seed=source.seed, workers=workers, progress=progress)
             videos = videos / "labels.csv"
-        prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
-    clips = open_clips(source.clips, source.labels)
+        prepare(videos, source.clips, source.settings, workers=workers, progress=progress, wait=True)
+    stored = open_clips(source.clips, source.labels)
+    clips = stored if source.frames is None else framed(stored, source.frames, source.clips)
     if len(clips) == 0:
         raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")
     return clips

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ import av
 import av.logging
 from av.error import FFmpegError
 
+from avbench.data.streams import choose, is_cover, of_programme, stills
+from avbench.data.track import REORDERED, Programme, Track
 from avbench.data.verdict import Rejected, is_encrypted
 
 # Only containers of sound and moving pictures: a playlist or a subtitle script in a .mp4's clothes could make
@@ -27,36 +28,11 @@ _TOO_LARGE = re.compile(r"Picture size (\d+)x(\d+) exceeds")
 _INTERLEAVE_S = 30.0
 # Audio codecs need the packets just before a cut to settle; what they decode to is dropped again.
 _PREROLL_S = 0.5
+# Places of a file that are looked at before it is sought by halving.
+_PLACES = 32
 # Below this rate (bytes per second of claimed duration) a header's duration is not believed.
 _LEAST_RATE = 64.0
 _TICK = 1e-3  # timestamps are compared to this, seconds: Matroska and FLV round to a millisecond
-
-
-@dataclass
-class Track:
-    """The packets of one stream that one span of time needs, in decoding order."""
-
-    stream: Any
-    tick: float
-    packets: list[Any] = field(default_factory=list)
-    beyond: bool = False
-
-    def time(self, packet: Any) -> float | None:
-        """Returns when a packet is shown (or, where that is unknown, decoded), seconds on the file's clock."""
-        stamp = packet.dts if packet.pts is None else packet.pts
-        return None if stamp is None else stamp * self.tick
-
-    def shown(self) -> list[tuple[float, float]]:
-        """Returns (time, duration) of the packets that are shown, in order of time; unknown durations are guessed."""
-        times = []
-        for packet in self.packets:
-            time = self.time(packet)
-            if time is not None and not packet.is_discard:
-                times.append((time, (packet.duration or 0) * self.tick))
-        times.sort()
-        gaps = sorted(b[0] - a[0] for a, b in itertools.pairwise(times) if b[0] > a[0])
-        usual = gaps[len(gaps) // 2] if gaps else 0.04
-        return [(time, duration or usual) for time, duration in times]
 
 
 class Media:
@@ -69,6 +45,7 @@ class Media:
     def __init__(self, path: Path | str, max_pixels: int) -> None:
         self.path = str(Path(path).absolute())
         self.max_pixels = max_pixels
+        self.joined = False  #: whether another programme follows what :meth:`read` has read
         with av.logging.Capture() as self._log, _errors_only():
             self._container = _open(self.path, max_pixels)
         try:
@@ -89,10 +66,13 @@ class Media:
 
     def _check(self) -> None:
         streams = self._container.streams
-        videos = [s for s in streams.video if not _is_cover(s)]
+        videos = [s for s in streams.video if not is_cover(s)]
         if (not streams.audio or not videos or self._is_mov()) and is_encrypted(self.path):
             raise Rejected("encrypted")
-        for stream in videos[:1]:
+        if len(videos) > 1:
+            videos = [self._main(videos)]
+            streams = self._container.streams  # it may have been opened again
+        for stream in videos:
             self._check_size(stream)
         if not videos and not streams.audio:
             raise Rejected("no video and no audio track")
@@ -100,7 +80,8 @@ class Media:
             raise Rejected("no video track")
         if not streams.audio:
             raise Rejected("no audio track")
-        self.video, self.audio = videos[0], streams.audio[0]
+        self.video = videos[0]
+        self.audio = choose(of_programme(self._container, self.video, streams.audio))
         for stream in (self.video, self.audio):
             if stream.codec_context is None:
                 raise Rejected(f"{_word(stream)} does not decode", "unknown codec")
@@ -108,6 +89,14 @@ class Media:
             stream.codec_context.options = {"max_pixels": str(self.max_pixels)}
         starts = [float(s.start_time * s.time_base) for s in (self.video, self.audio) if s.start_time is not None]
         self.origin = min(starts, default=0.0)  #: seconds on the file's clock at which the clips' clock begins
+
+    def _main(self, videos: list[Any]) -> Any:
+        still, read = stills(self._container, videos)
+        if read:
+            self.close()
+            self._container = _open(self.path, self.max_pixels)
+            videos = [s for s in self._container.streams.video if not is_cover(s)]
+        return choose(videos, still)
 
     def _check_size(self, stream: Any) -> None:
         context = stream.codec_context
@@ -120,6 +109,10 @@ class Media:
 
     def _is_mov(self) -> bool:
         return "mov" in self._container.format.name
+
+    def _counts_frames(self) -> bool:
+        # AVI and ASF state when a frame is decoded.
+        return self._container.format.name in ("avi", "asf")
 
     def claimed(self) -> float:
         """Returns the seconds from ``origin`` to the end that the headers promise; 0 when none or not credible."""
@@ -145,36 +138,53 @@ class Media:
             The video track, from the last key frame at or before ``begin``, and the audio track, from a little
             before ``begin``. ``beyond`` tells whether the file goes on after ``end``.
         """
-        if begin > self.origin + 1.0:
-            with contextlib.suppress(FFmpegError):
+        tracks = self._sought(begin, end) or self._read(begin, end)
+        tracks[0].date()
+        return tracks
+
+    def _sought(self, begin: float, end: float) -> tuple[Track, Track] | None:
+        if begin <= self.origin + 1.0:
+            return None
+        with contextlib.suppress(FFmpegError):
+            if self._one_clock():
                 self._container.seek(int((begin - _PREROLL_S) * av.time_base))
                 tracks = self._read(begin, end)
                 if tracks[0].packets and self._starts_in_time(tracks[0], begin):
                     return tracks
-            # The index is missing or wrong: read from the start, keeping only what is needed.
-            self.close()
-            self._container = _open(self.path, self.max_pixels)
-            self._check()
-        return self._read(begin, end)
+        # The index is missing or wrong: read from the start, keeping only what is needed.
+        self.close()
+        self._container = _open(self.path, self.max_pixels)
+        self._check()
+        return None
+
+    def _one_clock(self) -> bool:
+        # These are sought by halving, which in joined programmes ends in any of them.
+        if self._container.format.name not in ("mpegts", "mpeg", "nut"):
+            return True
+        stat = Path(self.path).stat()
+        return _rises(self.path, stat.st_size, stat.st_mtime_ns, self.max_pixels)
 
     def _starts_in_time(self, track: Track, begin: float) -> bool:
         time = track.time(track.packets[0])
         return track.packets[0].is_keyframe and time is not None and time <= begin + _TICK
 
     def _read(self, begin: float, end: float) -> tuple[Track, Track]:
-        video = Track(self.video, float(self.video.time_base))
+        undated = self._counts_frames() and self.video.codec_context.codec.reorder
+        video = Track(self.video, float(self.video.time_base), undated)
         audio = Track(self.audio, float(self.audio.time_base))
-        by_index = {self.video.index: video, self.audio.index: audio}
+        # Packets of an undated video after the span: some of their frames may be shown in it.
+        past, wanted = 0, REORDERED if undated else 0
+        tracks = {self.video.index: video, self.audio.index: audio}
+        programme = Programme(self._container.demux([self.video, self.audio]), tracks, self.origin)
         try:
-            for packet in self._container.demux([self.video, self.audio]):
-                track = by_index[packet.stream_index]
-                time = track.time(packet)
-                if not packet.size:
-                    continue
-                decoded = time if packet.dts is None else packet.dts * track.tick
+            for track, packet in programme:
+                time, decoded = track.time(packet), track.decoded(packet)
                 if decoded is not None and decoded >= end:
                     track.beyond = True
-                    if (video.beyond and audio.beyond) or decoded > end + _INTERLEAVE_S:
+                    if track is video and past < wanted:
+                        past += 1
+                        track.packets.append(packet)
+                    elif (video.beyond and audio.beyond and past == wanted) or decoded > end + _INTERLEAVE_S:
                         break
                     continue
                 if track is audio:
@@ -186,15 +196,29 @@ class Media:
                 track.packets.append(packet)
         except FFmpegError:
             pass  # what was read up to a broken place is judged by its length
+        self.joined = programme.ended
         return video, audio
+
+
+@functools.lru_cache(maxsize=16)
+def _rises(path: str, size: int, _changed: int, max_pixels: int) -> bool:
+    """Tells whether the times rise from one place of a file to the next, looking at some places only."""
+    last: dict[int, float] = {}
+    with _open(path, max_pixels) as container:
+        for place in range(_PLACES):
+            container.seek(size * place // _PLACES, unsupported_byte_offset=True)
+            packet = next((packet for packet in container.demux() if packet.size and packet.dts is not None), None)
+            if packet is None:
+                continue
+            time = float(packet.dts * packet.time_base)
+            if time < last.get(packet.stream_index, time) - _TICK:
+                return False
+            last[packet.stream_index] = time
+    return True
 
 
 def _word(stream: Any) -> str:
     return "audio" if stream.type == "audio" else "video"
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 @contextlib.contextmanager
@@ -209,10 +233,16 @@ def _errors_only() -> Iterator[None]:
 
 def _open(path: str, max_pixels: int) -> Any:
     try:
+        if Path(path).is_dir():
+            next(Path(path).iterdir(), None)  # one that may not be read says so
         if not Path(path).is_file():
-            raise Rejected("file not found" if not Path(path).exists() else "not a file")
+            if not Path(path).exists():
+                raise Rejected("file not found", "broken link" if Path(path).is_symlink() else "")
+            raise Rejected("not a file")
         if not Path(path).stat().st_size:
             raise Rejected("empty file")
+        with Path(path).open("rb"):
+            pass  # what may not be read is told from what is no media
         options = {
             "protocol_whitelist": "file",
             "format_whitelist": _FORMATS,
@@ -221,11 +251,9 @@ def _open(path: str, max_pixels: int) -> Any:
         return av.open(f"file:{path}", options=options, metadata_errors="replace")
     except MemoryError:
         raise Rejected("needs too much memory") from None
-    except FFmpegError as error:
+    except FFmpegError:
         if is_encrypted(path):
             raise Rejected("encrypted") from None
-        if isinstance(error, PermissionError):
-            raise Rejected("cannot be read", "permission denied") from None
         raise Rejected("not a media file", "no track that ffmpeg can read") from None
     except OSError as error:
-        raise Rejected("cannot be read", error.strerror or type(error).__name__) from None
+        raise Rejected("cannot be read", (error.strerror or type(error).__name__).lower()) from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
@@ -28,6 +30,12 @@ _MATRICES = {
 }
 # A frame narrower than this is cut before it is enlarged: 1 x 4000 pixels must not become 224 x 896,000.
 _MAX_ASPECT = 16
+# Quarter turns anticlockwise -> their display matrix.
+_TURNS = {
+    1: struct.pack("=5i", 0, -1, 0, 1, 0),
+    2: struct.pack("=5i", -1, 0, 0, 0, -1),
+    3: struct.pack("=5i", 0, 1, 0, -1, 0),
+}
 # Keeps its tables from one frame to the next of the same kind; building them takes longer than a small frame.
 _reformatter = VideoReformatter()
 
@@ -63,12 +71,12 @@ def _resized(picture: NDArray[np.uint8], size: int) -> Image.Image:
 
 
 def _upright(image: Image.Image, frame: av.VideoFrame) -> Image.Image:
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    data = _display_matrix(frame)
     if data is None:
         return image
     # Nine 32-bit numbers; a point (x, y) is shown at (a x + c y, b x + d y). Only the quarter turns and mirrors
     # that cameras write are meant: the larger of a pair decides.
-    a, b, _, c, d = struct.unpack("=5i", bytes(data)[:20])
+    a, b, _, c, d = struct.unpack("=5i", data[:20])
     if abs(b) + abs(c) > abs(a) + abs(d):
         image = image.transpose(Image.Transpose.TRANSPOSE)
         a, d = c, b
@@ -77,6 +85,20 @@ def _upright(image: Image.Image, frame: av.VideoFrame) -> Image.Image:
     if d < 0:
         image = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     return image
+
+
+def _display_matrix(frame: av.VideoFrame) -> bytes | None:
+    # PyAV's frame.side_data fails as a whole where one entry is of a kind it has no name for (EXIF, views of stereo
+    # video). Filled by hand it keeps what comes before that entry; decoders put the display matrix first.
+    entries: Any = SideDataContainer.__new__(SideDataContainer)
+    with contextlib.suppress(ValueError):
+        entries.__init__(frame)
+    for entry in entries:
+        with contextlib.suppress(ValueError):
+            if entry.type is Type.DISPLAYMATRIX:
+                return bytes(entry)
+    # Behind such an entry PyAV tells the turn alone, not a mirror.
+    return _TURNS.get(round(frame.rotation / 90) % 4)
 
 
 def encode_jpeg(image: Image.Image, quality: int) -> bytes:

@@ -8,7 +8,6 @@ the number of processes nor on interruptions. Several machines may write shares 
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -23,8 +22,8 @@ from avbench.data.prepare_settings import PrepareSettings
 from avbench.data.prepare_share import FolderLock, Share
 from avbench.data.source import Source, list_source
 from avbench.data.verdict import kind
-from avbench.errors import InputError
-from avbench.files import write_json
+from avbench.errors import InputError, RunError
+from avbench.files import Damaged, read_json, set_aside, write_json
 from avbench.settings import to_dict
 
 __all__ = ["PrepareReport", "PrepareSettings", "Share", "ShareReport", "prepare", "prepare_share"]
@@ -66,6 +65,7 @@ def prepare(
     *,
     workers: int = -1,
     progress: bool = True,
+    wait: bool = False,
 ) -> PrepareReport:
     """Decodes every video of ``source`` once and writes the prepared folder ``out``.
 
@@ -75,6 +75,7 @@ def prepare(
         settings: How; the defaults are the reference's.
         workers: Processes; -1: one a core.
         progress: Show a bar on a terminal, a line every 30 s elsewhere.
+        wait: Wait for another process that writes ``out``, and take what it made, rather than refuse.
 
     Raises:
         InputError: The source is none, or ``out`` holds something else. Nothing is written.
@@ -87,7 +88,7 @@ def prepare(
         shutil.rmtree(out / "parts", ignore_errors=True)
         return report
     out.mkdir(parents=True, exist_ok=True)
-    with FolderLock(out) as lock:
+    with FolderLock(out, wait=wait) as lock:
         report = _begin(out, plan, lock)  # another run may have finished between the look and the lock
         if report:
             return report
@@ -200,9 +201,11 @@ def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
             raise InputError(f"{out}: found something that is no prepared folder; choose another --out or empty it.")
         return None
     try:
-        found = json.loads(described.read_text(encoding="utf-8"))
+        found = read_json(described)
+        # A folder of an older version lacks the settings that came later; it was made with what is their default.
+        found["settings"] = _identity(PrepareSettings()) | found["settings"]
         same = [key for key in plan if found[key] != plan[key]]
-    except (ValueError, KeyError, TypeError):
+    except (Damaged, KeyError, TypeError):
         raise InputError(f"{described}: cannot be read; delete {out} and prepare it again.") from None
     if same:
         words = {"schema": "version of avbench", "settings": "settings", "source_sha256": "source files"}
@@ -227,7 +230,11 @@ def _finish(listing: Source, out: Path, plan: dict[str, Any]) -> None:
 
     def parts() -> Iterator[dict[str, Any]]:
         for number in numbers:
-            yield json.loads(part_path(out, number).read_text(encoding="utf-8"))
+            try:
+                yield read_json(part_path(out, number))
+            except Damaged as damage:
+                set_aside(damage)
+                raise RunError(f"{damage} The same command again prepares these clips.") from None
 
     summary = write_manifest(out / "manifest.parquet", (part["rows"] for part in parts()))
     rejected = [row for part in parts() for row in part["rejected"]]

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.config import Sampling
+from avbench.data.frames import fractions
 from avbench.settings import Settings, setting
+
+# What the authors' own scripts do otherwise. Theirs use the whole of a file, the reference's frames its first 10 s.
+_AUTHORS: dict[str, Any] = {
+    "frame_choice": "count",
+    "size": 224,
+    "crop": "centre",
+    "jpeg_quality": 75,
+    "sample_rate": 16000,
+    "channels": "first",
+    "sound_clock": "own",
+    "max_seconds": 3600.0,
+}
+LIKE: dict[str, dict[str, Any]] = {
+    "cavmae": {"n_frames": 10, "sampling": "even", "frame_seconds": 10.0, **_AUTHORS},
+    "sync": {"n_frames": 16, "sampling": "ends", **_AUTHORS},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +37,13 @@ class PrepareSettings(Settings):
     """
 
     n_frames: int = setting(10, "frames kept per clip (CAV-MAE 10, Sync 16)", ge=1, le=512)
-    sampling: Literal["even", "centre", "ends"] = setting(
+    sampling: Sampling = setting(
         "even", "frame times over D seconds: even i*D/n (reference), centre (i+.5)*D/n, ends i*D/(n-1) (Sync)"
     )
+    frame_choice: Literal["time", "count"] = setting(
+        "time", "time: the frame shown then; count: by its number, int(i*N/n)-1 of N, or int(i*(N-1)/(n-1)) (reference)"
+    )
+    frame_seconds: float = setting(0.0, "frames are of the first so many seconds; 0: of the whole clip", ge=0, le=3600)
     size: int = setting(224, "short side of a stored frame, pixels", ge=16, le=4096)
     crop: Literal["centre", "none"] = setting(
         "centre", "centre: a square, as the reference; none: keep the whole frame"
@@ -29,7 +51,10 @@ class PrepareSettings(Settings):
     jpeg_quality: int = setting(90, "JPEG quality of the stored frames (the reference's default is 75)", ge=1, le=100)
     sample_rate: int = setting(16000, "stored audio, samples per second", ge=1000, le=192000)
     channels: Literal["mix", "first"] = setting("mix", "mix: all channels to one; first: the first only (reference)")
-    max_seconds: float = setting(10.0, "only so much of a file is used, from its start (reference)", gt=0, le=3600)
+    sound_clock: Literal["shared", "own"] = setting(
+        "shared", "shared: the picture's; own: sound begins with its first sample, and gaps are closed (reference)"
+    )
+    max_seconds: float = setting(10.0, "only so much of a file is used, from its start", gt=0, le=3600)
     window: float = setting(0.0, "cut long files into clips of so many seconds; 0: one clip a file", ge=0, le=3600)
     stride: float = setting(0.0, "seconds between the starts of two windows; 0: the window's length", ge=0)
     min_fraction: float = setting(
@@ -51,7 +76,16 @@ class PrepareSettings(Settings):
 
     def times(self, duration: float) -> NDArray[np.float64]:
         """Returns the ``n_frames`` times, in seconds, at which a video of ``duration`` seconds is looked at."""
-        index = np.arange(self.n_frames, dtype=np.float64)
-        if self.sampling == "ends":
-            return index * duration / max(self.n_frames - 1, 1)
-        return (index + (0.5 if self.sampling == "centre" else 0.0)) * duration / self.n_frames
+        return fractions(self.n_frames, self.sampling) * duration
+
+
+def unlike(settings: PrepareSettings, like: str) -> list[str]:
+    """Returns what was done otherwise than by the authors named, a few words each.
+
+    Frames and their times are left out: a run has those it asks for, or is refused.
+    """
+    return [
+        f"{name} {getattr(settings, name)} (theirs {value})"
+        for name, value in LIKE[like].items()
+        if name not in ("n_frames", "sampling") and getattr(settings, name) != value
+    ]

@@ -58,13 +58,14 @@ class FolderLock:
     Args:
         folder: An existing folder.
         parts: Numbers of the parts; None: the whole folder.
+        wait: Wait for another process rather than refuse.
 
     Raises:
         InputError: Another process has the folder, or one of the parts.
     """
 
-    def __init__(self, folder: Path, parts: Sequence[int] | None = None) -> None:
-        self._folder, self._parts = folder, parts
+    def __init__(self, folder: Path, parts: Sequence[int] | None = None, *, wait: bool = False) -> None:
+        self._folder, self._parts, self._wait = folder, parts, wait
 
     def __enter__(self) -> FolderLock:
         self._handle = (self._folder / _LOCK).open("a+b")
@@ -97,7 +98,7 @@ class FolderLock:
 
     def _take(self, first: int, length: int) -> None:
         try:
-            fcntl.lockf(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB, length, first, os.SEEK_SET)
+            fcntl.lockf(self._handle, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB), length, first, os.SEEK_SET)
         except (BlockingIOError, PermissionError):
             what = "writing it" if self._parts is None else f"writing part {first} of it or all of it"
             raise InputError(

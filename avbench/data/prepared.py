@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from avbench.data.clips import MANIFEST, hash_ids
 from avbench.data.columns import TextColumn, coded_lists
+from avbench.data.frames import FrameGrid, fractions
 from avbench.data.images import decode_jpeg
 from avbench.data.manifest_file import schema, table_hash
 from avbench.data.shards import ShardReader
@@ -23,7 +25,8 @@ from avbench.data.waveform import decode_flac
 from avbench.errors import InputError, RunError
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.config import Sampling
+    from avbench.data.prepare_settings import PrepareSettings
 
 # What reading clips needs; notes and sources stay on disk.
 _COLUMNS = (
@@ -65,7 +68,20 @@ def _one_array(column: Any) -> Any:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
+_LOOKED_AT = 256  # clips whose times tell the rule of a folder that does not
 _SLICE = 65_536  # rows taken at a time: a copy of all would cost as much memory again
+
+
+def read_settings(root: Path) -> PrepareSettings | None:
+    """Returns how a prepared folder was made; None where it does not tell, or another version of avbench made it."""
+    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.settings import build
+
+    try:
+        found = json.loads((root / "prepare.json").read_text(encoding="utf-8"))["settings"]
+        return build(PrepareSettings, found) if found else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
+        return None
 
 
 class PreparedClips:
@@ -178,6 +194,42 @@ class PreparedClips:
         times: list[float] = self._lists["frame_times"][int(self._rows[i])].as_py()
         return times
 
+    @functools.cached_property
+    def prepared(self) -> PrepareSettings | None:
+        """How the clips were prepared; None where the folder does not tell."""
+        return read_settings(self.root)
+
+    def grid(self, i: int) -> FrameGrid:
+        """Returns how many frames clip ``i`` has, and when: those of the set, whose last ones single clips may lack."""
+        return self._grid
+
+    def grids(self) -> Sequence[FrameGrid]:
+        """Returns the grid of the set."""
+        return (self._grid,)
+
+    @functools.cached_property
+    def _grid(self) -> FrameGrid:
+        if self.prepared is not None:
+            return FrameGrid(self.prepared.n_frames, self.prepared.sampling)
+        counts = self._scalars["n_frames"]
+        count = int(counts.max(initial=0))
+        whole = np.flatnonzero(counts == count)[:_LOOKED_AT].tolist()
+        return FrameGrid(count, self._sampling_of(count, whole))
+
+    def _sampling_of(self, count: int, rows: list[int]) -> Sampling | None:
+        """Returns the rule that fits the stored times of some rows best; None where none does."""
+        found = [
+            np.asarray(times) / duration
+            for times, duration in ((self._lists["frame_times"][r].as_py(), self._scalars["duration"][r]) for r in rows)
+            if len(times) == count and duration > 0
+        ]
+        if not found:
+            return None
+        times = np.median(found, axis=0)
+        rules: tuple[Sampling, ...] = ("even", "ends", "centre")
+        off, _, best = min((float(np.abs(times - fractions(count, s)).max()), n, s) for n, s in enumerate(rules))
+        return best if off < 0.5 / count else None
+
     def _shard(self, i: int) -> str:
         return str(self._lists["shard"][int(self._rows[i])].as_py())
 
@@ -221,7 +273,7 @@ class PreparedClips:
             f" 'avbench data verify {self.root}' lists all such clips."
         )
 
-    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> Clips:
+    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> PreparedClips:
         """Returns the clips at ``indices``, in that order; shards stay open once for all selections."""
         rows = self._rows[np.asarray(indices, dtype=np.int64)]
         return PreparedClips(self.root, self._table, self.class_names, self._reader, rows)

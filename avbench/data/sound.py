@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 # A jump of the timestamps larger than this starts a new piece; smaller ones are rounding (Matroska: 1 ms, FLV: 1 ms).
 _JUMP_S = 0.05
+# Frames by which the timestamps are judged, and the usual share of a frame's length to the next below which they are
+# not believed.
+_JUDGED, _DENSE = 32, 0.5
 # Errors of PyAV's resampler for a layout that libswresample cannot mix.
 _NO_MIX = (FFmpegError, ValueError)
 # Large blocks and fixed predictors: training reads a clip many times, and such files decode half as fast again for a
@@ -85,7 +89,11 @@ def _mixed(frame: av.AudioFrame) -> av.AudioFrame:
     values: NDArray[Any] = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
-    scale = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
+    if values.dtype == np.uint8:  # the one unsigned format: silence is 128
+        values = values.astype(np.int16) - 128
+        scale = 128.0
+    else:
+        scale = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
     mono = (values.mean(axis=0, keepdims=True) / scale).astype(np.float32)
     mixed = av.AudioFrame.from_ndarray(mono, format="flt", layout="mono")
     mixed.sample_rate = frame.sample_rate
@@ -99,6 +107,7 @@ def assemble(
     length: float,
     rate: int,
     channels: Literal["mix", "first"],
+    clock: Literal["shared", "own"] = "shared",
 ) -> Sound | None:
     """Puts decoded audio on a clip's clock.
 
@@ -109,22 +118,40 @@ def assemble(
         length: Longest duration wanted, seconds.
         rate: Samples per second wanted.
         channels: ``mix`` averages the channels as ffmpeg does (5.1 and 7.1 too); ``first`` keeps the first.
+        clock: ``own`` takes samples one after the other, whatever their times, as a conversion to WAV does.
 
     Returns:
         The sound, or None when no frame reaches into the clip.
     """
     pieces: list[_Piece] = []
-    for frame in frames:
-        if not frame.samples or not frame.sample_rate:
-            continue
+    for frame in _credible(frames, tick):
         expected = pieces[-1].end if pieces else start
-        time = expected if frame.pts is None else frame.pts * tick
+        time = expected if frame.pts is None or clock == "own" else frame.pts * tick
         if time >= start + length:
             break
         if not pieces or pieces[-1].format != _format(frame) or abs(time - expected) > _JUMP_S:
             pieces.append(_Piece(frame, time, rate, channels))
         pieces[-1].add(frame)
     return _placed([(piece.start - start, piece.samples()) for piece in pieces], length, rate)
+
+
+def _credible(frames: Iterable[av.AudioFrame], tick: float) -> Iterator[av.AudioFrame]:
+    """Yields the frames that hold sound; where they would lie on each other, all but the first lose their times.
+
+    Some AVI files state a rate of their sound that is many times too high. Single overlaps are kept: they are cuts.
+    """
+    stream = (frame for frame in frames if frame.samples and frame.sample_rate)
+    first = list(itertools.islice(stream, _JUDGED))
+    shares = sorted(
+        (b.pts - a.pts) * tick * a.sample_rate / a.samples
+        for a, b in itertools.pairwise(first)
+        if a.pts is not None and b.pts is not None
+    )
+    dense = bool(shares) and shares[len(shares) // 2] < _DENSE
+    for number, frame in enumerate(itertools.chain(first, stream)):
+        if dense and number:
+            frame.pts = None
+        yield frame
 
 
 def _placed(pieces: list[tuple[float, NDArray[np.int16]]], length: float, rate: int) -> Sound | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from avbench.data.csv_file import check_utf8, read_named
+from avbench.data.split_names import SPLITS, VALID
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
 
@@ -19,9 +20,6 @@ SUFFIXES = frozenset(
         *(".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"),
     )
 )
-_SPLITS = {"": "", "train": "train", "tune": "tune", "val": "tune", "valid": "tune", "validation": "tune"} | {
-    "dev": "tune", "test": "test", "eval": "test",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,9 +73,10 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
     """
     if source.is_dir():
         entries = _list_folder(source, exclude)
-        if not entries:
+        if all(name.endswith("/") for name in entries):
+            closed = f"; {next(iter(entries))} cannot be read" if entries else ""
             raise InputError(
-                f"{source}: found no media file, valid: a folder with videos (.mp4, .webm, .mkv, .avi, .mov ...) "
+                f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi ...) "
                 "in it or its sub-folders, or a CSV that names them."
             )
     elif source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
@@ -89,9 +88,9 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
         )
     names = sorted(entries)
     stated = {name: entries[name].id for name in names if entries[name].id}
-    ids = stated or _ids(names)
+    ids = stated or _ids([name for name in names if not name.endswith("/")])
     files = tuple(
-        SourceFile(entries[name].path, name, ids[name], tuple(entries[name].labels), entries[name].split)
+        SourceFile(entries[name].path, name, ids.get(name, name), tuple(entries[name].labels), entries[name].split)
         for name in names
     )
     listed = [[f.name, _size(f.path), f.labels, f.split, *([f.id] if stated else [])] for f in files]
@@ -105,7 +104,7 @@ def _printable(name: str) -> str:
 
 def _size(path: str) -> int:
     try:
-        return Path(path).stat().st_size
+        return Path(path).stat().st_size if Path(path).is_file() else -1
     except OSError:
         return -1
 
@@ -114,7 +113,15 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
     entries: dict[str, _Entry] = {}
     seen: set[str] = set()
     without = exclude.resolve() if exclude else None
-    for folder, folders, files in os.walk(source, followlinks=True):
+
+    def closed(error: OSError) -> None:
+        # Listed under a name that no file can have, and so rejected with the reason rather than overlooked.
+        path = Path(error.filename)
+        relative = path.relative_to(source)
+        labels = [_printable(relative.parts[0])] if relative.parts else []
+        entries[_printable(relative.as_posix()) + "/"] = _Entry(str(path.absolute()), labels, "")
+
+    for folder, folders, files in os.walk(source, followlinks=True, onerror=closed):
         real = os.path.realpath(folder)
         if real in seen or Path(real) == without:  # a link back to a folder above would never end
             folders.clear()
@@ -122,9 +129,13 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
         for file in files:
-            if file.startswith(".") or Path(file).suffix.lower() not in SUFFIXES:
-                continue
             path = Path(folder) / file
+            if file.startswith("."):
+                continue
+            # A link that leads nowhere without an ending may have been a folder of videos.
+            lost = not path.suffix and path.is_symlink() and not path.exists()
+            if path.suffix.lower() not in SUFFIXES and not lost:
+                continue
             relative = path.relative_to(source)
             labels = [_printable(relative.parts[0])] if len(relative.parts) > 1 else []
             entries[_printable(relative.as_posix())] = _Entry(str(path.absolute()), labels, "")
@@ -133,40 +144,40 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
 
 def _list_csv(source: Path) -> dict[str, _Entry]:
     entries: dict[str, _Entry] = {}
-    with source.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as handle:
-        reader = csv.DictReader(handle, delimiter="\t" if source.suffix.lower() == ".tsv" else ",")
-        columns = [column.strip().lower() for column in reader.fieldnames or []]
-        if "file" not in columns:
+    valid = "file,label[,split]"
+    written_columns, rows = read_named(
+        source, valid, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", raw=True
+    )
+    columns = [column.lower() for column in written_columns]
+    if "file" not in columns:
+        raise InputError(f"{source}: found the columns {', '.join(columns) or '(none)'}, valid: {valid}.")
+    for line, cells in rows:
+        row = {column.lower(): cell for column, cell in cells.items()}
+        for column, cell in row.items():
+            # The name of a file may be any bytes, if there is such a file.
+            if column != "file" or not os.path.lexists(source.parent / cell.strip()):
+                check_utf8(source, line, cell, valid)
+        name = (row["file"] or "").strip()
+        if not name:
+            raise InputError(f"{source}:{line}: found no file name, valid: file,label[,split].")
+        written = (row.get("split") or "").strip()
+        split = SPLITS.get(written.lower())
+        if split is None:
+            raise InputError(f"{source}:{line}: found split '{written}', valid: {VALID} (or empty).")
+        labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
+        id = _printable((row.get("id") or "").strip())
+        if "id" in columns and not id:
+            raise InputError(f"{source}:{line}: found no id, valid: one a file, or no column id.")
+        entry = entries.setdefault(
+            _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split, id)
+        )
+        if entry.id != id:
+            raise InputError(f"{source}:{line}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one.")
+        if entry.split != split:
             raise InputError(
-                f"{source}: found the columns {', '.join(columns) or '(none)'}, valid: file,label[,split]."
+                f"{source}:{line}: '{name}' has the split '{split}' here and '{entry.split}' above; give it one."
             )
-        reader.fieldnames = columns
-        for row in reader:
-            name = (row["file"] or "").strip()
-            if not name:
-                raise InputError(f"{source}:{reader.line_num}: found no file name, valid: file,label[,split].")
-            written = (row.get("split") or "").strip()
-            split = _SPLITS.get(written.lower())
-            if split is None:
-                valid = ", ".join(sorted(set(_SPLITS.values()) - {""}))
-                raise InputError(f"{source}:{reader.line_num}: found split '{written}', valid: {valid} (or empty).")
-            labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
-            id = _printable((row.get("id") or "").strip())
-            if "id" in columns and not id:
-                raise InputError(f"{source}:{reader.line_num}: found no id, valid: one a file, or no column id.")
-            entry = entries.setdefault(
-                _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split, id)
-            )
-            if entry.id != id:
-                raise InputError(
-                    f"{source}:{reader.line_num}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one."
-                )
-            if entry.split != split:
-                raise InputError(
-                    f"{source}:{reader.line_num}: '{name}' has the split '{split}' here and '{entry.split}' above; "
-                    "give it one."
-                )
-            entry.labels += [label for label in labels if label not in entry.labels]
+        entry.labels += [label for label in labels if label not in entry.labels]
     twice = next(
         (id for id, count in Counter(entry.id for entry in entries.values()).items() if id and count > 1), None
     )
@@ -174,7 +185,7 @@ def _list_csv(source: Path) -> dict[str, _Entry]:
         raise InputError(f"{source}: found the id '{twice}' for several files, valid: one file an id.")
     if not entries:
         raise InputError(f"{source}: found a header and no rows, valid: one row a media file.")
-    if not any(Path(entry.path).exists() for entry in entries.values()):
+    if not any(os.path.lexists(entry.path) for entry in entries.values()):
         first = next(iter(entries.values())).path
         raise InputError(f"{source}: none of its {len(entries)} files exists (first: {first}); paths start at the CSV.")
     return entries

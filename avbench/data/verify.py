@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from avbench.data.payload import content_sha256
 from avbench.data.pool import core_count
 from avbench.data.shards import ShardReader
 from avbench.errors import InputError, RunError
+from avbench.files import Damaged, read_json
 
 
 def verify(folder: Path, *, workers: int = -1) -> list[str]:
@@ -34,10 +34,10 @@ def verify(folder: Path, *, workers: int = -1) -> list[str]:
     try:
         import pyarrow.parquet as pq
 
-        described = json.loads((folder / "prepare.json").read_text(encoding="utf-8"))
+        described = read_json(folder / "prepare.json")
         rows: list[dict[str, Any]] = pq.read_table(folder / "manifest.parquet").to_pylist()
         found = content_hash(content_line(row) for row in rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (Damaged, OSError, ValueError, KeyError, TypeError) as error:
         return [f"prepare.json or manifest.parquet cannot be read: {str(error).splitlines()[0]}"]
     problems = []
     if found != described.get("sha256"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
@@ -16,11 +17,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.files import write_json
+from avbench.files import Damaged, parse_json, read_json, write_json
 from avbench.launch.job import Finished
 from avbench.launch.unit import Unit
 
 FOLDER = "jobs"
+log = logging.getLogger("avbench")
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,15 @@ class Submission:
         """Returns the exit status of each job of this machine that has ended, by name."""
         if not self._ended.exists():
             return {}
-        lines = self._ended.read_text(encoding="utf-8").split("\n")[:-1]  # a torn last line has no end
-        return {found["name"]: found["status"] for found in map(json.loads, lines)}
+        lines = self._ended.read_bytes().split(b"\n")[:-1]  # a torn last line has no end
+        ended = {}
+        for number, line in enumerate(lines, 1):
+            try:
+                told = parse_json(line, self._ended)
+                ended[str(told["name"])] = int(told["status"])
+            except (Damaged, KeyError, TypeError, ValueError):
+                log.warning("%s: line %d is not what was written; left out", self._ended, number)
+        return ended
 
     @property
     def _ended(self) -> Path:
@@ -111,11 +120,16 @@ def begin(
 
 
 def submissions(results: Path) -> Iterator[Submission]:
-    """Yields what was started for a results folder, the earliest first."""
+    """Yields what was started for a results folder, the earliest first; what is damaged is named and left out."""
     for path in sorted((results / FOLDER).glob("[!.]*.json")):
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        entries = [Entry(**{**entry, "makes": tuple(entry["makes"])}) for entry in values.pop("entries")]
-        yield Submission(path=path, entries=tuple(entries), **values)
+        try:
+            values: dict[str, Any] = read_json(path)
+            entries = [Entry(**{**entry, "makes": tuple(entry["makes"])}) for entry in values.pop("entries")]
+            yield Submission(path=path, entries=tuple(entries), **values)
+        except Damaged as damage:
+            log.warning("%s Left out.", damage)
+        except (KeyError, TypeError):
+            log.warning("%s: found no list of jobs. Left out.", path)
 
 
 def discard(submission: Submission) -> None:

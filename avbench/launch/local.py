@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from avbench.interpreter import environment, words
 from avbench.launch.job import Finished, Job
 from avbench.launch.pool import stop_signals
 
@@ -174,8 +174,8 @@ def _start(job: Job, slot: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
                 raise
         output.truncate(0)
         return subprocess.Popen(
-            [sys.executable, "-m", "avbench", *job.arguments],
-            env={**os.environ, **slot},
+            words(*job.arguments),
+            env={**os.environ, **environment(), **slot},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

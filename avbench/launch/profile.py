@@ -10,6 +10,7 @@ from typing import Literal
 
 from avbench.errors import InputError, did_you_mean
 from avbench.settings import Settings, build, setting
+from avbench.yaml_text import read_yaml
 
 _TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?")
 _EXAMPLE = "partition: gpu, gpus_per_node: 4, time: '20:00:00'"
@@ -97,9 +98,7 @@ def find_profile(name: str) -> Profile:
         path = found[name]
     if not path.is_file():
         raise InputError(f"--cluster {name}: no such file.")
-    from avbench import presets
-
-    values = presets.read_yaml(path)
+    values = read_yaml(path)
     try:
         if "time" in values and not isinstance(values["time"], str):  # YAML takes 1:30:00 for a number in base 60
             raise InputError(f"time: found the number {values['time']}, valid: text in quotes, such as '20:00:00'.")

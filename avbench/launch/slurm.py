@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, RunError, did_you_mean
 from avbench.files import locked
+from avbench.interpreter import environment
 from avbench.launch import ledger, queue
 from avbench.launch.profile import Profile
 from avbench.launch.task import Task
@@ -247,9 +248,10 @@ def _submit_array(units: Sequence[Unit], profile: Profile, results: Path, waits:
     submission = ledger.begin(results, "slurm", units)
     folder = (results / ledger.FOLDER / "slurm").resolve()
     executor = _executor(folder, profile, submission.id, together=units[0].together, waits=waits)
+    code = environment()
     try:
         with executor.batch():
-            jobs = [executor.submit(Task(unit.arguments, unit.together and profile.world > 1)) for unit in units]
+            jobs = [executor.submit(Task(unit.arguments, unit.together and profile.world > 1, code)) for unit in units]
     except FailedJobError as error:
         ledger.discard(submission)
         raise _Refused(_reason(str(error))) from None

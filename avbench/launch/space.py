@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, did_you_mean
 from avbench.presets import SECTIONS
+from avbench.settings import finite, shown
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -98,7 +99,7 @@ def read_parameter(key: str, value: Any, where: str) -> Parameter:
     if isinstance(value, list):
         value = {"values": value}
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: found {value!r}, valid: a list of values, or values, float, int or choices.")
+        raise InputError(f"{where}: found {shown(value)}, valid: a list of values, or values, float, int or choices.")
     kinds = {"values": ("log",), "float": ("log", "step"), "int": ("log", "step"), "choices": ()}
     given = [kind for kind in kinds if kind in value]
     if len(given) != 1:
@@ -113,7 +114,7 @@ def read_parameter(key: str, value: Any, where: str) -> Parameter:
             raise InputError(f"{where}: unknown key '{word}'.{did_you_mean(str(word), valid)} Valid: {_names(valid)}.")
     log = value.get("log", False)
     if not isinstance(log, bool):
-        raise InputError(f"{where}.log: found {log!r}, valid: true or false.")
+        raise InputError(f"{where}.log: found {shown(log)}, valid: true or false.")
     if kind == "choices":
         bundles = _bundles(value[kind], where)
         return Parameter(key, values=tuple(bundles), bundles=bundles)
@@ -142,7 +143,7 @@ def check_key(key: str, where: str) -> None:
 
 def text(value: Any) -> str:
     """Returns a value as ``--set`` takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _names(names: Any) -> str:
@@ -151,11 +152,11 @@ def _names(names: Any) -> str:
 
 def _values(values: Any, where: str, *, log: bool) -> tuple[Scalar, ...]:
     if not isinstance(values, list) or not values:
-        raise InputError(f"{where}: found {values!r}, valid: a list of values.")
+        raise InputError(f"{where}: found {shown(values)}, valid: a list of values.")
     for value in values:
         if not (value is None or isinstance(value, (str, int, float, bool))):
             raise InputError(
-                f"{where}: found {value!r}, valid: numbers, text, true or false; lists and mappings: choices."
+                f"{where}: found {shown(value)}, valid: numbers, text, true or false; lists and mappings: choices."
             )
     if len({(type(value) is bool, value) for value in values}) < len(values):
         raise InputError(f"{where}: found a value twice in {values}, valid: each once.")
@@ -166,11 +167,11 @@ def _values(values: Any, where: str, *, log: bool) -> tuple[Scalar, ...]:
 
 def _bundles(values: Any, where: str) -> dict[str, Mapping[str, Any]]:
     if not isinstance(values, Mapping) or not values:
-        raise InputError(f"{where}.choices: found {values!r}, valid: a mapping of names to options.")
+        raise InputError(f"{where}.choices: found {shown(values)}, valid: a mapping of names to options.")
     for name, options in values.items():
         if not isinstance(options, Mapping):
             raise InputError(
-                f"{where}.choices.{name}: found {options!r}, valid: a mapping of options, such as {{init: none}}."
+                f"{where}.choices.{name}: found {shown(options)}, valid: a mapping of options, such as {{init: none}}."
             )
         for key in options:
             check_key(str(key), f"{where}.choices.{name}")
@@ -183,7 +184,7 @@ def _range(key: str, value: Mapping[str, Any], kind: str, where: str, *, log: bo
     numbers = [_number(bound, whole=whole) for bound in bounds] if fits else []
     if len(numbers) != 2 or None in numbers:
         raise InputError(
-            f"{where}.{kind}: found {bounds!r}, valid: two {'whole ' if whole else ''}numbers, [low, high]."
+            f"{where}.{kind}: found {shown(bounds)}, valid: two {'whole ' if whole else ''}numbers, [low, high]."
         )
     low, high = (float(number or 0) for number in numbers)
     if low >= high or (log and low <= 0):
@@ -192,15 +193,9 @@ def _range(key: str, value: Mapping[str, Any], kind: str, where: str, *, log: bo
         )
     step = value.get("step")
     if step is not None and (log or (_number(step, whole=whole) or 0) <= 0):
-        raise InputError(f"{where}.step: found {step!r}, valid: a number above 0, without log.")
+        raise InputError(f"{where}.step: found {shown(step)}, valid: a number above 0, without log.")
     return Parameter(key, low=low, high=high, whole=whole, step=_number(step, whole=whole), log=log)
 
 
 def _number(value: Any, *, whole: bool) -> float | None:
-    """Returns a number; text such as ``1e-3`` too, which YAML reads as text."""
-    if isinstance(value, bool) or (whole and not isinstance(value, int)):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    return None if whole and not isinstance(value, int) else finite(value)

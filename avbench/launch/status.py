@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import json
+import logging
 import os
 import platform
 from collections.abc import Iterable, Iterator
@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from avbench import seal
+from avbench.errors import InputError
+from avbench.files import read_json
 from avbench.launch import ledger, queue
 from avbench.launch.job import last_error
 from avbench.launch.unit import is_full
 from avbench.plan import STARTED
 
+log = logging.getLogger("avbench")
 State = Literal["running", "queued", "failed", "stale", "done"]
 STATES: tuple[State, ...] = ("running", "queued", "failed", "stale", "done")
 
@@ -168,7 +172,7 @@ def _begun_alone(results: Path, known: set[str]) -> Iterator[JobState]:
     """Yields trainings that no job of the ledger stands for: those that ``run`` or ``pretrain`` began here."""
     for path in sorted((results / "stages" / "pretrain").glob(f"[!.]*/{STARTED}")):
         folder = path.parent
-        if folder.relative_to(results).as_posix() in known or (folder / "done.json").exists():
+        if folder.relative_to(results).as_posix() in known or _is_done(folder):
             continue
         told = _read(path)
         running = locked(folder / ".lock")
@@ -177,18 +181,34 @@ def _begun_alone(results: Path, known: set[str]) -> Iterator[JobState]:
         yield JobState(name, "running" if running else "stale", detail, progress=read_progress(folder))
 
 
+def _is_done(folder: Path) -> bool:
+    """Returns whether a training is done; a damaged done.json is named, and its training is stale."""
+    if not (folder / seal.DONE).exists():
+        return False
+    try:
+        seal.read_done(folder)
+    except InputError as error:
+        log.warning("%s The same command again makes it whole.", error)
+        return False
+    return True
+
+
 def read_progress(folder: Path) -> Progress | None:
     """Returns how far the training in a folder is; None where there is none, or it is complete."""
     told = _read(folder / STARTED)
     if not told or is_full(folder.parent, folder.name):
         return None
-    steps, batch = int(told["steps"]), int(told["batch_size"])
-    row = _last_row(folder / "metrics.csv")
-    if not row:
-        return Progress(0, steps)
-    step, rate = int(row["step"]), float(row["clips_per_s"] or 0)
-    left = (steps - step) * batch / rate if rate else None
-    return Progress(step, steps, float(row["loss"]), rate or None, left)
+    try:
+        steps, batch = int(told["steps"]), int(told["batch_size"])
+        row = _last_row(folder / "metrics.csv")
+        if not row:
+            return Progress(0, steps)
+        step, rate = int(row["step"]), float(row["clips_per_s"] or 0)
+        left = (steps - step) * batch / rate if rate else None
+        return Progress(step, steps, float(row["loss"]), rate or None, left)
+    except (KeyError, TypeError, ValueError):
+        log.warning("%s: how far it is cannot be read.", folder)
+        return None
 
 
 def _last_row(path: Path) -> dict[str, str]:
@@ -208,9 +228,12 @@ def _last_row(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found: dict[str, Any] = read_json(path)
+    except InputError as error:
+        log.warning("%s Left out.", error)
         return {}
     return found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
-from avbench.files import canonical_json, write_json
+from avbench.files import canonical_json, read_json, write_json
 from avbench.launch.sweep import Params, PrunerConfig, SamplerConfig, Sweep
 from avbench.rng import stream_seed
 
@@ -45,7 +45,7 @@ def check_unchanged(sweep: Sweep, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, described)
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
+    before = read_json(path)
     changed = [
         f"{key}: {canonical_json(before.get(key))} before, {canonical_json(described.get(key))} now"
         for key in sorted({*before, *described})

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from avbench.errors import InputError, did_you_mean
 from avbench.launch.space import Parameter, Scalar
+from avbench.metrics.units import Unit, unit
 from avbench.settings import Settings, setting
 
 Params = dict[str, Scalar]  # of a trial: name of the parameter to its value
@@ -49,6 +50,11 @@ class Objective:
     def name(self) -> str:
         """Task and metric, as in the file."""
         return f"{self.task} {self.metric}"
+
+    @property
+    def unit(self) -> Unit:
+        """How its values are read."""
+        return unit(self.metric, self.task)
 
 
 @dataclass(frozen=True, kw_only=True)

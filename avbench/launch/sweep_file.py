@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from avbench import presets
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
+from avbench.files import check_folder_name
 from avbench.launch.space import OPTIONS, check_key, read_parameter
 from avbench.launch.sweep import Evaluation, Objective, Pretraining, PrunerConfig, SamplerConfig, Sweep
-from avbench.settings import Settings, build
+from avbench.settings import Settings, build, check_number, shown
+from avbench.yaml_text import read_yaml
 
 S = TypeVar("S", bound=Settings)
 KEYS = (
@@ -45,8 +46,10 @@ def read_sweep(path: Path, changes: Changes) -> Sweep:
     Raises:
         InputError: The file, or what the command changes, cannot be used.
     """
-    values = presets.read_yaml(path)
+    values = read_yaml(path)
     default = values.get("data", EMBEDDED)
+    if changes.name:
+        check_folder_name("--name", changes.name)
     values = _for_data(values, changes.data, str(path))
     for key, change in (
         ("seeds", list(changes.seeds)),
@@ -57,7 +60,7 @@ def read_sweep(path: Path, changes: Changes) -> Sweep:
         if change not in (None, [], ""):
             values[key] = change
     if changes.preset:
-        values["preset"] = [*values.get("preset", []), *changes.preset]
+        values["preset"] = [*_texts(values.get("preset", []), f"{path}: preset"), *changes.preset]
     name = path.stem if values["data"] == default else f"{path.stem}-{Path(values['data']).stem}"
     sweep = _sweep(changes.name or name, values, str(path))
     varied = {key for parameter in sweep.space for value in parameter.corners() for key in parameter.options(value)}
@@ -68,6 +71,8 @@ def read_sweep(path: Path, changes: Changes) -> Sweep:
             raise InputError(
                 f"--set {text}: found no section or value, valid: section.key=value, as method.lambda_c=0.1."
             )
+        if not value.strip():
+            raise InputError(f"--set {text}: found nothing after '=', valid: a value; for empty text {key}='\"\"'.")
         if key in varied:
             raise InputError(f"--set {text}: {path} varies it, valid: other settings; change the file's space.")
         settings[key] = value
@@ -82,7 +87,7 @@ def _for_data(values: dict[str, Any], data: str | None, where: str) -> dict[str,
         _known(_mapping(section, f"{where}: {ON}.{name}"), KEYS, f"{where}: {ON}.{name}")
     if data is not None:
         values["data"] = data
-    name = values.setdefault("data", EMBEDDED)
+    name = _text(values.setdefault("data", EMBEDDED), f"{where}: data")
     for key, value in sections.get(name, {}).items():
         if key in _MERGED:
             merged = {
@@ -96,7 +101,7 @@ def _for_data(values: dict[str, Any], data: str | None, where: str) -> dict[str,
 
 def _sweep(name: str, values: Mapping[str, Any], where: str) -> Sweep:
     for key in ("summary", "method", "space", "objectives"):
-        if key not in values and not (key == "method" and "method" in values.get("space", {})):
+        if key not in values and not (key == "method" and "method" in (values.get("space") or {})):
             raise InputError(f"{where}: found no '{key}', valid: one; see docs/sweeps.md.")
     space = _mapping(values["space"], f"{where}: space")
     if not space:
@@ -215,7 +220,7 @@ def _objectives(values: Any, tasks: tuple[str, ...], where: str) -> tuple[Object
             )
         if direction not in DIRECTIONS:
             near = did_you_mean(str(direction), DIRECTIONS)
-            raise InputError(f"{where}.{name}: found {direction!r}, valid: {' or '.join(DIRECTIONS)}.{near}")
+            raise InputError(f"{where}.{name}: found {shown(direction)}, valid: {' or '.join(DIRECTIONS)}.{near}")
         found.append(Objective(task, metric.strip(), direction))
     if not found:
         raise InputError(f"{where}: found nothing, valid: one or more, as 'retrieval a2v/R@1: maximize'.")
@@ -240,19 +245,19 @@ def _known(values: Mapping[str, Any], valid: Iterable[str], where: str) -> None:
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise InputError(f"{where}: found {value!r}, valid: a mapping.")
+        raise InputError(f"{where}: found {shown(value)}, valid: a mapping.")
     return cast(Mapping[str, Any], value)
 
 
 def _list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
-        raise InputError(f"{where}: found {value!r}, valid: a list.")
+        raise InputError(f"{where}: found {shown(value)}, valid: a list.")
     return value
 
 
 def _text(value: Any, where: str) -> str:
     if not isinstance(value, str):
-        raise InputError(f"{where}: found {value!r}, valid: text.")
+        raise InputError(f"{where}: found {shown(value)}, valid: text.")
     return value
 
 
@@ -270,9 +275,7 @@ def _settings(value: Any, where: str) -> dict[str, Any]:
 
 
 def _whole(value: Any, where: str, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{where}: found {value!r}, valid: a whole number, at least {least}.")
-    return value
+    return int(check_number(value, where, int, ge=least))
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:

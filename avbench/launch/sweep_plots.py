@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.launch.space import Parameter
 from avbench.launch.sweep import Objective, Sweep
-from avbench.launch.sweep_table import Row, scale
+from avbench.launch.sweep_table import Row
 from avbench.report.figures.base import Drawing, NothingToDraw, colours, label, save, subplots
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def slice_of(sweep: Sweep, complete: Sequence[Row], parameter: Parameter) -> Dra
                 parameter.values, [f"{value:g}" for value in parameter.values if isinstance(value, (int, float))]
             )
             axis.minorticks_off()
-        percent = ", %" if scale(objective.metric) != 1.0 else ""
-        axis.set(title=objective.task.replace("_", " "), xlabel=parameter.key, ylabel=f"{objective.metric}{percent}")
+        shown = f", {objective.unit.symbol}" if objective.unit.symbol else ""
+        axis.set(title=objective.task.replace("_", " "), xlabel=parameter.key, ylabel=f"{objective.metric}{shown}")
         if len(lines) > 1:
             axis.legend(fontsize="x-small", title=split.key if split else None, title_fontsize="x-small")
     seeds = f"{len(sweep.seeds)} seed{'s' if len(sweep.seeds) > 1 else ''}"
@@ -158,7 +158,7 @@ def _line(
     name: str | None,
 ) -> list[dict[str, Any]]:
     """Draws the trials of one line; returns its marks."""
-    factor = scale(objective.metric)
+    factor = objective.unit.factor
     at: dict[float, list[list[float]]] = {}
     for row in rows:
         value = row.params[parameter.key]

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.launch.sweep import Params, Sweep
-from avbench.report.terminal import NONE, PERCENT, UNSCALED
+from avbench.launch.sweep import Objective, Params, Sweep
+from avbench.metrics.units import Unit
+from avbench.report.terminal import NONE
 
 if TYPE_CHECKING:
     import optuna
     import pandas as pd
-
-_ROUND = 1  # digits of a percentage
 
 
 @dataclass(frozen=True)
@@ -59,21 +58,15 @@ def rows(study: optuna.Study, sweep: Sweep) -> list[Row]:
     return found
 
 
-def scale(metric: str) -> float:
-    """Returns what a metric is multiplied by for people: fractions are shown in percent."""
-    name = metric.rpartition("/")[2]
-    return 1.0 if name in (*UNSCALED, "median_rank", "loss") else PERCENT
-
-
 def render(sweep: Sweep, found: Sequence[Row]) -> str:
     """Returns the table as text, best trials marked with a star."""
     from tabulate import tabulate
 
     keys = [parameter.key for parameter in sweep.space]
-    header = ["trial", *keys, *(_heading(objective.name, objective.metric) for objective in sweep.objectives), "state"]
+    header = ["trial", *keys, *(_heading(objective) for objective in sweep.objectives), "state"]
     lines = []
     for row in found:
-        cells = [_cell(row.values.get(objective.name, ()), scale(objective.metric)) for objective in sweep.objectives]
+        cells = [_cell(row.values.get(objective.name, ()), objective.unit) for objective in sweep.objectives]
         state = f"{row.state} {row.note}".strip() + (", best" if row.best else "")
         lines.append(
             [f"{row.number}{' *' if row.best else ''}", *(_shown(row.params.get(key)) for key in keys), *cells, state]
@@ -109,15 +102,15 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def _heading(name: str, metric: str) -> str:
-    return f"{name}, %" if scale(metric) == PERCENT else name
+def _heading(objective: Objective) -> str:
+    return f"{objective.name}, {objective.unit.symbol}" if objective.unit.symbol else objective.name
 
 
-def _cell(values: Sequence[float], factor: float) -> str:
+def _cell(values: Sequence[float], unit: Unit) -> str:
     if not values:
         return NONE
-    mean = f"{factor * statistics.fmean(values):.{_ROUND}f}"
-    return f"{mean} ± {factor * statistics.stdev(values):.{_ROUND}f}" if len(values) > 1 else mean
+    mean = f"{unit.factor * statistics.fmean(values):.{unit.coarse}f}"
+    return f"{mean} ± {unit.factor * statistics.stdev(values):.{unit.coarse}f}" if len(values) > 1 else mean
 
 
 def _shown(value: Any) -> str:

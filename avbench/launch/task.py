@@ -8,8 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from avbench.interpreter import words
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -26,10 +29,12 @@ class Task:
     Attributes:
         arguments: What follows ``avbench``.
         together: Whether the processes of the job train one model; otherwise there is one process.
+        code: Variables by which the command finds the code of the process that submitted it, and refuses any other.
     """
 
     arguments: tuple[str, ...]
     together: bool = False
+    code: Mapping[str, str] = field(default_factory=dict)
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __call__(self) -> None:
@@ -41,7 +46,7 @@ class Task:
         # Slurm signals every process of a job. The command is to learn of it from :meth:`checkpoint` only, once; a
         # signal that is blocked here stays so there.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-        self._child = subprocess.Popen([sys.executable, "-m", "avbench", *self.arguments])
+        self._child = subprocess.Popen(words(*self.arguments), env={**os.environ, **self.code})
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = self._child.wait()
         if status in _STOPPED:
@@ -64,4 +69,4 @@ class Task:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._child.pid, signal.SIGTERM)
                 os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: it stays for ``wait``
-        return DelayedSubmission(Task(self.arguments, self.together))
+        return DelayedSubmission(Task(self.arguments, self.together, self.code))

@@ -159,13 +159,11 @@ def commands(sweep: Sweep, params: Mapping[str, Scalar], common: ConfigOptions) 
 
 def weights_of(step: Step, runner: Runner) -> tuple[Path, bool]:
     """Returns the file of a pretraining's weights, and whether it is done."""
-    from avbench.data.locate import locate
     from avbench.plan import plan_pretraining
     from avbench.training.session import WEIGHTS
 
     (config,) = step.configs(runner)
-    clips = runner.clips(locate(config.data, config.input), config)
-    stage = plan_pretraining(config, clips, runner.execution.results)[0]
+    stage = plan_pretraining(config, runner.corpus(config), runner.execution.results)[0]
     return stage.folder / WEIGHTS, stage.done
 
 

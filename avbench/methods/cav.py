@@ -1,14 +1,23 @@
-"""CAV: contrast between masked sound and masked frame, without reconstruction (paper 2.3; facts/cavmae.md 1.1)."""
+"""CAV: contrast between masked sound and masked frame, without reconstruction (paper 2.3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from avbench.methods.base import Card, ContrastConfig, MaskNoise, PairConfig, PretrainOutput
-from avbench.methods.pair import MaskedPair
+from avbench.config import InputConfig, ModelConfig
+from avbench.methods.base import Card
+from avbench.methods.encoder import Encoder
+from avbench.methods.family import FamilyMethod
+from avbench.methods.masking import MaskNoise
+from avbench.methods.objectives import PretrainOutput, contrastive
+from avbench.methods.options import ContrastConfig, PairConfig
+from avbench.methods.place import first_values
+from avbench.methods.vit import uninitialised
+from avbench.settings import setting
 
 CARD = Card(
     summary="CAV: CAV-MAE's encoder trained by contrast between the modalities alone; no decoder",
@@ -23,19 +32,48 @@ CARD = Card(
 class CavConfig(PairConfig, ContrastConfig):
     """Options of CAV; defaults are the paper's."""
 
+    lambda_c: float = setting(
+        0.01, "weight of the loss: Adam's epsilon and decay see the scale (paper Table 3: 0.1 and 0.01)", gt=0
+    )
 
-class Cav(MaskedPair):
+
+class Cav(FamilyMethod):
     """CAV-MAE's encoder in its two single-modality streams.
 
     The LayerNorms of the joint stream are there, so that its weights fine-tune as CAV-MAE's do, but are not trained.
+
+    Args:
+        config: Loss and masks.
+        model: Sizes of the transformers.
+        input: Sizes of spectrogram and frame.
+        seed: Seed of the first weights.
+
+    Raises:
+        InputError: Sizes or options that do not fit each other.
     """
 
     name: ClassVar[str] = "cav"
     config: CavConfig
 
+    def __init__(self, config: CavConfig, model: ModelConfig, input: InputConfig, *, seed: int = 0) -> None:
+        super().__init__(config, model, input)
+        with uninitialised():
+            self.encoder = Encoder(model, input, modality_norms=config.modality_norms)
+        self.plan = config.plan(self.encoder.grids)
+        first_values(self, seed)
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws the masks' noise for ``batch`` clips: audio first, then visual."""
+        return self.plan.draw(batch, generator)
+
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        """Returns the loss L_c (paper equation 7)."""
-        return self.contrast(self.encode(audio, visual, noise), self.config)
+        """Returns the loss lambda_c * L_c (paper equations 7 and 8)."""
+        encoder, masks = self.encoder, self.plan.masks(noise, audio.device)
+        sound = encoder.encode("audio", masks.audio.keep(encoder.of("audio").tokens(audio)))
+        frame = encoder.encode("visual", masks.visual.keep(encoder.of("visual").tokens(visual)))
+        pair = encoder.pool(encoder.stream("audio", sound)), encoder.pool(encoder.stream("visual", frame))
+        found = contrastive([pair], masks, self.config)
+        return PretrainOutput.empty(audio).plus(self.config.lambda_c, found)
 
 
 CONFIG = CavConfig

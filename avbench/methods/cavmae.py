@@ -1,23 +1,24 @@
-"""CAV-MAE: contrastive audio-visual masked autoencoder (paper 2.3; facts/cavmae.md 1.8-1.12)."""
+"""CAV-MAE: contrastive audio-visual masked autoencoder (paper 2.3)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.base import (
-    Card,
-    ContrastConfig,
-    MaskNoise,
-    PairConfig,
-    PretrainOutput,
-    ReconstructionConfig,
-)
+from avbench.methods.base import Card
 from avbench.methods.decoder import Decoder
-from avbench.methods.pair import MaskedPair
+from avbench.methods.encoder import Encoder
+from avbench.methods.family import FamilyMethod
+from avbench.methods.masking import MaskNoise
+from avbench.methods.objectives import PretrainOutput, contrastive
+from avbench.methods.options import ContrastConfig, PairConfig, ReconstructionConfig
+from avbench.methods.place import first_values
+from avbench.methods.vit import uninitialised
 from avbench.settings import setting
 
 CARD = Card(
@@ -36,41 +37,66 @@ class CavMaeConfig(PairConfig, ReconstructionConfig, ContrastConfig):
     lambda_c: float = setting(0.01, "weight of the contrastive loss", ge=0)
     lambda_r: float = setting(1.0, "weight of the reconstruction loss", ge=0)
 
+    def check(self) -> None:
+        """Checks that there is something to learn.
 
-class CavMae(Decoder, MaskedPair):
-    """CAV-MAE's encoder, decoder and losses."""
+        Raises:
+            InputError: Both losses have weight 0.
+        """
+        if self.lambda_c == 0 and self.lambda_r == 0:
+            raise InputError("method.lambda_c and method.lambda_r: found 0 and 0, valid: at least one above 0.")
+
+
+class CavMae(FamilyMethod):
+    """CAV-MAE's encoder, decoder and losses.
+
+    Args:
+        config: Losses and masks.
+        model: Sizes of the transformers.
+        input: Sizes of spectrogram and frame.
+        seed: Seed of the first weights.
+
+    Raises:
+        InputError: Sizes or options that do not fit each other.
+    """
 
     name: ClassVar[str] = "cavmae"
     config: CavMaeConfig
+    decoder: Decoder
 
-    def build(self) -> None:
-        """Builds the decoder.
+    def __init__(self, config: CavMaeConfig, model: ModelConfig, input: InputConfig, *, seed: int = 0) -> None:
+        super().__init__(config, model, input)
+        config.check()
+        with uninitialised():
+            self.encoder = Encoder(model, input, modality_norms=config.modality_norms)
+            self.decoder = Decoder(self.encoder)
+        self.plan = config.plan(self.encoder.grids)
+        if config.lambda_r > 0:
+            self.plan.check_removes("a larger ratio, or method.lambda_r=0")
+        first_values(self, seed)
 
-        Raises:
-            InputError: Both losses have weight 0, or nothing is removed that could be reconstructed.
-        """
-        if self.config.lambda_c == 0 and self.config.lambda_r == 0:
-            raise InputError("method.lambda_c and method.lambda_r: found 0 and 0, valid: at least one above 0.")
-        if self.config.lambda_r > 0:
-            for plan in (self.plan_a, self.plan_v):
-                plan.check_removes("a larger ratio, or method.lambda_r=0")
-        super().build()
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws the masks' noise for ``batch`` clips: audio first, then visual."""
+        return self.plan.draw(batch, generator)
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss lambda_r * (L_r audio + L_r visual) + lambda_c * L_c (paper equation 8).
 
         Only what a zero weight does not remove is computed.
         """
-        config = self.config
-        latents = self.encode(audio, visual, noise)
+        config, encoder, masks = self.config, self.encoder, self.plan.masks(noise, audio.device)
+        # Each modality's visible tokens pass a transformer of their own.
+        sound = encoder.encode("audio", masks.audio.keep(encoder.of("audio").tokens(audio)))
+        frame = encoder.encode("visual", masks.visual.keep(encoder.of("visual").tokens(visual)))
         output = PretrainOutput.empty(audio)
-        if config.lambda_r > 0:
-            recovered = self.reconstruct(
-                latents.joint, latents.masks, audio, visual, norm_pix_loss=config.norm_pix_loss
-            )
+        if config.lambda_r > 0:  # the joint stream: both together, decoded to what was removed
+            latent = encoder.joint_stream(sound, frame)
+            images = encoder.images(audio, visual)
+            recovered = self.decoder.reconstruct(latent, masks, images, norm_pix_loss=config.norm_pix_loss)
             output = output.plus(config.lambda_r, recovered)
-        if config.lambda_c > 0:
-            output = output.plus(config.lambda_c, self.contrast(latents, config))
+        if config.lambda_c > 0:  # the single streams: the same joint transformer sees each alone, pooled and compared
+            pair = encoder.pool(encoder.stream("audio", sound)), encoder.pool(encoder.stream("visual", frame))
+            output = output.plus(config.lambda_c, contrastive([pair], masks, config))
         return output
 
 

@@ -1,19 +1,24 @@
-"""CAV-MAE Sync: sound as windows aligned with frames, global and register tokens (facts/cavmae_sync.md 1-2)."""
+"""CAV-MAE Sync: sound as windows aligned with frames, global and register tokens (Sync paper 3)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.base import Card
-from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.methods.masking import MaskPlan
-from avbench.methods.pair import Latents
-from avbench.methods.sync_encoder import SyncEncoder
-from avbench.methods.vit import encoder_blocks
+from avbench.methods.cavmae import CavMaeConfig
+from avbench.methods.decoder import Decoder
+from avbench.methods.family import FamilyMethod
+from avbench.methods.masking import MaskNoise
+from avbench.methods.objectives import PretrainOutput, contrastive
+from avbench.methods.place import first_values
+from avbench.methods.sync_encoder import SyncEncoder, SyncTokens
+from avbench.methods.vit import uninitialised
 from avbench.settings import setting
 
 CARD = Card(
@@ -22,6 +27,7 @@ CARD = Card(
     objectives=("reconstruction", "contrast"),
     tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
     parameters=190_660_864,
+    frames=(16, "ends"),
 )
 
 
@@ -40,41 +46,83 @@ class CavMaeSyncConfig(CavMaeConfig):
         None, "draw both ratios anew for each batch (multi-ratio: 0.6 to 0.9); null: fixed", ge=0, lt=1
     )
 
+    def check(self) -> None:
+        """Checks the losses.
 
-class CavMaeSync(SyncEncoder, CavMae):
+        Raises:
+            InputError: Both have weight 0, or the contrast asks for a global token that is not there.
+        """
+        super().check()
+        if self.global_local and not self.global_token:
+            raise InputError("method.global_local: found true, valid: false, where method.global_token is false.")
+
+    def extra(self) -> SyncTokens:
+        """Returns which tokens a modality has beside its patches."""
+        return SyncTokens(
+            global_token=self.global_token,
+            registers=self.registers,
+            keep_registers=self.keep_registers,
+            head_depth=self.head_depth,
+        )
+
+
+class CavMaeSync(FamilyMethod):
     """CAV-MAE with more tokens, none of them ever masked; see :class:`~avbench.methods.sync_encoder.SyncEncoder`.
 
     Only patches are reconstructed; the global tokens meet in the contrast, and stand for their modality in retrieval.
+
+    Args:
+        config: Tokens, losses and masks.
+        model: Sizes of the transformers.
+        input: Sizes of audio windows and frames.
+        seed: Seed of the first weights.
+
+    Raises:
+        InputError: Sizes or options that do not fit each other.
     """
 
     name: ClassVar[str] = "cavmae_sync"
     config: CavMaeSyncConfig
+    decoder: Decoder
 
-    def build(self) -> None:
-        """Builds global and register tokens, decoder and heads, under the published keys (also the misspelt ones)."""
-        config, model = self.config, self.model_config
-        if config.global_local and not config.global_token:
-            raise InputError("method.global_local: found true, valid: false, where method.global_token is false.")
-        self.add_registers()
-        super().build()
-        self.add_global_tokens()
-        if config.head_depth:
-            for stream in ("audio", "visual"):
-                head = encoder_blocks(model, config.head_depth, modality_norms=self.modality_norms)
-                self.add_module(f"constrative_head_{stream}", head)
+    def __init__(self, config: CavMaeSyncConfig, model: ModelConfig, input: InputConfig, *, seed: int = 0) -> None:
+        super().__init__(config, model, input)
+        config.check()
+        with uninitialised():
+            self.encoder = SyncEncoder(config.extra(), model, input, modality_norms=config.modality_norms)
+            self.decoder = Decoder(self.encoder)
+        # Where ratios are drawn, those of the two modalities are drawn apart.
+        self.plan = config.plan(self.encoder.grids).drawn_from(config.masking_ratio_range)
+        if config.lambda_r > 0:
+            self.plan.check_removes("a larger ratio, or method.lambda_r=0")
+        first_values(self, seed)
 
-    def mask_plans(self) -> tuple[MaskPlan, MaskPlan]:
-        """Returns how audio and visual tokens are masked; the two ratios are drawn apart."""
-        audio, visual = super().mask_plans()
-        drawn = self.config.masking_ratio_range
-        return replace(audio, ratio_range=drawn), replace(visual, ratio_range=drawn)
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws the masks' noise for ``batch`` clips: audio first, then visual."""
+        return self.plan.draw(batch, generator)
 
-    def contrasted(self, latents: Latents) -> list[tuple[Tensor, Tensor]]:
-        """Returns what is contrasted: pooled streams and, with ``global_local``, also their mean patches."""
-        pairs = super().contrasted(latents)
-        if self.config.global_local:
-            pairs.append((self.patches(latents.audio).mean(dim=1), self.patches(latents.visual).mean(dim=1)))
-        return pairs
+    def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
+        """Returns the loss lambda_r * (L_r audio + L_r visual) + lambda_c * L_c, L_c of the global tokens.
+
+        Only what a zero weight does not remove is computed.
+        """
+        config, encoder, masks = self.config, self.encoder, self.plan.masks(noise, audio.device)
+        # Global token, visible patches and registers of each modality pass its own transformer.
+        sound = encoder.encode("audio", masks.audio.keep(encoder.of("audio").tokens(audio)))
+        frame = encoder.encode("visual", masks.visual.keep(encoder.of("visual").tokens(visual)))
+        output = PretrainOutput.empty(audio)
+        if config.lambda_r > 0:  # the joint stream holds patches alone
+            latent = encoder.joint_stream(sound, frame)
+            images = encoder.images(audio, visual)
+            recovered = self.decoder.reconstruct(latent, masks, images, norm_pix_loss=config.norm_pix_loss)
+            output = output.plus(config.lambda_r, recovered)
+        if config.lambda_c > 0:
+            heard, seen = encoder.stream("audio", sound), encoder.stream("visual", frame)
+            pairs = [(encoder.pool(heard), encoder.pool(seen))]
+            if config.global_local:
+                pairs.append((encoder.patches(heard).mean(dim=1), encoder.patches(seen).mean(dim=1)))
+            output = output.plus(config.lambda_c, contrastive(pairs, masks, config))
+        return output
 
 
 CONFIG = CavMaeSyncConfig

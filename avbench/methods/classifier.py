@@ -1,45 +1,72 @@
-"""The fine-tuning models: a method's encoder and a head (paper 2.4 and 4.1; facts/cavmae.md 1.14).
-
-:mod:`avbench.methods.finetuned` has those of the methods with another encoder, and builds one from pretraining weights.
-"""
+"""The fine-tuning models: a method's encoder and a head (paper 2.4 and 4.1)."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError, unknown
-from avbench.methods.encoder import AudioVisualEncoder
+from avbench.methods.base import Method
+from avbench.methods.encoder import Encoder
+from avbench.methods.family import FamilyMethod
 from avbench.methods.heads import KEYS, ClassHead, HeadKind
-from avbench.methods.tokens import Tokens, differs_from_previous
-from avbench.methods.vit import Stream, uninitialised
+from avbench.methods.place import first_values
+from avbench.methods.published import Published
+from avbench.methods.streams import differs_from_previous
+from avbench.methods.vit import uninitialised
 
 Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
 MODES: tuple[str, ...] = get_args(Mode)
 Streams = Literal["MM", "SM", "MM+SM"]
 _SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
+_PRETRAINING = ("decoder_*", "mask_token", "constrative_head_*")  # keys of a method that fine-tuning leaves behind
 
 
-class FinetuningModel(Tokens, ClassHead):
-    """Class logits from sound, frame or both; base of the models below, which say how tokens are encoded.
+class Classifier(Published):
+    """Class logits from sound, frame or both: an encoder and a head.
 
-    ``missing*`` modes are for a model fine-tuned with both modalities and tested with one: the named one passes the
-    joint encoder twice, with the joint and with its own LayerNorms, and the two means are averaged.
+    Args:
+        encoder: Whose tokens the head reads; built without values.
+        n_classes: Logits per clip.
+        mode: The mode it is built for; some heads of some encoders read more in mode multimodal.
+        streams: What the head reads in mode multimodal; see :meth:`avbench.methods.encoder.Encoder.summary`.
+        head: See :class:`~avbench.methods.heads.ClassHead`.
+        n_frames: Frames a clip, for the head ``concat``.
+        seed: Seed of the first weights.
 
-    Attributes:
-        missing_modes: Those it has.
-        streams_read: What the head reads in mode multimodal: the mean token of the joint stream (MM), the mean of those
-            of the single streams (SM), or the mean of all three (MM+SM); paper 2.3 (the multi-modal stream alone, or
-            summed with the single ones) and Table 2f.
+    Raises:
+        InputError: Sizes that do not fit each other.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ("missingaudioonly", "missingvideoonly")
-    streams_read: Streams = "MM"
-    frozen: bool = False
+    def __init__(
+        self,
+        encoder: Encoder,
+        n_classes: int,
+        *,
+        mode: str = "multimodal",
+        streams: Streams = "MM",
+        head: HeadKind = "linear",
+        n_frames: int = 1,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        # A model for a single modality reads that one's stream.
+        self.streams: Streams = streams if mode == "multimodal" else "MM"
+        self.frozen = False
+        self.encoder = encoder
+        with uninitialised():
+            width = encoder.summary_width(mode, head=head, streams=self.streams)
+            self.head = ClassHead(head, encoder.model_config, width, n_classes, n_frames)
+        first_values(self, seed)
+
+    @property
+    def missing_modes(self) -> tuple[str, ...]:
+        """The modes in which a model of both modalities is tested with one."""
+        return () if self.streams == "SM" else self.encoder.missing_modes
 
     def freeze(self) -> None:
         """Leaves only the head to be trained."""
@@ -56,10 +83,11 @@ class FinetuningModel(Tokens, ClassHead):
             mode: One of :data:`MODES`.
 
         Raises:
-            InputError: An unknown mode, an input that is missing or has the wrong shape.
+            InputError: A mode that it does not have, an input that is missing or has the wrong shape.
         """
-        if mode not in MODES:
-            raise unknown("mode", mode, MODES)
+        valid = (*(name for name in MODES if not name.startswith("missing")), *self.missing_modes)
+        if mode not in valid:
+            raise unknown("mode", mode, valid)
         sound = None if mode in _SOUNDLESS else _given(audio, "audio", mode)
         frame = None if mode in _BLIND else _given(visual, "visual", mode)
         shape = _clips_and_frames(sound, frame)
@@ -67,7 +95,8 @@ class FinetuningModel(Tokens, ClassHead):
             sound, frame = (None if x is None else x.flatten(0, 1) for x in (sound, frame))
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             vectors = self._vectors(sound, frame, mode, several=shape is not None)
-        return self.classify(vectors if shape is None else vectors.reshape(*shape, -1))
+        logits: Tensor = self.head(vectors if shape is None else vectors.reshape(*shape, -1))
+        return logits
 
     def _vectors(self, sound: Tensor | None, frame: Tensor | None, mode: str, *, several: bool) -> Tensor:
         """Returns what the head reads, (N, W), of N sounds (N, T, M) and frames (N, 3, H, W).
@@ -78,80 +107,85 @@ class FinetuningModel(Tokens, ClassHead):
             mode: One of :data:`MODES`.
             several: Whether a clip has several in a row; sounds equal to the one before are then encoded once.
         """
+        encoder = self.encoder
         row: Tensor | None = None
         if sound is not None and several:
             new = differs_from_previous(sound)
             row, sound = new.cumsum(dim=0) - 1, sound[new]
-        audio = None if sound is None else self.encode_a(self.tokens_a(sound))
+        audio = None if sound is None else encoder.encode("audio", encoder.of("audio").tokens(sound))
         if frame is None:
-            vectors = self.read(audio, None, mode)
+            vectors = self._summary(audio, None, mode)
             return vectors if row is None else vectors[row]
         if audio is not None and row is not None:
             audio = audio[row]
-        return self.read(audio, self.encode_v(self.tokens_v(frame)), mode)
+        return self._summary(audio, encoder.encode("visual", encoder.of("visual").tokens(frame)), mode)
 
-    def read(self, audio: Tensor | None, visual: Tensor | None, mode: str) -> Tensor:
-        """Returns what the head reads of encoded tokens, (N, W).
-
-        Args:
-            audio: (N, tokens, D), or None where the mode does not use it.
-            visual: Likewise.
-            mode: One of :data:`MODES`.
-        """
-        if audio is not None and visual is not None:
-            found = []
-            if self.streams_read != "SM":
-                found.append(self.joint_stream(audio, visual).mean(dim=1))
-            if self.streams_read != "MM":
-                found += [self.pool(self.joint(audio, "audio")), self.pool(self.joint(visual, "visual"))]
-            return torch.stack(found).mean(dim=0) if len(found) > 1 else found[0]
-        stream: Stream = "audio" if audio is not None else "visual"
-        tokens = cast(Tensor, audio if audio is not None else visual)
-        own = self.pool(self.joint(tokens, stream))
-        if not mode.startswith("missing") or self.streams_read == "SM":
-            return own
-        return (self.pool(self.joint(tokens, "joint")) + own) / 2
+    def _summary(self, audio: Tensor | None, visual: Tensor | None, mode: str) -> Tensor:
+        return self.encoder.summary(audio, visual, mode, head=self.head.kind, streams=self.streams)
 
 
-class Classifier(FinetuningModel, AudioVisualEncoder):
-    """CAV-MAE's encoder (also CAV's and AV-MAE's) and a head.
+def build_classifier(
+    method: Method,
+    n_classes: int,
+    *,
+    mode: str,
+    head: Literal["auto", "linear", "attention", "concat"] = "auto",
+    streams: Streams = "MM",
+    n_frames: int = 1,
+    seed: int = 0,
+) -> Classifier:
+    """Returns the fine-tuning model of a method, with the method's weights and a new head.
 
     Args:
-        model: Sizes of the transformers; the decoder's are not used.
-        input: Sizes of spectrogram and frame.
+        method: With the weights to start from; not changed.
         n_classes: Logits per clip.
-        seed: Seed of the first weights.
-        trainable_positions: Train the position tables, as the authors' code does.
-        modality_norms: LayerNorms of their own for the single-modality streams of the joint encoder.
-        streams: See :class:`FinetuningModel`.
-        head: See :class:`~avbench.methods.heads.ClassHead`.
+        mode: What it will be trained in.
+        head: ``auto``: attention for CAV-MAE Sync, linear for the others.
+        streams: See :class:`Classifier`.
         n_frames: Frames a clip, for the head ``concat``.
+        seed: Seed of the head's first weights.
 
     Raises:
-        InputError: Sizes that do not fit each other.
+        InputError: The method has no such model or no such streams, or its weights do not fit.
     """
+    from avbench.training.checkpoints import load_weights
 
-    def __init__(
-        self,
-        model: ModelConfig,
-        input: InputConfig,
-        n_classes: int,
-        *,
-        seed: int = 0,
-        trainable_positions: bool = True,
-        modality_norms: bool = True,
-        streams: Streams = "MM",
-        head: HeadKind = "linear",
-        n_frames: int = 1,
-    ) -> None:
-        with uninitialised():
-            super().__init__(model, input, trainable_positions=trainable_positions, modality_norms=modality_norms)
-            self.streams_read = streams
-            self.add_head(head, model, model.embed_dim, n_classes, n_frames)
-        self.initialise(seed)
+    encoder = encoder_to_finetune(method)
+    kind = encoder.default_head if head == "auto" else head
+    model = Classifier(encoder, n_classes, mode=mode, streams=streams, head=kind, n_frames=n_frames, seed=seed)
+    keys = [f"{key}*" for key in KEYS]
+    load_weights(model, method.state_dict(), allow_missing=keys, allow_unexpected=_PRETRAINING)
+    return model
 
 
-def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_classes: int | None = None) -> Classifier:
+def encoder_to_finetune(method: Method) -> Encoder:
+    """Returns an encoder like a method's, without values, whose position tables are trained.
+
+    Raises:
+        InputError: The method has no encoder of tokens, or one whose copy would encode otherwise.
+    """
+    if not isinstance(method, FamilyMethod):
+        raise InputError(f"method {method.name}: found no encoder of tokens, valid for fine-tuning: methods with one.")
+    with uninitialised():
+        encoder = method.encoder.copy_for_finetuning()
+    if type(encoder) is not type(method.encoder):
+        raise InputError(
+            f"method {method.name}: {type(method.encoder).__name__}.copy_for_finetuning: found a"
+            f" {type(encoder).__name__}, which encodes otherwise, valid: an encoder of its own class; define it, or use"
+            " linear_probe, which asks the method."
+        )
+    return encoder
+
+
+def read_classifier(
+    path: Path,
+    model: ModelConfig,
+    input: InputConfig,
+    *,
+    n_classes: int | None = None,
+    mode: str = "multimodal",
+    streams: Streams = "MM",
+) -> Classifier:
     """Returns a fine-tuned CAV-MAE from a file, the authors' or ours, loaded strictly.
 
     Args:
@@ -159,11 +193,14 @@ def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_cla
         model: Sizes of the transformers.
         input: Sizes of spectrogram and frame.
         n_classes: Classes wanted; None: those of the file.
+        mode: The mode that it will be judged in.
+        streams: See :class:`FinetuningModel`.
 
     Raises:
-        InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes or other sizes.
+        InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes, streams or sizes.
     """
-    from avbench.training.checkpoints import load_weights, read_state
+    from avbench.training.checkpoints import load_weights
+    from avbench.training.weights_file import read_state
 
     state = read_state(path)
     key = "mlp_head.1.weight"
@@ -172,7 +209,15 @@ def read_classifier(path: Path, model: ModelConfig, input: InputConfig, *, n_cla
     found = state[key].shape[0]
     if n_classes not in (None, found):
         raise InputError(f"checkpoint {path}: found {found} classes, valid: {n_classes}, those of the data.")
-    classifier = Classifier(model, input, found)
+    with uninitialised():
+        encoder = Encoder(model, input, trainable_positions=True)
+    classifier = Classifier(encoder, found, mode=mode, streams=streams)
+    wanted, width = classifier.state_dict()[key].shape[1], state[key].shape[1]
+    if width != wanted and {width, wanted} == {model.embed_dim, 2 * model.embed_dim}:
+        raise InputError(
+            f"checkpoint {path}: found a head that reads {width} values, valid: {wanted}, those of task.streams="
+            f"{streams} in mode {mode}; SM alone reads two streams end to end."
+        )
     try:
         load_weights(classifier, state)
     except InputError as error:

@@ -69,6 +69,26 @@ class Draws:
 
 
 @dataclass(frozen=True)
+class MaskNoise:
+    """The uniform draws behind one batch of masks; None where a method has no such mask."""
+
+    audio: Draws | None = None
+    visual: Draws | None = None
+    joint: Draws | None = None  # of all tokens together, audio first
+
+    def to(self, device: torch.device | str) -> MaskNoise:
+        """Returns the draws on another device."""
+        return self._each(lambda draws: draws.to(device))
+
+    def part(self, clips: slice) -> MaskNoise:
+        """Returns the draws of some clips of the batch."""
+        return self._each(lambda draws: draws.part(clips))
+
+    def _each(self, change: Callable[[Draws], Draws]) -> MaskNoise:
+        return MaskNoise(*(None if draws is None else change(draws) for draws in (self.audio, self.visual, self.joint)))
+
+
+@dataclass(frozen=True)
 class MaskPlan:
     """How the tokens of one modality are masked.
 
@@ -192,3 +212,47 @@ class MaskPlan:
 def _first(draws: Tensor, n: int) -> Tensor:
     """Returns True at the n smallest draws of each row: a uniform choice without replacement, (B, L) -> (B, L)."""
     return torch.zeros_like(draws, dtype=torch.bool).scatter(1, draws.argsort(dim=1, stable=True)[:, :n], True)
+
+
+class PairMasks(NamedTuple):
+    """The masks of both modalities, each over its own tokens."""
+
+    audio: Mask
+    visual: Mask
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """How the tokens of both modalities are masked, apart from each other (paper 2.3)."""
+
+    audio: MaskPlan
+    visual: MaskPlan
+
+    def drawn_from(self, ratios: tuple[float, float] | None) -> PairPlan:
+        """Returns the plan that draws each ratio from a range for every batch; None: this plan."""
+        if ratios is None:
+            return self
+        return PairPlan(replace(self.audio, ratio_range=ratios), replace(self.visual, ratio_range=ratios))
+
+    def check_removes(self, fix: str) -> None:
+        """Checks that there is something to reconstruct of each modality.
+
+        Raises:
+            InputError: No token is removed.
+        """
+        self.audio.check_removes(fix)
+        self.visual.check_removes(fix)
+
+    def draw(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws what :meth:`masks` needs for ``batch`` clips: audio first, then visual."""
+        return MaskNoise(audio=self.audio.draw(batch, generator), visual=self.visual.draw(batch, generator))
+
+    def masks(self, noise: MaskNoise, device: torch.device) -> PairMasks:
+        """Returns the masks that the noise makes.
+
+        Raises:
+            InputError: Noise without a modality.
+        """
+        if noise.audio is None or noise.visual is None:
+            raise InputError("mask noise: found one modality, valid: audio and visual; draw it with draw_noise.")
+        return PairMasks(self.audio.mask(noise.audio.to(device)), self.visual.mask(noise.visual.to(device)))

@@ -6,17 +6,46 @@ Losses are computed in float32 whatever the precision of the features.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed
 
+from avbench.methods.masking import PairMasks
+from avbench.methods.options import ContrastConfig
 from avbench.methods.positions import Grid
 
 Contrast = Literal["one_way", "two_way"]
+
+
+@dataclass
+class PretrainOutput:
+    """One step's loss, and what can be looked at."""
+
+    loss: Tensor  # (): what is minimised
+    parts: dict[str, Tensor] = field(default_factory=dict)  # () each, detached, before their weights
+    mask_audio: Tensor | None = None  # (B, N) float32: 1 removed, 0 kept
+    mask_visual: Tensor | None = None  # (B, N)
+    prediction_audio: Tensor | None = None  # (B, N, P) predicted patches, where there is a decoder
+    prediction_visual: Tensor | None = None  # (B, N, P)
+
+    @classmethod
+    def empty(cls, like: Tensor) -> PretrainOutput:
+        """Returns a loss of nothing, on the device of a tensor."""
+        return cls(torch.zeros((), device=like.device))
+
+    def plus(self, weight: float, other: PretrainOutput) -> PretrainOutput:
+        """Returns this with ``weight`` times the loss of ``other``, and with what that has to look at."""
+        found = {
+            field.name: value
+            for field in fields(other)
+            if field.name not in ("loss", "parts") and (value := getattr(other, field.name)) is not None
+        }
+        return replace(self, loss=self.loss + weight * other.loss, parts=self.parts | other.parts, **found)
 
 
 def patchify(images: Tensor, patch_size: int) -> Tensor:
@@ -72,6 +101,24 @@ def contrast(audio: Tensor, visual: Tensor, *, temperature: float, direction: Co
         loss_back, accuracy_back = _matching(logits.T)
         return (loss + loss_back) / 2, (accuracy + accuracy_back) / 2
     return loss, accuracy
+
+
+def contrastive(pairs: Sequence[tuple[Tensor, Tensor]], masks: PairMasks, config: ContrastConfig) -> PretrainOutput:
+    """Returns the loss L_c (paper equation 7), the mean over what is contrasted.
+
+    Args:
+        pairs: Audio and visual vectors, (B, D) each; row i of both is clip i.
+        masks: Those behind the vectors.
+        config: Temperature, direction, and whose clips are the negatives.
+    """
+    if config.negatives == "gathered":
+        pairs = [(gather(audio), gather(visual)) for audio, visual in pairs]
+    found = [
+        contrast(audio, visual, temperature=config.temperature, direction=config.contrast) for audio, visual in pairs
+    ]
+    loss, accuracy = (torch.stack(values).mean() for values in zip(*found, strict=True))
+    parts = {"contrast": loss.detach(), "contrast_accuracy": accuracy}
+    return PretrainOutput(loss, parts, masks.audio.removed, masks.visual.removed)
 
 
 class _Gather(torch.autograd.Function):

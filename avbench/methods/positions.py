@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from avbench.config import InputConfig
 from avbench.errors import InputError
+
+Modality = Literal["audio", "visual"]
 
 
 class Grid(NamedTuple):

@@ -1,83 +1,160 @@
-"""CAV-MAE Sync's encoder: global and register tokens beside the patches (facts/cavmae_sync.md 1.2-1.7)."""
+"""CAV-MAE Sync's encoder: a global token and registers beside a modality's patches (Sync paper 3)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from avbench.methods.encoder import AudioVisualEncoder
-from avbench.methods.vit import Blocks, Stream, token
+from avbench.config import InputConfig, ModelConfig
+from avbench.errors import InputError
+from avbench.methods.encoder import Encoder
+from avbench.methods.positions import Modality
+from avbench.methods.vit import encoder_blocks, token
 
-if TYPE_CHECKING:
-    from avbench.methods.cavmae_sync import CavMaeSyncConfig
+
+@dataclass(frozen=True, kw_only=True)
+class SyncTokens:
+    """Which tokens a modality has beside its patches, and how far they go.
+
+    Attributes:
+        global_token: One token of each modality for the contrast; else the mean of the patches.
+        registers: Register tokens of each modality.
+        keep_registers: They pass the joint encoder, too.
+        head_depth: Blocks of each modality between joint encoder and contrast.
+    """
+
+    global_token: bool
+    registers: int
+    keep_registers: bool
+    head_depth: int
 
 
-class SyncEncoder(AudioVisualEncoder):
-    """A modality's tokens are one global token, the patches and the registers, in this order."""
+class SyncEncoder(Encoder):
+    """A modality's tokens are one global token, the patches and the registers, in this order; none is masked.
 
-    config: CavMaeSyncConfig
-    register_tokens: nn.Parameter
-    cls_token_a: nn.Parameter
-    cls_token_v: nn.Parameter
+    Args:
+        extra: Which tokens there are.
+        model: Sizes of the transformers.
+        input: Sizes of spectrogram and frame.
+        modality_norms: See :class:`~avbench.methods.encoder.Encoder`.
+        trainable_positions: Likewise.
 
-    def add_registers(self) -> None:
-        """Adds the register tokens, rows of audio, then of visual ones."""
-        if self.config.registers:
-            self.register_tokens = nn.Parameter(torch.empty(2 * self.config.registers, self.model_config.embed_dim))
+    Raises:
+        InputError: Sizes that do not fit each other.
+    """
 
-    def add_global_tokens(self) -> None:
-        """Adds the global token of each modality."""
-        if self.config.global_token:
-            dim = self.model_config.embed_dim
-            self.cls_token_a, self.cls_token_v = token(dim), token(dim)
+    missing_modes: ClassVar[tuple[str, ...]] = ()
+    default_head: ClassVar[Literal["linear", "attention"]] = "attention"
 
-    def encode_a(self, tokens: Tensor) -> Tensor:
-        """Returns audio tokens after the audio encoder, the global one first: (B, N, D) -> (B, 1 + N, D)."""
-        return self._encode(tokens, "a", self.blocks_a)
+    def __init__(
+        self,
+        extra: SyncTokens,
+        model: ModelConfig,
+        input: InputConfig,
+        *,
+        modality_norms: bool = True,
+        trainable_positions: bool = False,
+    ) -> None:
+        super().__init__(model, input, modality_norms=modality_norms, trainable_positions=trainable_positions)
+        self.extra = extra
+        dim, depth = model.embed_dim, extra.head_depth
+        # Rows of audio, then of visual registers.
+        self.registers = nn.Parameter(torch.empty(2 * extra.registers, dim)) if extra.registers else None
+        self.global_audio = token(dim) if extra.global_token else None
+        self.global_visual = token(dim) if extra.global_token else None
+        heads = [encoder_blocks(model, depth, modality_norms=modality_norms) if depth else None for _ in range(2)]
+        self.head_audio, self.head_visual = heads
 
-    def encode_v(self, tokens: Tensor) -> Tensor:
-        """Returns visual tokens after the visual encoder, the global one first: (B, N, D) -> (B, 1 + N, D)."""
-        return self._encode(tokens, "v", self.blocks_v)
+    def copy_for_finetuning(self) -> SyncEncoder:
+        """Returns an encoder of the same sizes and tokens, without heads, whose position tables are trained."""
+        return SyncEncoder(
+            replace(self.extra, head_depth=0),
+            self.model_config,
+            self.input_config,
+            modality_norms=self.modality_norms,
+            trainable_positions=True,
+        )
 
-    def _encode(self, patches: Tensor, letter: str, blocks: Blocks) -> Tensor:
-        batch, config = len(patches), self.config
-        tokens = [patches]
-        if config.global_token:
-            tokens.insert(0, self.get_parameter(f"cls_token_{letter}").expand(batch, -1, -1))
-        if config.registers:
-            rows = self.register_tokens.chunk(2)[0 if letter == "a" else 1]  # (R, D)
-            tokens.append(rows.expand(batch, -1, -1))
-        encoded: Tensor = blocks(torch.cat(tokens, dim=1))
-        return encoded if config.keep_registers else self._without_registers(encoded)
+    def encode(self, name: Modality, tokens: Tensor) -> Tensor:
+        """Returns a modality's tokens after its transformer, the global one first: (B, K, D) -> (B, 1 + K, D)."""
+        parts, batch = [tokens], len(tokens)
+        first = self.global_audio if name == "audio" else self.global_visual
+        if first is not None:
+            parts.insert(0, first.expand(batch, -1, -1))
+        if self.registers is not None:
+            rows = self.registers.chunk(2)[0 if name == "audio" else 1]  # (R, D)
+            parts.append(rows.expand(batch, -1, -1))
+        encoded = super().encode(name, torch.cat(parts, dim=1))
+        return encoded if self.extra.keep_registers else self._without_registers(encoded)
 
     def _without_registers(self, tokens: Tensor) -> Tensor:
-        return tokens[:, : tokens.shape[1] - self.config.registers]
+        return tokens[:, : tokens.shape[1] - self.extra.registers]
+
+    def stream(self, name: Modality, encoded: Tensor) -> Tensor:
+        """Returns a modality's tokens after the joint encoder, its head, and its last LayerNorm, (B, N, D)."""
+        tokens: Tensor = self.joint.blocks(encoded, name)
+        if self.extra.keep_registers:
+            tokens = self._without_registers(tokens)
+        head = self.head_audio if name == "audio" else self.head_visual
+        return self.joint.last_norm(tokens if head is None else head(tokens), name)
+
+    def joint_stream(self, *encoded: Tensor) -> Tensor:
+        """Returns the patches of both after the joint encoder, (B, N, D); no global token takes part."""
+        spans = [self.patches(tokens) for tokens in encoded]
+        latent = super().joint_stream(*spans)
+        if not self.extra.keep_registers:
+            return latent
+        parts = torch.split(latent, [span.shape[1] for span in spans], dim=1)
+        return torch.cat([self._without_registers(part) for part in parts], dim=1)
 
     def patches(self, tokens: Tensor) -> Tensor:
         """Returns a modality's tokens without its global one, (B, N, D)."""
-        return tokens[:, 1:] if self.config.global_token else tokens
-
-    def joint(self, tokens: Tensor, stream: Stream) -> Tensor:
-        """Returns a stream's tokens after the joint encoder, its head, and its final LayerNorm, (B, N, D)."""
-        tokens = self.blocks_u(tokens, stream)
-        if stream != "joint":
-            if self.config.keep_registers:
-                tokens = self._without_registers(tokens)
-            if self.config.head_depth:
-                tokens = self.get_submodule(f"constrative_head_{stream}")(tokens)
-        return self.final_norm(tokens, stream)
-
-    def joint_stream(self, audio_tokens: Tensor, visual_tokens: Tensor) -> Tensor:
-        """Returns both modalities' patches after the joint encoder, (B, N, D); no global token takes part."""
-        audio, visual = self.patches(audio_tokens), self.patches(visual_tokens)
-        latent = super().joint_stream(audio, visual)
-        if not self.config.keep_registers:
-            return latent
-        spans = torch.split(latent, [audio.shape[1], visual.shape[1]], dim=1)
-        return torch.cat([self._without_registers(span) for span in spans], dim=1)
+        return tokens[:, 1:] if self.extra.global_token else tokens
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Returns the vector that stands for a stream, (B, N, D) -> (B, D): its global token, or its mean patch."""
-        return tokens[:, 0] if self.config.global_token else super().pool(tokens)
+        return tokens[:, 0] if self.extra.global_token else super().pool(tokens)
+
+    def summary_width(self, mode: str, *, head: str, streams: str) -> int:
+        """Returns the width of what a classification head reads; see the base class."""
+        if head == "linear" or mode != "multimodal":
+            return super().summary_width(mode, head=head, streams=streams)
+        if streams != "MM":
+            raise InputError(
+                f"task.streams: found {streams}, valid with CAV-MAE Sync's head {head}: MM; it reads both global tokens"
+                " as they leave the modality encoders. Other streams take task.head=linear."
+            )
+        return 2 * self.model_config.embed_dim
+
+    def summary(self, audio: Tensor | None, visual: Tensor | None, mode: str, *, head: str, streams: str) -> Tensor:
+        """Returns what a classification head reads of encoded tokens, (N, W).
+
+        With ``attention`` or ``concat`` a frame's vector in mode multimodal is its two global tokens side by side, as
+        they leave the modality encoders; with one modality it is the mean of all tokens after the joint encoder. A
+        ``linear`` head reads the joint stream's mean patch, or the modality's global token (or mean patch). Of one
+        modality the joint encoder takes its plain LayerNorms, as in the authors' code.
+
+        Args:
+            audio: (N, tokens, D), or None where the mode does not use it.
+            visual: Likewise.
+            mode: ``multimodal``, ``audioonly`` or ``videoonly``.
+            head: Which head reads it.
+            streams: See :class:`~avbench.methods.encoder.Encoder`; only the linear head looks at it.
+
+        Raises:
+            InputError: A mode of one modality, of a model that reads both single streams.
+        """
+        if audio is not None and visual is not None:
+            if head == "linear":
+                return super().summary(audio, visual, mode, head=head, streams=streams)
+            return torch.cat([self.pool(audio), self.pool(visual)], dim=-1)
+        if streams == "SM":
+            return super().summary(audio, visual, mode, head=head, streams=streams)
+        given = [tokens for tokens in (audio, visual) if tokens is not None]
+        tokens: Tensor = self.joint(given[0], "joint")
+        if self.extra.keep_registers:
+            tokens = self._without_registers(tokens)
+        return self.pool(tokens) if head == "linear" else tokens.mean(dim=1)

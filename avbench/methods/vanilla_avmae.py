@@ -6,15 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.base import Card, MaskingConfig, MaskNoise, Method, PretrainOutput, ReconstructionConfig
+from avbench.methods.base import Card
 from avbench.methods.decoder import Decoder
-from avbench.methods.masking import Mask, MaskPlan
+from avbench.methods.encoder import Encoder
+from avbench.methods.family import FamilyMethod
+from avbench.methods.masking import MaskNoise, MaskPlan
+from avbench.methods.objectives import PretrainOutput
+from avbench.methods.options import MaskingConfig, ReconstructionConfig
+from avbench.methods.place import first_values
 from avbench.methods.positions import Grid
-from avbench.methods.vit import Stream, encoder_blocks, uninitialised
+from avbench.methods.vit import uninitialised
 
 CARD = Card(
     summary="Vanilla AV-MAE: one joint encoder over the tokens of both modalities, masked together and reconstructed",
@@ -30,13 +35,11 @@ class VanillaAvMaeConfig(MaskingConfig, ReconstructionConfig):
     """Options of Vanilla AV-MAE; defaults are the paper's."""
 
 
-class VanillaAvMae(Decoder, Method):
+class VanillaAvMae(FamilyMethod):
     """A joint encoder as deep as CAV-MAE's two together, ``modality_depth + joint_depth`` blocks, and a joint decoder.
 
-    Audio-MAE and Visual-MAE are the same with the tokens of one modality.
-
     Args:
-        config: Masks and loss.
+        config: Mask and loss.
         model: Sizes of the transformers.
         input: Sizes of spectrogram and frame.
         seed: Seed of the first weights.
@@ -47,62 +50,36 @@ class VanillaAvMae(Decoder, Method):
 
     name: ClassVar[str] = "vanilla_avmae"
     config: VanillaAvMaeConfig
+    decoder: Decoder
 
     def __init__(self, config: VanillaAvMaeConfig, model: ModelConfig, input: InputConfig, *, seed: int = 0) -> None:
+        super().__init__(config, model, input)
         with uninitialised():
-            super().__init__(model, input, modalities=self.modalities)
-            self.config = config
-            self.plan = self.mask_plan()
-            self.plan.check_removes("a larger ratio")
-            self.blocks_u = encoder_blocks(model, model.modality_depth + model.joint_depth, modality_norms=False)
-            self.norm = nn.LayerNorm(model.embed_dim)
-            self.build()
-        self.initialise(seed)
-
-    def mask_plan(self) -> MaskPlan:
-        """Returns how the tokens are masked: all of them together, whatever their modality."""
-        return MaskPlan(Grid(1, sum(grid.size for grid in self.grids.values())), self.config.masking_ratio)
-
-    @property
-    def _masked(self) -> str:
-        """The noise it draws, a field of MaskNoise."""
-        return "joint" if len(self.modalities) > 1 else self.modalities[0]
+            self.encoder = Encoder(model, input, vanilla=True)
+            self.decoder = Decoder(self.encoder)
+        # One mask over all tokens, whatever their modality.
+        tokens = sum(grid.size for grid in self.encoder.grids.values())
+        self.plan = MaskPlan(Grid(1, tokens), config.masking_ratio)
+        self.plan.check_removes("a larger ratio")
+        first_values(self, seed)
 
     def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
         """Draws the mask's noise for ``batch`` clips: one mask over all tokens, audio first."""
-        return MaskNoise(**{self._masked: self.plan.draw(batch, generator)})
+        return MaskNoise(joint=self.plan.draw(batch, generator))
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        """Returns the loss L_r (paper equation 4), over the modalities it takes.
+        """Returns the loss L_r audio + L_r visual (paper equation 4).
 
         Raises:
             InputError: Shapes that do not fit the model, or another method's noise.
         """
-        draws = getattr(noise, self._masked)
-        if draws is None:
-            raise InputError(f"mask noise: found none for {self._masked} tokens; draw it with draw_noise.")
-        tokens = torch.cat(self._tokens(audio, visual), dim=1)
-        mask = self.plan.mask(draws.to(tokens.device))
-        latent = self.joint(mask.keep(tokens), "joint")
-        return self.reconstruct(latent, (mask,), audio, visual, norm_pix_loss=self.config.norm_pix_loss)
-
-    def latent(self, audio: Tensor, visual: Tensor, *masks: Mask) -> Tensor:
-        """Returns what a decoder reads, the tokens kept by one mask for each modality it takes, (B, K, D)."""
-        kept = [mask.keep(tokens) for mask, tokens in zip(masks, self._tokens(audio, visual), strict=True)]
-        return self.joint(torch.cat(kept, dim=1), "joint")
-
-    def _tokens(self, audio: Tensor, visual: Tensor) -> list[Tensor]:
-        tokens = []
-        if "audio" in self.modalities:
-            tokens.append(self.tokens_a(audio))
-        if "visual" in self.modalities:
-            tokens.append(self.tokens_v(visual))
-        return tokens
-
-    def joint(self, tokens: Tensor, stream: Stream) -> Tensor:
-        """Returns tokens after the joint encoder and its LayerNorm, the same for every stream, (B, N, D)."""
-        out: Tensor = self.norm(self.blocks_u(tokens))
-        return out
+        if noise.joint is None:
+            raise InputError("mask noise: found none for joint tokens; draw it with draw_noise.")
+        encoder = self.encoder
+        tokens = torch.cat([encoder.of("audio").tokens(audio), encoder.of("visual").tokens(visual)], dim=1)
+        mask = self.plan.mask(noise.joint.to(tokens.device))
+        latent, images = encoder.joint(mask.keep(tokens), "joint"), encoder.images(audio, visual)
+        return self.decoder.reconstruct(latent, (mask,), images, norm_pix_loss=self.config.norm_pix_loss)
 
 
 CONFIG = VanillaAvMaeConfig

@@ -1,12 +1,24 @@
-"""Visual-MAE: Vanilla AV-MAE with frames alone (paper 2.1.4 and 3, "Our Single-Modal MAE" of Table 1)."""
+"""Visual-MAE: a masked autoencoder of a frame alone (paper 2.1.4 and 3, "Our Single-Modal MAE" of Table 1)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
+from avbench.config import InputConfig, ModelConfig
+from avbench.errors import InputError
 from avbench.methods.base import Card
-from avbench.methods.vanilla_avmae import VanillaAvMae, VanillaAvMaeConfig
+from avbench.methods.decoder import Decoder
+from avbench.methods.encoder import Encoder
+from avbench.methods.family import FamilyMethod
+from avbench.methods.masking import MaskNoise, MaskPlan
+from avbench.methods.objectives import PretrainOutput
+from avbench.methods.options import MaskingConfig, ReconstructionConfig
+from avbench.methods.place import first_values
+from avbench.methods.vit import uninitialised
 
 CARD = Card(
     summary="Visual-MAE: masked reconstruction of a frame, with Vanilla AV-MAE's encoder and decoder",
@@ -18,15 +30,53 @@ CARD = Card(
 
 
 @dataclass(frozen=True, kw_only=True)
-class VisualMaeConfig(VanillaAvMaeConfig):
+class VisualMaeConfig(MaskingConfig, ReconstructionConfig):
     """Options of Visual-MAE; defaults are the paper's."""
 
 
-class VisualMae(VanillaAvMae):
-    """Encoder and decoder of visual tokens; the sound is not read."""
+class VisualMae(FamilyMethod):
+    """Encoder and decoder of visual tokens; the sound is not read.
+
+    Args:
+        config: Mask and loss.
+        model: Sizes of the transformers.
+        input: Sizes of the frame.
+        seed: Seed of the first weights.
+
+    Raises:
+        InputError: Sizes or options that do not fit each other.
+    """
 
     name: ClassVar[str] = "visualmae"
     modalities: ClassVar[tuple[str, ...]] = ("visual",)
+    config: VisualMaeConfig
+    decoder: Decoder
+
+    def __init__(self, config: VisualMaeConfig, model: ModelConfig, input: InputConfig, *, seed: int = 0) -> None:
+        super().__init__(config, model, input)
+        with uninitialised():
+            self.encoder = Encoder(model, input, modalities=("visual",), vanilla=True)
+            self.decoder = Decoder(self.encoder)
+        self.plan = MaskPlan(self.encoder.grids["visual"], config.masking_ratio)
+        self.plan.check_removes("a larger ratio")
+        first_values(self, seed)
+
+    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
+        """Draws the mask's noise for ``batch`` clips."""
+        return MaskNoise(visual=self.plan.draw(batch, generator))
+
+    def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
+        """Returns the loss L_r visual (paper equation 4); ``audio`` is not read.
+
+        Raises:
+            InputError: A shape that does not fit the model, or another method's noise.
+        """
+        if noise.visual is None:
+            raise InputError("mask noise: found none for visual tokens; draw it with draw_noise.")
+        encoder, mask = self.encoder, self.plan.mask(noise.visual.to(visual.device))
+        latent = encoder.joint(mask.keep(encoder.of("visual").tokens(visual)), "joint")
+        images = encoder.images(audio, visual)
+        return self.decoder.reconstruct(latent, (mask,), images, norm_pix_loss=self.config.norm_pix_loss)
 
 
 CONFIG = VisualMaeConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from avbench.config import ModelConfig
 from avbench.errors import InputError
+from avbench.methods.published import published_key
 from avbench.rng import torch_stream
 
 Stream = Literal["joint", "audio", "visual"]
@@ -144,9 +146,9 @@ def initialise(model: nn.Module, seed: int) -> None:
     with torch.no_grad():
         for prefix, module in model.named_modules():
             for name, parameter in module.named_parameters(recurse=False):
-                key = f"{prefix}.{name}" if prefix else name
+                key = published_key(f"{prefix}.{name}" if prefix else name)
                 value = torch.empty(parameter.shape, device="cpu")
-                _fill(value, module, name, torch_stream(seed, f"init.{key}"))
+                _fill(value, module, key.rpartition(".")[2], torch_stream(seed, f"init.{key}"))
                 parameter.copy_(value)
 
 
@@ -162,3 +164,22 @@ def _fill(value: Tensor, module: nn.Module, name: str, generator: torch.Generato
         value.zero_()
     else:
         value.normal_(0.0, 1.0 if name == "register_tokens" else 0.02, generator=generator)
+
+
+def check_shape(name: str, tensor: Tensor, valid: Mapping[str, int]) -> None:
+    """Checks the last axes of a batch against the sizes the model was built for.
+
+    Args:
+        name: What to call the tensor in an error.
+        tensor: A batch: one axis, then those of ``valid``.
+        valid: The size of each axis by the setting that gives it.
+
+    Raises:
+        InputError: Another number of axes or another size.
+    """
+    sizes = tuple(valid.values())
+    if tensor.ndim != len(sizes) + 1 or tuple(tensor.shape[1:]) != sizes:
+        raise InputError(
+            f"{name}: found shape {tuple(tensor.shape)}, valid: (batch, {', '.join(map(str, sizes))})"
+            f" = (batch, {', '.join(valid)})."
+        )

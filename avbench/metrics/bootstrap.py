@@ -76,22 +76,3 @@ def ends(drawn: npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float,
     """Returns the percentile interval of estimates (R,), one or more."""
     low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
     return float(low), float(high)
-
-
-def unanimous_interval(share: float, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Returns the exact interval of a share where all samples agree (Clopper and Pearson 1934).
-
-    A bootstrap of them has no spread: of no hit among 1,000 it would claim that the share is exactly 0.
-
-    Args:
-        share: 0 or 1.
-        n: Samples, 1 or more.
-        level: As in :func:`intervals`.
-
-    Raises:
-        InputError: Another share.
-    """
-    if share not in (0, 1):
-        raise InputError(f"share: found {share}, valid: 0 or 1.")
-    width = 1 - ((1 - level) / 2) ** (1 / n)
-    return (0.0, width) if share == 0 else (1 - width, 1.0)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
 from avbench.metrics import bootstrap
+from avbench.metrics.shares import wilson
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -237,9 +238,10 @@ def intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
-    """Returns bootstrap intervals over clips of what :func:`summarise` gives, for the same arguments.
+    """Returns intervals over clips of what :func:`summarise` gives, for the same arguments.
 
-    The resamples are those of :mod:`avbench.metrics.bootstrap`. AP and AUC are computed exactly for each: a clip drawn
+    Those of top-k accuracies are Wilson's (:mod:`avbench.metrics.shares`), the others bootstrap intervals, whose
+    resamples are those of :mod:`avbench.metrics.bootstrap`. AP and AUC are computed exactly for each: a clip drawn
     w times counts w times, and a class without positive clips in it is absent. A clip drawn twice stands beside itself,
     which lifts AP as if the set were smaller; the percentiles of mAP and mAUC are therefore moved by the difference of
     value and resamples' mean. They are intervals for the metric's expectation on test sets of this size.
@@ -261,8 +263,8 @@ def intervals(
         return {}
     ends: dict[str, tuple[float, float]] = {}
     for k in _places(scores.shape[1], target):
-        means = {f"top{k}": lambda drawn: drawn.mean(axis=-1)}
-        ends |= bootstrap.intervals(top_k(scores, target, k), means, resamples=resamples, seed=seed, level=level)
+        hits = top_k(scores, target, k)
+        ends[f"top{k}"] = wilson(float(hits.mean()), len(hits), level=level)
     tail = (1 - level) / 2
     drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
     for (name, stands_for), means_of in zip(MEANS.items(), drawn, strict=True):

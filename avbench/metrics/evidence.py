@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
-from avbench.metrics import bootstrap, retrieval
+from avbench.metrics import bootstrap, retrieval, shares
 from avbench.metrics.classification import MEANS, Absent, check, d_prime, resampled_means, summarise, top_k
 
 Array = npt.NDArray[Any]
@@ -37,6 +37,10 @@ class Mean:
         """Returns the mean over the samples of some units, (...,) from indices (..., n); 0 of no samples."""
         count = self.counts[index].sum(axis=-1)
         return np.asarray(self.totals[index].sum(axis=-1) / np.maximum(count, 1))
+
+    def interval(self) -> tuple[float, float] | None:
+        """Returns the 95 % interval where the mean is a share; see :func:`avbench.metrics.shares.interval`."""
+        return shares.interval(self.totals, self.counts)
 
     def less(self, other: Mean) -> Mean:
         """Returns the difference to another model's mean over the same samples."""
@@ -95,14 +99,20 @@ def of_means(units: Array, values: Mapping[str, Array]) -> Evidence:
     )
 
 
-def of_ranks(units: Array, ranks: Mapping[str, Array]) -> Evidence:
+def of_ranks(units: Array, ranks: Mapping[str, Array], ties: Mapping[str, Array] | None = None) -> Evidence:
     """Returns the evidence of retrieval: queries are drawn, each with the rank it has among all candidates.
 
     Args:
         units: (n,) names of the queries.
         ranks: Direction to the rank of each query's counterpart, (n,).
+        ties: Direction to how many candidates are as similar as it; of those left out it is not known.
     """
-    hits = {f"{side}/R@{k}": values <= k for side, values in ranks.items() for k in retrieval.RECALLS}
+    tied = ties or {}
+    hits = {
+        f"{side}/R@{k}": retrieval.credit(k, values, tied.get(side))
+        for side, values in ranks.items()
+        for k in retrieval.RECALLS
+    }
     means = of_means(units, hits | {f"{side}/mean_rank": values for side, values in ranks.items()}).means
 
     def draw(resamples: int, seed: int) -> dict[str, Float64]:
@@ -114,7 +124,7 @@ def of_ranks(units: Array, ranks: Mapping[str, Array]) -> Evidence:
         }
 
     metrics = {
-        f"{side}/{name}": float(retrieval.statistic(name, values))
+        f"{side}/{name}": float(retrieval.statistic(name, values, tied.get(side)))
         for side, values in ranks.items()
         for name in retrieval.METRICS
     }

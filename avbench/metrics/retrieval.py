@@ -1,6 +1,7 @@
 """Ranks and metrics of paired retrieval, in blocks: memory does not grow with the square of the clips.
 
-A clip's rank is one plus the candidates strictly more similar than its own counterpart plus half of those equal to it.
+A clip's rank is one plus the candidates strictly more similar than its own counterpart plus half of those equal to it;
+R@k is the share of clips found among the first k, ties broken at random: its expected value, k / n where all are equal.
 Equal means within ``TIE``: similarities are computed in float64 from whatever precision the features have, so that
 identical candidates differ by rounding (1e-15) only, while distinct float32 vectors differ by far more. Results
 therefore do not depend on the block size or on how the matrix product is tiled. (The reference counts a tie several
@@ -19,6 +20,7 @@ from avbench.errors import InputError, unknown
 
 Array = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 Aggregation = Literal["diagonal_mean", "diagonal_max", "mean", "max"]
 
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
@@ -31,11 +33,27 @@ BLOCK_VALUES = 2**23  # feature values a side of one block: 64 MB in float64
 NAMED = 3  # clips named in an error
 
 
-class Ranks(NamedTuple):
-    """The rank of each clip's own counterpart, 1 is best, in steps of one half; (n,) each."""
+class _Pair(NamedTuple):
+    a2v: Float64
+    v2a: Float64
 
-    a2v: Float64  # audio queries, visual candidates
-    v2a: Float64  # visual queries, audio candidates
+
+class Ranks(_Pair):
+    """The rank of each clip's own counterpart, 1 is best, in steps of one half: a pair of (n,).
+
+    Attributes:
+        a2v: Of audio queries among visual candidates.
+        v2a: Of visual queries among audio candidates.
+        ties: How many other candidates are as similar as the own one, (n,) for each; None: not known.
+    """
+
+    ties: tuple[Int64 | None, Int64 | None]
+
+    def __new__(cls, a2v: Float64, v2a: Float64, ties: tuple[Int64 | None, Int64 | None] = (None, None)) -> Ranks:
+        """Makes the pair; arguments are the attributes."""
+        self = super().__new__(cls, a2v, v2a)
+        self.ties = ties
+        return self
 
 
 class _Side:
@@ -210,26 +228,45 @@ def ranks(
     own = np.empty(n)
     for rows in _slices(n, size):
         own[rows] = _own(a.units(rows), v.units(rows), all_pairs=all_pairs)
-    # Twice the places lost, and one for the clip itself, which is among those at least as similar.
-    lost = np.zeros((2, n), np.int64)
+    better, as_good = np.zeros((2, n), np.int64), np.zeros((2, n), np.int64)  # the latter: at least as similar
     for rows in _slices(n, size):
         units = a.units(rows)
         for columns in _slices(n, size):
             block_similarities = _similarities(units, v.units(columns), all_pairs=all_pairs)  # (B, C)
-            for limit in (TIE, -TIE):
+            for lost, limit in ((better, TIE), (as_good, -TIE)):
                 lost[0, rows] += np.count_nonzero(block_similarities > (own[rows] + limit)[:, None], axis=1)
                 lost[1, columns] += np.count_nonzero(block_similarities > own[columns] + limit, axis=0)
-    found = 1 + (lost - 1) / 2
-    return Ranks(found[0], found[1])
+    ties = as_good - better - 1  # the clip itself is as good
+    found = 1 + better + ties / 2
+    return Ranks(found[0], found[1], (ties[0], ties[1]))
 
 
-def statistic(name: str, values: Array) -> Float64:
+def credit(k: int, values: Array, ties: npt.NDArray[Any] | None = None) -> Float64:
+    """Returns how far each query counts in R@k: 1, 0 or, in a tie over place k, the chance of a random order.
+
+    With b candidates better and t as good as its own, the own one is at each of the places b + 1 to b + t + 1 with the
+    same chance, so k - b of t + 1 of them count.
+
+    Args:
+        k: Places.
+        values: (...) ranks.
+        ties: (...) other candidates as similar as the own one; None: not known, as in records before version 3 of the
+            task, where a query counts in full if its rank is k or better.
+    """
+    if ties is None:
+        return np.asarray(values <= k, np.float64)
+    better = values - 1 - ties / 2
+    return np.asarray(np.clip((k - better) / (ties + 1), 0.0, 1.0))
+
+
+def statistic(name: str, values: Array, ties: npt.NDArray[Any] | None = None) -> Float64:
     """Returns one metric of ranks along their last axis.
 
     Args:
-        name: One of ``METRICS``. ``R@k`` is the share of queries of rank k or better: of two candidates tied for the
-            first place (rank 1.5) the query's own counts in R@5, not in R@1.
+        name: One of ``METRICS``; ``R@k`` is the mean of :func:`credit`. In the median and the mean rank a tie counts
+            half a place.
         values: (..., n) ranks.
+        ties: (..., n) other candidates as similar as the own one; None: not known.
 
     Raises:
         InputError: An unknown name.
@@ -239,15 +276,15 @@ def statistic(name: str, values: Array) -> Float64:
     if name == "mean_rank":
         return np.asarray(values.mean(axis=-1, dtype=np.float64))
     if name in METRICS:
-        return np.asarray((values <= int(name.removeprefix("R@"))).mean(axis=-1))
+        return np.asarray(credit(int(name.removeprefix("R@")), values, ties).mean(axis=-1))
     raise unknown("metric", name, METRICS)
 
 
 def summarise(found: Ranks) -> dict[str, float]:
     """Returns every metric of both directions, keyed ``a2v/R@1`` and so on; recalls are fractions."""
     return {
-        f"{direction}/{name}": float(statistic(name, values))
-        for direction, values in zip(DIRECTIONS, found, strict=True)
+        f"{direction}/{name}": float(statistic(name, values, ties))
+        for direction, values, ties in zip(DIRECTIONS, found, found.ties, strict=True)
         for name in METRICS
     }
 

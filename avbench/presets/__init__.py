@@ -11,9 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from avbench.errors import InputError, did_you_mean, unknown
+from avbench.yaml_text import read_yaml
 
 SECTIONS = ("data", "input", "model", "method", "train", "task")
 METHODS = "methods"  # sections for one method alone, by its name
@@ -24,27 +23,6 @@ FOLDER = Path(__file__).parent
 def names() -> list[str]:
     """Returns the names of all presets."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Reads a YAML file that holds one mapping.
-
-    Raises:
-        InputError: The file is missing, is not YAML, or holds something else.
-    """
-    try:
-        # libyaml, where it is there, takes a tenth of the time.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}).") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: found {type(value).__name__}, valid: a mapping of sections to settings.")
-    return value
 
 
 def load(name: str) -> dict[str, Any]:

@@ -19,14 +19,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench import store
+from avbench import seal, store
 from avbench.data.locate import EMBEDDED
-from avbench.files import atomic_path, canonical_json
+from avbench.errors import InputError
+from avbench.files import atomic_path, canonical_json, parse_json
+from avbench.initial_weights import name_of
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
-VERSION = 2
+VERSION = 3
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
 UNSHARED = frozenset(
@@ -38,7 +40,9 @@ UNSHARED = frozenset(
     }.items()
     for key in keys
 )
+CLIPS = "clips a contrast"  # a fact made of settings, named as plans name it
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
+_OURS = "stages/pretrain/"  # in the path of weights that were trained here
 _SHARED = ("method", "task", "weights", "data", "split", "precision")
 _KEPT = ("id", "seed", "n", "ids_sha256", "data_sha256", "created")
 
@@ -90,7 +94,9 @@ class Config:
 
     Attributes:
         facts: ``method``, ``task``, ``weights``, ``data``, ``subset``, ``split``, ``precision``, ``presets``,
-            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``.
+            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``. Made of them are ``clips a
+            contrast`` and, of classification, ``frames``, those behind a prediction. ``train.init`` is a name where
+            there is one.
     """
 
     facts: Mapping[str, Any]
@@ -149,14 +155,14 @@ class Archive:
     def _index(self) -> dict[str, Any]:
         try:
             with (self.results / INDEX).open("rb") as handle:
-                index: dict[str, Any] = json.loads(handle.read())
+                index: dict[str, Any] = parse_json(handle.read(), self.results / INDEX)
             if (
                 index["version"] == VERSION
                 and isinstance(index["records"], dict)
                 and isinstance(index["configs"], list)
             ):
                 return index
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, InputError, ValueError, KeyError, TypeError):
             pass
         return {"version": VERSION, "configs": [], "records": {}}
 
@@ -196,7 +202,7 @@ def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
         path = f"{results}/runs/{name}/record.json"
         try:
             with open(path, "rb") as handle:  # noqa: PTH123  # a Path each costs seconds in all
-                record = json.loads(handle.read())
+                record = parse_json(handle.read(), path)
             config = {key: value for key, value in record["config"].items() if key != "seed"}
             # Most records are other seeds of a configuration that is known: its facts are worked out once.
             raw = marshal.dumps([*(record[key] for key in _SHARED), config], 2)
@@ -205,7 +211,7 @@ def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
             kept = [record[key] for key in _KEPT]
             metrics = record["metrics"]
             metrics.items()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, InputError, ValueError, KeyError, TypeError, AttributeError):
             found.broken.append(path)
             continue
         found.entries[name] = [stamp, seen[raw], kept, metrics]
@@ -224,27 +230,52 @@ def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
     found["presets"] = config.get("presets", [])
     found["subset"] = found.pop("data.subset", "")
     path = (config.get("checkpoint") or "").replace(os.sep, "/")
-    if "stages/pretrain/" in path:  # ours: its settings tell what it is, and seeds have other files
-        found |= _pretraining(results, path.partition("stages/pretrain/")[2].partition("/")[0])
+    if _OURS in path:  # ours: its settings tell what it is, and seeds have other files
+        found |= _pretraining(results, path.partition(_OURS)[2].partition("/")[0])
         path = ""
+    else:
+        found["train.init"] = _init(str(found.get("train.init") or ""), results)
     found["checkpoint"] = path.rpartition("/")[2]
+    if found.get("train.batch_size") and found.get("train.accumulate"):
+        found[CLIPS] = found["train.batch_size"] // found["train.accumulate"]
+    if "task.frames" in found and found["task"] == "classification":
+        found["frames"] = _frames(found)
     for section in ("train", "task"):
         if found.get(f"{section}.steps"):
             found[f"{section}.epochs"] = None  # unused where steps are set
     return found
 
 
+def _frames(facts: Mapping[str, Any]) -> Any:
+    """Returns the frames of a clip that a prediction is made of."""
+    head = facts.get("task.head", "linear")
+    single = head == "linear" or (head == "auto" and facts["method"] != "cavmae_sync")
+    return 1 if single and facts["task.frames"] == "middle" else facts.get("data.n_frames")
+
+
+def _init(source: str, results: Path) -> str:
+    """Returns what a training started from: ``none``, a known name, what a training in the results did, or as given."""
+    source = source.replace(os.sep, "/")
+    if _OURS in source:
+        return str(_pretraining(results, source.partition(_OURS)[2].partition("/")[0]).get("train.init", "lost"))
+    return (name_of(source) or source) if source else "none"
+
+
 @functools.cache
 def _pretraining(results: Path, stage: str) -> dict[str, Any]:
     """Returns what a pretraining in the results says of itself; nothing where it is gone."""
     try:
-        key = json.loads((store.stage_folder(results, "pretrain", stage) / "done.json").read_bytes())["key"]
+        done = seal.read_done(store.stage_folder(results, "pretrain", stage))
+        key = done["key"]
         found = {f"method.{name}": value for name, value in key["options"].items()}
         found |= {f"train.{name}": value for name, value in key["train"].items()}
         init = key["init"] or {}
-    except (OSError, ValueError, KeyError, TypeError):
+        source = (done.get("init") or {}).get("source", "")
+    except (InputError, KeyError, TypeError, AttributeError):
         return {}
-    found["train.init"] = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[: store.ID_LENGTH]
+    if not source and init:
+        source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[: store.ID_LENGTH]
+    found["train.init"] = _init(source, results)
     return found
 
 
@@ -278,8 +309,6 @@ def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
     import zipfile
 
     import numpy as np
-
-    from avbench.errors import InputError
 
     path = store.run_folder(results, run_id) / "per_sample.npz"
     streams = wanted.split("/")[:-1]

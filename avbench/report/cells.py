@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avbench.metrics.units import unit
 from avbench.report import marks
 from avbench.report.archive import Archive
 from avbench.report.entry import Entry, RowEntry, Span
@@ -16,7 +17,6 @@ from avbench.report.layout import Layout, digits, lay_out, title
 from avbench.report.selection import Found, Query, find
 from avbench.report.separation import Judge, ensemble
 from avbench.report.table import Cell, Column, Group, Row, Table
-from avbench.report.terminal import scale
 
 Place = tuple[int, int]  # row among the layout's rows, column
 
@@ -81,12 +81,13 @@ class Builder:
             cell = dataclasses.replace(cell, published=number.value, published_text=number.text)
         if found is None:
             return cell
-        factor, _ = scale(found.metric)
+        factor = unit(found.metric, layout.columns[column].task).factor
         cell = measured(cell, [value * factor for value in found.values])
         counts = {record.n for record in found.records}
         n = counts.pop() if len(counts) == 1 else None
         signs = [marks.OTHER_N] if number is not None and layout.columns[column].n not in (None, n) else []
         signs += [marks.OTHER_SETTINGS] if found.unlike else []
+        signs += [marks.OURS] if row.ours and layout.data is None else []
         ids = tuple(record.id for record in found.records)
         return dataclasses.replace(cell, n=n, run_ids=ids, marks=tuple(signs))
 
@@ -108,7 +109,7 @@ class Builder:
             if len(pair) == 2 and pair[0] is not None and pair[1] is not None:
                 values = ensemble(self.archive.results, pair[0].records, pair[1].records, metric)
                 if values:
-                    factor, _ = scale(metric)
+                    factor = unit(metric, layout.columns[column].task).factor
                     judged[i, column] = pair[0].clips
                     ids = tuple(record.id for each in pair if each for record in each.records)
                     cell = dataclasses.replace(
@@ -125,12 +126,13 @@ class Builder:
         counts = Counter((cell.n, cell.n_seeds) for cell in own if cell.mean is not None)
         n, n_seeds = counts.most_common(1)[0][0] if counts else (None, None)
         metric = entry.metric.replace("{metric}", layout.metric(RowEntry(), column).rpartition("/")[2])
-        shown = max((digits(metric, text) for text in texts), default=digits(metric))
+        own_unit = unit(metric, entry.task)
+        shown = max((digits(own_unit, text) for text in texts), default=digits(own_unit))
         return Column(
             labels=entry.labels,
             metric=metric.rpartition("/")[2],
-            direction=entry.direction,
-            digits=min(shown, digits(metric)) if texts and scale(metric)[0] > 1 else shown,
+            direction=entry.direction or ("down" if own_unit.lower else "up"),
+            digits=min(shown, digits(own_unit)) if texts and own_unit.symbol == "%" else shown,
             n=n,
             n_seeds=n_seeds,
         )
@@ -150,9 +152,7 @@ class Builder:
             cells[place] = dataclasses.replace(cells[place], best=rank, tied=tied)
 
 
-def _compared(
-    controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place, str], column: int
-) -> list[Place]:
+def _compared(controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place, str], column: int) -> list[Place]:
     """Returns the cells of a column that compare: of the clips that most of them judge, and no controls.
 
     The others of other clips are marked; no mark, rank or test says anything of them beside the rest.

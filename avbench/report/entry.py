@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench import presets
 from avbench.errors import InputError, did_you_mean, unknown
+from avbench.yaml_text import read_yaml
 
 FOLDER = Path(__file__).parent / "tables"
 Where = Mapping[str, Any]  # fact to the value, or the values, it must have
@@ -38,13 +38,14 @@ class ColumnEntry:
         subset: Of the data, see ``data.subset``.
         where: What a record's facts must be, on any data.
         paper: The same, on the paper's data alone.
-        direction: ``up`` or ``down``.
+        direction: ``up`` or ``down``; "": as the metric has it.
         published: Columns of the csv to values that its published numbers have.
         n: Samples of the published numbers.
         presets: What commands add on the paper's data.
         sets: Settings that commands add on the paper's data.
         data_level: Which of the labels names the data; -1: none.
         setting: Table 4: the preset whose settings it shows.
+        other: On other data: ``task``, ``metric`` or ``where`` in place of those above.
     """
 
     labels: tuple[str, ...]
@@ -54,13 +55,14 @@ class ColumnEntry:
     subset: str = ""
     where: Where = field(default_factory=dict)
     paper: Where = field(default_factory=dict)
-    direction: str = "up"
+    direction: str = ""
     published: Mapping[str, Any] = field(default_factory=dict)
     n: int | None = None
     presets: tuple[str, ...] = ()
     sets: Where = field(default_factory=dict)
     data_level: int = -1
     setting: str = ""
+    other: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ class RowEntry:
         values: Table 4: see :mod:`avbench.report.hyperparameters`.
         other: On other data: ``stub``, ``where``, ``metrics`` or ``only`` in place of those above.
         control: It is there to compare with: never the best or the second.
+        ours: Its recipe is ours, as the paper does not state its own or it cannot be had: its numbers are marked.
     """
 
     group: str = ""
@@ -109,6 +112,7 @@ class RowEntry:
     values: Mapping[str, Any] = field(default_factory=dict)
     other: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,17 +181,17 @@ def read(path: Path) -> Entry:
         InputError: It is not an entry.
     """
     try:
-        return _entry(path.stem, presets.read_yaml(path))
+        return _entry(path.stem, read_yaml(path))
     except (InputError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path.name}: {error}") from None
 
 
 ENTRY = ("title", "caption", "stub", "paper", "table", "columns", "rows", "for", "other", "notes", "kind", "defaults")
 COLUMN = ("label", "columns", "metric", "task", "data", "subset", "where", "paper", "direction", "published", "n")
-COLUMN_ENDS = ("presets", "sets", "setting")
+COLUMN_ENDS = ("presets", "sets", "setting", "other")
 ROW = (
     *("group", "stub", "published", "method", "where", "paper", "metrics", "only"),
-    *("for", "pretrain", "spans", "values", "other", "control"),
+    *("for", "pretrain", "spans", "values", "other", "control", "ours"),
 )
 
 
@@ -236,6 +240,7 @@ def _columns(given: list[Mapping[str, Any]], above: Mapping[str, Any] | None = N
         else:
             merged["data"], merged["presets"] = (_words(merged.get(key, ())) for key in ("data", "presets"))
             merged["published"] = _texts(merged["published"])
+            _known(merged.get("other", {}), ("task", "metric", "where"), "columns: other")
             found.append(ColumnEntry(**merged))
     return tuple(found)
 
@@ -257,6 +262,8 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
     for key in ("stub", "only"):
         if key in other:
             other[key] = tuple(other[key])
+    if "metrics" in other:
+        other["metrics"] = _by_column(other["metrics"])
     paper = {} if "method" not in values else {**defaults.get("paper", {}), **values.get("paper", {})}
     return RowEntry(
         stub=stub,
@@ -266,7 +273,7 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
         method=values.get("method", ""),
         where=values.get("where", {}),
         paper=paper,
-        metrics=values.get("metrics", {}),
+        metrics=_by_column(values.get("metrics", {})),
         only=tuple(values["only"]) if "only" in values else None,
         on=values.get("for", "any"),
         pretrain=_recipe(recipe) if recipe and recipe != "none" else None,
@@ -274,6 +281,7 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
         values=values.get("values", {}),
         other=other,
         control=bool(values.get("control", False)),
+        ours=bool(values.get("ours", False)),
     )
 
 
@@ -287,6 +295,10 @@ def _known(values: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None
     for key in values:
         if key not in keys:
             raise InputError(f"{where}: unknown key '{key}'.{did_you_mean(str(key), keys)} Valid: {', '.join(keys)}.")
+
+
+def _by_column(values: Mapping[str, str]) -> dict[int, str]:
+    return {int(column): metric for column, metric in values.items()}
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from avbench.report.table import Cell, Column, Group, Row, Table
 from avbench.settings import to_dict
 
 UNLIKE = "other_settings"
+TIMES = "x"  # between the shares of a batch and the clips of each
 Settings = dict[str, dict[str, Any]]
 
 
@@ -64,7 +65,7 @@ def _cell(row: RowEntry, column: ColumnEntry, settings: Settings) -> Cell:
     if key is None:
         return Cell(text=printed, runnable=False)
     text = FORMS[row.values.get("form", "plain")](_look_up(key, settings), settings)
-    alike = text == printed or _number(text) == _number(printed)
+    alike = text == printed or (TIMES not in text and _number(text) == _number(printed))
     return Cell(text=printed if alike else text, published_text="" if alike else printed, runnable=False)
 
 
@@ -77,7 +78,7 @@ def _number(text: str) -> float | str:
     """Returns a number as printed, rounded as there; a product such as 4x27 multiplied out."""
     try:
         found = 1.0
-        for factor in text.split("x"):
+        for factor in text.split(TIMES):
             found *= float(factor)
     except ValueError:
         return text
@@ -105,6 +106,12 @@ def _head(value: Any, settings: Settings) -> str:
     return _scientific(settings["task"]["lr"] * settings["task"]["head_lr_ratio"], settings)
 
 
+def _batch(value: Any, settings: Settings) -> str:
+    """Returns a batch as the paper writes it, 4x27: the passes, each of which contrasts its own clips."""
+    passes = settings["train"]["accumulate"] if settings["stage"]["name"] == "pretrain" else 1
+    return str(value) if passes == 1 else f"{passes}{TIMES}{value // passes}"
+
+
 def _above_zero(value: Any, settings: Mapping[str, Any]) -> str:
     return "Yes" if value > 0 else "No"
 
@@ -118,6 +125,7 @@ FORMS: dict[str, Callable[[Any, Settings], str]] = {
     "optimizer": _optimizer,
     "scientific": _scientific,
     "head": _head,
+    "batch": _batch,
     "above_zero": _above_zero,
     "upper": _upper,
 }

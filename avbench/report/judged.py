@@ -50,7 +50,7 @@ def located(record: Mapping[str, Any]) -> Source:
     from avbench.data.locate import locate
     from avbench.settings import build
 
-    return locate(build(DataConfig, _section(record, "data"), "data"), input_of(record))
+    return locate(build(DataConfig, _section(record, "data"), "data").judged, input_of(record))
 
 
 def _section(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -6,23 +6,32 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from avbench import presets, registry
+from avbench import initial_weights, presets, registry
 from avbench.data import catalogue
+from avbench.metrics.units import Unit
 from avbench.report import published
+from avbench.report.archive import CLIPS
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
 from avbench.report.selection import Query
-from avbench.report.terminal import scale
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
 ANY = "*"  # a row of every method: the columns say which
-# Columns of the published numbers that say how their model was trained, and the settings of the same name here.
+# Columns of the published numbers that say how their model was trained, and the facts of the same meaning here.
 CONDITIONS = {
+    "pretrain_init": "train.init",
+    "frames": "frames",
     "lambda_c": "method.lambda_c",
     "masking_ratio": "method.masking_ratio",
     "masking_strategy": "method.masking_strategy",
     "epochs": "train.epochs",
     "batch_size": "train.batch_size",
 }
+
+
+PAPER = "cavmae"  # whose models were trained on
+GPUS = 4  # each of which contrasts its own share of a batch (its Table 4)
+# What the published numbers call initial weights, and their names here.
+INITIAL = {each.published: name for name, each in initial_weights.known().items() if each.published} | {"none": "none"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +88,15 @@ class Layout:
         where.pop("method", None)
         if not _can(method, chosen.task, self.metric(row, column)):
             return None
+        if chosen.task == "classification":
+            where = {"task.freeze": False, **where}  # a probe is no fine-tuning
         soft: dict[str, Any] = {}
         names: tuple[str, ...]
         if self.data is None:
             where |= {**chosen.paper, **row.paper}
             if chosen.subset:
                 where["subset"] = chosen.subset
-            soft = conditions(self.number(row, column)) if where.get("weights") != "untrained" else {}
+            soft = conditions(self.number(row, column), method) if where.get("weights") != "untrained" else {}
             names = (*(row.pretrain.presets if row.pretrain else ()), *chosen.presets)
         else:
             names = (self.data,) if self.data in presets.names() else ("starter",)
@@ -122,7 +133,8 @@ def lay_out(entry: Entry, data: str | None) -> Layout:
     columns: list[ColumnEntry] = []
     origin: list[int] = []
     seen: list[tuple[Any, ...]] = []
-    for i, column in given:
+    for i, own in given:
+        column = dataclasses.replace(own, **own.other)
         labels = tuple(
             _label(label, column, data) if level == column.data_level else label
             for level, label in enumerate(column.labels)
@@ -163,21 +175,42 @@ def own_metric(data: str | None) -> str:
     return catalogue.entry(data).metric if known and catalogue.entry(data).metric in UNITS else "top1"
 
 
-def conditions(number: published.Number | None) -> dict[str, Any]:
-    """Returns the settings of a published row, as far as it states them."""
+def conditions(number: published.Number | None, method: str) -> dict[str, Any]:
+    """Returns the facts of a published row's model, as far as the paper states them.
+
+    Args:
+        number: One of its numbers.
+        method: Its method here. Where it contrasts, the clips that each of the paper's GPUs contrasted count.
+    """
     if number is None:
         return {}
     found: dict[str, Any] = {}
     for name, key in CONDITIONS.items():
         text = number.row.get(name, "")
-        if text:
-            found[key] = (
-                text.replace("-", "_") if name == "masking_strategy" else (int(text) if text.isdigit() else float(text))
-            )
+        value = INITIAL.get(text) if name == "pretrain_init" else _value(text, name) if text else None
+        if value is not None:
+            found[key] = value
+    if number.row["paper"] != PAPER:
+        return found
+    if "train.batch_size" in found and contrasts(method):
+        found[CLIPS] = found["train.batch_size"] // GPUS
+    if found.get("method.masking_strategy", "uniform") != "uniform":
+        found["method.masking_form"] = "reference"
     return found
 
 
-def digits(metric: str, text: str = "") -> int:
+def _value(text: str, name: str) -> Any:
+    if name == "masking_strategy":
+        return text.replace("-", "_")
+    return int(text) if text.isdigit() else float(text)
+
+
+def contrasts(method: str) -> bool:
+    """Tells whether a method contrasts clips with each other."""
+    known = registry.entries("method")
+    return method in known and "contrast" in known[method].card["objectives"]
+
+
+def digits(shown: Unit, text: str = "") -> int:
     """Returns the decimals shown: of percentages one, or as many as the published number has."""
-    factor, decimals = scale(metric)
-    return max(1, len(text.partition(".")[2])) if factor > 1 else decimals
+    return max(shown.coarse, len(text.partition(".")[2])) if shown.symbol == "%" else shown.coarse

@@ -6,6 +6,7 @@ TIED = "tied"
 OTHER_N = "other_n"
 OTHER_SETTINGS = "other_settings"
 OTHER_CLIPS = "other_clips"
+OURS = "ours"
 MARKS = {
     TIED: (
         "≈",
@@ -14,6 +15,7 @@ MARKS = {
     OTHER_N: ("#", "n is not the published n, so that test sets differ"),
     OTHER_SETTINGS: ("‡", "settings differ from those of the published row"),
     OTHER_CLIPS: ("§", "judged on other clips than the rest of the column"),
+    OURS: ("¶", "our recipe: the paper does not state its own, or it cannot be had exactly"),
 }
 DASH = "–"
 

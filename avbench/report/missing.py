@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from avbench import registry
+from avbench import interpreter, registry
 from avbench.data.locate import EMBEDDED
 from avbench.report.archive import Archive
 from avbench.report.cells import Builder, ensemble_queries
@@ -128,7 +129,8 @@ def launch(todo: Iterable[Step]) -> list[Step]:
             continue
         words = [made[word[1:]] if word.startswith("$") else word for word in step.words]
         done = subprocess.run(
-            [sys.executable, "-m", "avbench", *words],
+            interpreter.words(*words),
+            env={**os.environ, **interpreter.environment()},
             stdout=subprocess.PIPE if step.gives else None,
             text=True,
             check=False,
@@ -193,6 +195,7 @@ def _run(query: Query, layout: Layout, recipe: Recipe | None, column: int) -> _R
     elif layout.data is not None and sets.get("train.epochs"):
         sets["train.steps"] = 0
     usual = {**USUAL, **standard(query.method, query.task, presets or query.presets)}
+    init = "" if init == "none" == usual["train.init"] and recipe is None else init
     kept = {key: value for key, value in sets.items() if key not in usual or not same(usual[key], value)}
     if mode and layout.data is None:
         given = usual.get("task.modes") or ["multimodal"]

@@ -111,6 +111,8 @@ def fits(config: Config, record: Light, query: Query) -> bool:
     wanted = query.where if "weights" in query.where else {"weights": TRAINED, **query.where}
     for key, value in wanted.items():
         own = subset(facts, record) if key == "subset" else facts.get(key)
+        if key == "task.freeze":
+            own = bool(own)  # records from before there was a choice
         if key == "task.modes":
             own = own or ["multimodal"]
             own = [*own, value] if "all" in own else own
@@ -179,6 +181,7 @@ def standard(method: str, task: str, names: tuple[str, ...]) -> dict[str, Any]:
     for section in ("train", "task"):
         if found.get(f"{section}.steps"):
             found[f"{section}.epochs"] = None
+    found["train.init"] = found["train.init"] or "none"
     return {key: value for key, value in found.items() if key not in UNSHARED and not key.startswith("data.")}
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from avbench import registry
 from avbench.errors import InputError
-from avbench.files import atomic_path, sha256_text
+from avbench.files import atomic_path, read_json, sha256_text
 from avbench.metrics import bootstrap
 from avbench.metrics.evidence import Evidence, of_scores
 from avbench.report.archive import Light, per_sample
@@ -67,10 +67,10 @@ class Judge:
 
     def _read(self) -> dict[str, Any]:
         try:
-            found = json.loads((self.results / CACHE).read_bytes())
-        except (OSError, ValueError):
+            found: dict[str, Any] = read_json(self.results / CACHE)
+        except InputError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return found
 
     def _interval(self, best: Found, other: Found) -> list[float] | None:
         drawn = [self._mean(found) for found in (best, other)]
@@ -155,7 +155,12 @@ def ensemble(results: Path, audio: Sequence[Light], visual: Sequence[Light], met
         with contextlib.suppress(InputError, KeyError):
             pair = [per_sample(results, each.id, f"{side}/x") for each, side in ((record, "audio"), (other, "visual"))]
             if np.array_equal(pair[0]["id"], pair[1]["id"]):
-                scores = mean(pair[0]["audio/scores"], pair[1]["visual/scores"])
+                scores = mean(
+                    *(
+                        registry.find("task", each.config.facts["task"]).load().TASK.probabilities(outputs, side)
+                        for each, outputs, side in zip((record, other), pair, ("audio", "visual"), strict=True)
+                    )
+                )
                 found.append(of_scores(pair[0]["id"], scores, pair[0]["target"]).values[metric])
     return found
 

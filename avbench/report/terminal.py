@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from avbench.metrics.units import unit
+
 NONE = "–"
 DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
-NAMES = {"median_rank": "median rank", "d_prime": "d'"}
-UNSCALED = ("d_prime", "mse", "contrast_loss")
-PERCENT = 100.0
-NOTE = "[95 % bootstrap interval over clips], ° contains chance"
+NOTE = "[95 % interval over clips], ° contains chance"
 
 
 def render(records: Sequence[dict[str, Any]]) -> str:
     """Returns records of one task and one set of clips as text.
 
-    Fractions are printed in percent. One record a row: value and 95 % bootstrap interval. Several that differ in the
-    seed only: mean and standard deviation over seeds, and the mean of their intervals, which is not too narrow whatever
-    the correlation of the seeds. Where the interval contains chance, the cell says so.
+    Each metric is printed in its unit. One record a row: value and 95 % interval. Several that differ in the seed only:
+    mean and standard deviation over seeds, and the mean of their intervals, which is not too narrow whatever the
+    correlation of the seeds. Where the interval contains chance, the cell says so.
     """
     first, counts = records[0], sorted({record["n"] for record in records})
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -58,9 +57,20 @@ def render_evaluation(result: dict[str, Any], label: str) -> str:
 
 
 def _unit(records: Sequence[dict[str, Any]]) -> str:
+    task = records[0]["task"]
     names = {key.rpartition("/")[2] for record in records for key in record["metrics"]}
-    shown = names & set(columns(records[0]["task"])) or names
-    return "in %, " if any(scale(name)[0] == PERCENT for name in shown) else ""
+    symbols = _symbols(names & set(columns(task)) or names, task)
+    return f"in {symbols.pop()}, " if len(symbols) == 1 else ""
+
+
+def _symbols(names: Iterable[str], task: str) -> set[str]:
+    """Returns the units of metrics; one alone is named in the title, several in the headers."""
+    return {unit(name, task).symbol for name in names} - {""}
+
+
+def _header(name: str, task: str, *, several: bool) -> str:
+    shown = unit(name, task)
+    return f"{shown.name or name}, {shown.symbol}" if several and shown.symbol else shown.name or name
 
 
 def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
@@ -86,7 +96,7 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
     rows = []
     for (_, n), chance in sets.items():
         label = "chance" if len(sets) == 1 else f"chance (n = {n})"
-        lines = [row(label, prefix, lambda metric, chance=chance: _chance(chance, metric)) for prefix in prefixes]  # type: ignore[misc]
+        lines = [row(label, prefix, lambda metric, chance=chance: _chance(chance, metric, task)) for prefix in prefixes]  # type: ignore[misc]
         one = all(line[2:] == lines[0][2:] for line in lines)  # for all
         rows += [[label, "", *lines[0][2:]]] if one else lines
     for label, group in groups.items():
@@ -94,7 +104,8 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
     rows = [line for line in rows if any(cell.strip(NONE) for cell in line[2:])]
     for before, line in reversed(list(pairwise(rows))):
         line[0] = "" if line[0] == before[0] else line[0]  # named once
-    headers = ["", "", *(NAMES.get(name, name) for name in shown)]
+    several = len(_symbols(shown, task)) > 1
+    headers = ["", "", *(_header(name, task, several=several) for name in shown)]
     align = ["left", "left", *("right" for _ in shown)]
     return tabulate(rows, headers=headers, colalign=align, disable_numparse=True)
 
@@ -107,22 +118,14 @@ def columns(task: str) -> tuple[str, ...]:
     return shown
 
 
-def scale(metric: str) -> tuple[float, int]:
-    """Returns factor and decimals of a metric: fractions in percent; ranks, losses and d' as they are."""
-    name = metric.rpartition("/")[2]
-    if name.endswith("_rank"):
-        return 1.0, 1
-    return (1.0, 3) if name in UNSCALED else (PERCENT, 2)
-
-
-def _chance(chance: Mapping[str, float], metric: str) -> str:
-    value = chance.get(metric)
-    factor, digits = scale(metric)
-    return NONE if value is None else f"{value * factor:.{digits}f}"
+def _chance(chance: Mapping[str, float], metric: str, task: str) -> str:
+    value, shown = chance.get(metric), unit(metric, task)
+    return NONE if value is None else f"{value * shown.factor:.{shown.digits}f}"
 
 
 def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
-    factor, digits = scale(metric)
+    shown = unit(metric, group[0]["task"])
+    factor, digits = shown.factor, shown.digits
     values = [record["metrics"][metric] * factor for record in group if metric in record["metrics"]]
     if not values:
         return ""
@@ -136,5 +139,4 @@ def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
     low, high = (statistics.mean(ends) for ends in zip(*known, strict=True))
     chance = group[0].get("chance", {}).get(metric)
     mark = "°" if chance is not None and low <= chance <= high else " "
-    digits = 1 if factor == PERCENT else digits
-    return f"{text} [{low * factor:.{digits}f}, {high * factor:.{digits}f}]{mark}"
+    return f"{text} [{low * factor:.{shown.coarse}f}, {high * factor:.{shown.coarse}f}]{mark}"

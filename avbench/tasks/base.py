@@ -7,9 +7,10 @@ class) and ``TASK`` (one object of its class). It imports no torch.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import InitVar, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -21,6 +22,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
@@ -37,11 +39,12 @@ class TaskCard:
     needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
+    units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskResult:
-    """What a task found. Metrics are fractions or ranks, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
+    """What a task found: metrics, shares as fractions, keyed alike in ``metrics``, ``chance`` and ``ci95``."""
 
     n: int  # samples evaluated
     ids_sha256: str  # hash of their sorted ids
@@ -59,6 +62,23 @@ class TaskResult:
             "chance": dict(self.chance),
             "ci95": {name: list(interval) for name, interval in self.ci95.items()},
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """The clips that a task's annotations are of.
+
+    Attributes:
+        clips: Ids of those that are there.
+        samples: How many annotations there are.
+        missing: Annotations whose clip is not there.
+        example: The id of one of the annotations.
+    """
+
+    clips: frozenset[str]
+    samples: int
+    missing: int
+    example: str
 
 
 class Task(abc.ABC, Generic[C]):
@@ -102,6 +122,32 @@ class Task(abc.ABC, Generic[C]):
         """Returns the hashes of files that its options name, such as annotations, by option: here none."""
         return {}
 
+    def annotated(self, config: RunConfig, ids: Collection[str]) -> Annotated | None:
+        """Returns which of some clips it can judge at all, where annotations decide that; here any.
+
+        Such clips are held out from all training where the data names no split.
+
+        Args:
+            config: The run.
+            ids: Of the clips there are.
+
+        Raises:
+            InputError: The annotations cannot be read.
+        """
+        return None
+
+    def given_weights(self, config: C) -> str:
+        """Returns the file of weights that its options give in place of its own training: here none."""
+        return ""
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: C) -> None:
+        """Refuses clips to judge whose classes are not those of the training clips; here nothing.
+
+        Raises:
+            InputError: It trains on labels, and they are others.
+        """
+        return
+
     def evidence(self, outputs: Outputs, config: C) -> Evidence:
         """Returns what the metrics are made of, from the per-sample outputs of a run: here no metrics.
 
@@ -110,6 +156,18 @@ class Task(abc.ABC, Generic[C]):
             config: The options of the run.
         """
         return Evidence(outputs["id"])
+
+    def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
+        """Returns the class probabilities of a stream, (n, C), from the per-sample outputs of a run: here none.
+
+        Args:
+            outputs: Per-sample outputs.
+            stream: Such as ``audio``.
+
+        Raises:
+            InputError: The run keeps none.
+        """
+        raise InputError(f"task '{self.name}': found no class probabilities of '{stream}', valid: a classifier's.")
 
     def select(
         self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: C, embeddings: Embeddings

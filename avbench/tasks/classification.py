@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench import registry
+from avbench import registry, trained_on
 from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.files import sha256_file
 from avbench.metrics.evidence import Evidence
 from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, read_pair
+from avbench.tasks.labels import LabelPair, check_classes, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, judge
 
 if TYPE_CHECKING:
-    from avbench.methods.classifier import FinetuningModel
+    from avbench.data.clips import Clips
+    from avbench.methods.classifier import Classifier
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
 
@@ -51,13 +52,20 @@ class Classification(Task[FinetuneConfig]):
     """Fine-tunes one model a mode on the training clips, and judges each once on the evaluated ones."""
 
     name = "classification"
-    version = 1
+    version = 2  # 2: streams SM end to end, Wilson's intervals of top-k
     config_type = FinetuneConfig
 
     def check(self, config: RunConfig) -> None:
-        """Refuses modes that need a modality which the method does not take."""
-        card = registry.find("method", config.method_name).card
-        modes_of(cast(FinetuneConfig, config.task), tuple(card["modalities"]), config.method_name)
+        """Refuses modes that need a modality which the method does not take, and encoders that would not be used."""
+        method = registry.find("method", config.method_name)
+        modes_of(cast(FinetuneConfig, config.task), tuple(method.card["modalities"]), config.method_name)
+        if method.origin != registry.OWN:  # whose encoder may not be one that can be fine-tuned
+            import torch
+
+            from avbench.methods.classifier import encoder_to_finetune
+
+            with torch.device("meta"):
+                encoder_to_finetune(method.load().METHOD(config.method, config.model, config.input))
 
     def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
         """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.
@@ -80,6 +88,18 @@ class Classification(Task[FinetuneConfig]):
     def evidence(self, outputs: Outputs, config: FinetuneConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""
         return linear_probe.evidence(outputs, config.absent)
+
+    def given_weights(self, config: FinetuneConfig) -> str:
+        """Returns the file of fine-tuned weights, where it is given: nothing is trained then."""
+        return config.weights
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: FinetuneConfig) -> None:
+        """Refuses classes that the training clips' data do not know; see the base class."""
+        check_classes(train, evaluated, label=config.label)
+
+    def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
+        """Returns class probabilities, which are kept as they are; see the base class."""
+        return linear_probe.kept_scores(outputs, stream, self.name)
 
     def files(self, config: FinetuneConfig) -> dict[str, str]:
         """Returns the hash of the fine-tuned weights, where they are given."""
@@ -108,7 +128,12 @@ def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -
 def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Returns the scores of two single-modal models together, (n, C): the mean of their probabilities (paper Table 1).
 
-    They may come from the per-sample outputs of two runs, such as Audio-MAE's and Visual-MAE's, on the same clips.
+    They may come from two runs, such as Audio-MAE's and Visual-MAE's, on the same clips: a run keeps what its task's
+    ``probabilities`` makes probabilities of. Of logarithms, the mean would be that of another ensemble.
+
+    Args:
+        audio: Probabilities, (n, C).
+        visual: Likewise.
 
     Raises:
         InputError: Their shapes differ.
@@ -120,7 +145,7 @@ def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config: FinetuneConfig) -> TaskResult:
-    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C), as the linear probe does."""
+    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C)."""
     options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
     return judge(ids, scores, labels, options)
 
@@ -131,15 +156,16 @@ def _mode_scores(
     """Returns the probabilities of one fine-tuned model, by mode: its own and, of both modalities, the missing ones."""
     from avbench.training.finetune import Work, finetune, predict
 
-    run = subject.config
+    run, folder = subject.config, subject.folder / mode
     work = Work(
-        folder=subject.folder / mode,
+        folder=folder,
         stage=f"{subject.folder.name}-{mode}",
         device=subject.device,
         precision=run.precision,
         seed=run.seed,
         train=run.train,
         progress=subject.progress,
+        about={} if config.weights else trained_on.write(folder, subject.train.ids),
     )
     model = _model(subject, config, labels, mode)
     if not config.weights:
@@ -156,14 +182,16 @@ def _mode_scores(
     )
 
 
-def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str) -> FinetuningModel:
+def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str) -> Classifier:
     """Returns the model to fine-tune, or the one of ``task.weights``."""
     run, classes = subject.config, len(labels.classes)
     if config.weights:
         from avbench.methods.classifier import read_classifier
 
-        return read_classifier(Path(config.weights), run.model, run.input, n_classes=classes)
-    from avbench.methods.finetuned import build_classifier
+        return read_classifier(
+            Path(config.weights), run.model, run.input, n_classes=classes, mode=mode, streams=config.streams
+        )
+    from avbench.methods.classifier import build_classifier
 
     clips = subject.train
     n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if config.head == "concat" else 1

@@ -176,6 +176,32 @@ def read_pair(train: Clips, evaluated: Clips, *, kind: Kind = "auto", label: str
     return LabelPair(first, second, single)
 
 
+def check_classes(train: Clips, evaluated: Clips, *, label: str = "") -> None:
+    """Refuses judged clips of classes that the data of the training clips do not know: they are called otherwise there.
+
+    Args:
+        train: Training clips.
+        evaluated: Clips to judge on, perhaps of another source.
+        label: Which parts of the class names are the label; see :func:`parts`.
+
+    Raises:
+        InputError: There is such a class.
+    """
+    if evaluated.class_names == train.class_names:
+        return
+    names = tuple(dict.fromkeys((*train.class_names, *evaluated.class_names)))
+    shown = parts(names, label)
+    known = {shown[name] for name in train.class_names}
+    used = [evaluated.class_names[int(code)] for code in np.unique(evaluated.label_codes()[1])]
+    strange = sorted({shown[name] for name in used} - known)
+    if strange:
+        raise InputError(
+            f"labels: found {len(strange)} classes of the clips to judge ({_some(strange)}) that the training data do"
+            f" not know (their {len(known)}: {_some(sorted(known))}), valid: the same names; name one label CSV for"
+            " both manifests with --set data.labels=FILE, or label the clips alike."
+        )
+
+
 def parts(names: Sequence[str], label: str) -> dict[str, str]:
     """Returns the label that each class name stands for.
 

@@ -1,6 +1,7 @@
 """Linear probe: what a LayerNorm and a linear layer read from frozen vectors of sound, picture, and both.
 
-Source: paper Tables 2i and 10; facts/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours, as none is published.
+Source: facts/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours; the paper's form (Tables 2i, 10) is
+task ``classification`` with ``task.freeze=true``, which trains the same head inside the fine-tuning loop.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from avbench.metrics import classification as metric
 from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, read_pair
+from avbench.tasks.labels import LabelPair, check_classes, read_pair
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.resolve import RunConfig
     from avbench.subject import Part, Pooled, Subject
 
@@ -71,7 +73,7 @@ class LinearProbe(Task[LinearProbeConfig]):
     """One probe a stream, each with its own sweep; chosen on training clips, judged once on the evaluated ones."""
 
     name = "linear_probe"
-    version = 1
+    version = 2  # 2: Wilson's intervals of top-k
     config_type = LinearProbeConfig
 
     def check(self, config: RunConfig) -> None:
@@ -113,9 +115,17 @@ class LinearProbe(Task[LinearProbeConfig]):
             scores[stream] = probe.scores(judged[stream])
         return judge(list(subject.evaluated.ids), scores, labels, config)
 
+    def check_classes(self, train: Clips, evaluated: Clips, config: LinearProbeConfig) -> None:
+        """Refuses classes that the training clips' data do not know; see the base class."""
+        check_classes(train, evaluated, label=config.label)
+
     def evidence(self, outputs: Outputs, config: LinearProbeConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""
         return evidence(outputs, config.absent)
+
+    def probabilities(self, outputs: Outputs, stream: str) -> Array:
+        """Returns class probabilities, whose logarithms are kept; see the base class."""
+        return np.exp(kept_scores(outputs, stream, self.name), dtype=np.float64)
 
 
 def _sweep(config: LinearProbeConfig) -> tuple[float, ...]:
@@ -180,7 +190,7 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
 
     Args:
         ids: The evaluated clips.
-        scores: Log-probabilities of each stream, (n, C).
+        scores: Of each stream, (n, C): probabilities or, of the linear probe, their logarithms.
         labels: What is right.
         config: Rule for absent classes, and resamples.
     """
@@ -209,6 +219,23 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
         ci95=ci95,
         per_sample=per_sample,
     )
+
+
+def kept_scores(outputs: Outputs, stream: str, task: str) -> Array:
+    """Returns the scores of a stream as they are kept, (n, C).
+
+    Args:
+        outputs: Per-sample outputs.
+        stream: Such as ``audio``.
+        task: For the error.
+
+    Raises:
+        InputError: None are kept.
+    """
+    scores = outputs.get(f"{stream}/scores")
+    if scores is None:
+        raise InputError(f"task '{task}': found no scores of '{stream}' in the per-sample outputs of this run.")
+    return scores
 
 
 def evidence(outputs: Outputs, absent: metric.Absent) -> Evidence:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,11 @@ from avbench.data.annotations.boxes import Rule
 from avbench.data.clips import hash_ids
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
-from avbench.metrics.bootstrap import intervals
 from avbench.metrics.evidence import Evidence
 from avbench.metrics.localization import Binarisation
 from avbench.metrics.segmentation import Form
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.base import Annotated, Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from avbench.data.annotations.sample import Annotations
@@ -66,7 +65,9 @@ class LocalizationConfig(Settings):
     annotations: str = setting("", "annotation file or folder; empty: the masks of the embedded set", identity=False)
     subset: str = setting("", "text file of sample ids, one a line, to judge only these", identity=False)
     negatives: str = setting("", "CSV video,audio,label of an extended set (SLAVC); empty: none", identity=False)
-    similarity: Literal["cosine", "dot"] = setting("cosine", "of a patch token and the sound's vector")
+    similarity: Literal["auto", "cosine", "dot"] = setting(
+        "auto", "of a patch token and the sound's vector; auto: the protocol's, dot with ade20k, else cosine"
+    )
     sign: Literal["positive", "negative"] = setting("positive", "negative: the least similar patches sound")
     centring: Literal["none", "evaluated", "train"] = setting(
         "none", "take the mean patch and the mean sound of these clips from all tokens first"
@@ -110,7 +111,7 @@ class Localization(Task[LocalizationConfig]):
     """Scores maps of patches against boxes or masks, beside controls; see docs/tasks.md."""
 
     name = "localization"
-    version = 2
+    version = 3  # 3: dot products with ade20k, Wilson's intervals of shares
     resampled = "clips or, where several samples share a picture, pictures are resampled"
     config_type = LocalizationConfig
 
@@ -131,10 +132,16 @@ class Localization(Task[LocalizationConfig]):
                 content_sha256(Path(path))
         if options.annotations:
             detect(Path(options.annotations))
-        elif config.data.source != EMBEDDED:
+        elif config.data.judged.source != EMBEDDED:
             raise InputError(
                 "task.annotations: found nothing, valid: an annotation file (docs/tasks.md, Localization)."
             )
+
+    def annotated(self, config: RunConfig, ids: Collection[str]) -> Annotated | None:
+        """Returns the clips of the annotated samples; None for the embedded set, all of whose clips have masks."""
+        from avbench.tasks.localizing.inputs import annotated
+
+        return annotated(cast(LocalizationConfig, config.task), ids)
 
     def files(self, config: LocalizationConfig) -> dict[str, str]:
         """Returns the hashes of annotations, subset and negatives: their paths are not part of a run's identity."""
@@ -251,7 +258,7 @@ class Localization(Task[LocalizationConfig]):
                 groups, found = summary.statistics(outputs, summary.FScore(config.f_score, config.f_batch))
         metrics = summary.values(groups, found)
         compared = {k: v for k, v in found.items() if "/" not in k or k.startswith(("wrong_audio/", "gain/"))}
-        ci95 = intervals(np.arange(groups), compared, resamples=config.resamples, seed=config.bootstrap_seed)
+        ci95 = summary.intervals(groups, compared, resamples=config.resamples, seed=config.bootstrap_seed)
         main = [name for name in metrics if "/" not in name]
         chance = {name: metrics[f"random/{name}"] for name in main}
         result = TaskResult(

@@ -17,8 +17,9 @@ from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.features import Features
 from avbench.metrics import retrieval as metric
-from avbench.metrics.bootstrap import intervals, unanimous_interval
+from avbench.metrics.bootstrap import intervals
 from avbench.metrics.evidence import Evidence, of_ranks
+from avbench.metrics.units import unit
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
 
@@ -38,42 +39,40 @@ class RetrievalConfig(Settings):
         "diagonal_mean", "cosines of frames to one number: same-index frames (diagonal) or all pairs (Sync)"
     )
     frame: int = setting(-1, "the one frame to compare, from 0; -1: all of them, aggregated", ge=-1)
-    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    resamples: int = setting(
+        1000, "bootstrap resamples behind the 95 % intervals of ranks; 0: no intervals", ge=0, le=100_000
+    )
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
 
 
 class Retrieval(Task[RetrievalConfig]):
-    """Ranks by cosine similarity, ties counted half; metrics, intervals over queries, chance."""
+    """Ranks by cosine similarity, ties as in a random order; metrics, intervals over queries, chance."""
 
     name = "retrieval"
-    version = 2  # 2: exact intervals of recalls of 0 and 1
+    version = 3  # 3: ties count in R@k by the chance of a random order, Wilson's intervals of R@k
     resampled = "queries are resampled, the candidates stay the same"
     config_type = RetrievalConfig
 
     def evaluate(self, features: Features, config: RetrievalConfig) -> TaskResult:
         """Evaluates both directions over all clips; see :class:`~avbench.tasks.base.Task`."""
         found = _ranks(features, config)
-        metrics = metric.summarise(found)
-        statistics = {name: functools.partial(metric.statistic, name) for name in metric.METRICS}
-        ci95 = {}
-        for direction, values in zip(metric.DIRECTIONS, found, strict=True):
-            ends = intervals(values, statistics, resamples=config.resamples, seed=config.bootstrap_seed)
-            for name, interval in ends.items():
-                share = metrics[f"{direction}/{name}"]
-                unanimous = name.startswith("R@") and share in (0, 1)
-                ci95[f"{direction}/{name}"] = unanimous_interval(share, len(values)) if unanimous else interval
+        outputs = _outputs(features.ids, found)
         return TaskResult(
             n=len(features.ids),
             ids_sha256=hash_ids(features.ids),
-            metrics=metrics,
+            metrics=metric.summarise(found),
             chance=metric.chance(len(features.ids)),
-            ci95=ci95,
-            per_sample=_outputs(features.ids, found),
+            ci95=_intervals(found, self.evidence(outputs, config), config) if config.resamples else {},
+            per_sample=outputs,
         )
 
     def evidence(self, outputs: Outputs, config: RetrievalConfig) -> Evidence:
-        """Returns what the metrics are made of: ranks; see the base class."""
-        return of_ranks(outputs["id"], {direction: outputs[f"{direction}_rank"] for direction in metric.DIRECTIONS})
+        """Returns what the metrics are made of: ranks and ties; see the base class."""
+        ranks, ties = (
+            {side: outputs[f"{side}_{name}"] for side in metric.DIRECTIONS if f"{side}_{name}" in outputs}
+            for name in ("rank", "ties")
+        )
+        return of_ranks(outputs["id"], ranks, ties)
 
     def select(
         self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: RetrievalConfig, embeddings: Embeddings
@@ -96,8 +95,27 @@ def _ranks(features: Features, config: RetrievalConfig) -> metric.Ranks:
     return metric.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
 
 
+def _intervals(found: metric.Ranks, evidence: Evidence, config: RetrievalConfig) -> dict[str, tuple[float, float]]:
+    """Returns 95 % intervals over queries: Wilson's of the recalls, percentiles of the bootstrap of the ranks."""
+    ends = {name: mean.interval() for name, mean in evidence.means.items() if unit(name).share}
+    ranked = [name for name in metric.METRICS if not unit(name).share]
+    statistics = {name: functools.partial(metric.statistic, name) for name in ranked}
+    for direction, values in zip(metric.DIRECTIONS, found, strict=True):
+        drawn = intervals(values, statistics, resamples=config.resamples, seed=config.bootstrap_seed)
+        ends |= {f"{direction}/{name}": pair for name, pair in drawn.items()}
+    keys = (f"{direction}/{name}" for direction in metric.DIRECTIONS for name in metric.METRICS)
+    return {name: pair for name in keys if (pair := ends[name]) is not None}
+
+
+def outputs_of(found: metric.Ranks) -> dict[str, npt.NDArray[Any]]:
+    """Returns what is kept of each query: its counterpart's rank and how many are tied with it, (n,) each."""
+    ranks = {f"{side}_rank": values for side, values in zip(metric.DIRECTIONS, found, strict=True)}
+    ties = {f"{side}_ties": n for side, n in zip(metric.DIRECTIONS, found.ties, strict=True) if n is not None}
+    return {**ranks, **ties}
+
+
 def _outputs(ids: Sequence[str], found: metric.Ranks) -> dict[str, npt.NDArray[Any]]:
-    return {"id": np.array(ids, dtype=np.str_), "a2v_rank": found.a2v, "v2a_rank": found.v2a}
+    return {"id": np.array(ids, dtype=np.str_), **outputs_of(found)}
 
 
 CONFIG = RetrievalConfig

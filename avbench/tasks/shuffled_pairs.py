@@ -24,9 +24,11 @@ from avbench.metrics.evidence import Evidence, difference, joined
 from avbench.settings import setting
 from avbench.tasks import classification, linear_probe, retrieval
 from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.labels import check_classes
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
+    from avbench.data.clips import Clips
     from avbench.features import Features
     from avbench.resolve import RunConfig
     from avbench.subject import Subject
@@ -73,7 +75,7 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
     """
 
     name = "shuffled_pairs"
-    version = 1
+    version = 2  # 2: ties in R@k and intervals as in version 3 of retrieval
     config_type = ShuffledPairsConfig
 
     def variants(self, config: ShuffledPairsConfig) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
@@ -92,6 +94,10 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
             )
         if cast(ShuffledPairsConfig, config.task).finetune.weights:
             raise InputError("task.finetune.weights: found a file, valid: none; both models are fine-tuned here.")
+
+    def check_classes(self, train: Clips, evaluated: Clips, config: ShuffledPairsConfig) -> None:
+        """Refuses classes that the training clips' data do not know; see the base class."""
+        check_classes(train, evaluated, label=config.label)
 
     def run(self, subject: Subject, config: ShuffledPairsConfig) -> TaskResult:
         """Pretrains on shuffled pairs, too, and judges both models; of untrained weights there is but one model.
@@ -119,10 +125,11 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
         for name in MODELS:
             sides = [chosen.get(f"{name}/{key}") for key in EMBEDDINGS.values()]
             for direction in ranking.DIRECTIONS:
-                chosen.pop(f"{name}/{direction}_rank", None)
+                for kept in ("rank", "ties"):
+                    chosen.pop(f"{name}/{direction}_{kept}", None)
             if sides[0] is not None and sides[1] is not None:
                 found = ranking.ranks(sides[0], sides[1], aggregation=config.aggregation)
-                chosen |= {f"{name}/{side}_rank": r for side, r in zip(ranking.DIRECTIONS, found, strict=True)}
+                chosen |= {f"{name}/{key}": values for key, values in retrieval.outputs_of(found).items()}
         return chosen
 
 

@@ -40,14 +40,18 @@ class WeightAverage:
         return tuple(metadata["epochs"]) if metadata.get("stage") == self._stage else ()
 
     def add(self, epoch: int, model: nn.Module) -> None:
-        """Adds the weights after ``epoch``, from 1, if they are wanted and not there yet."""
+        """Adds the weights after ``epoch``, from 1, if they are wanted and not there yet; frozen ones need no mean.
+
+        Left out they stay as they are, bit for bit; a mean of equal numbers may differ from them in the last digit.
+        """
         from safetensors.torch import load_file, save_file
 
         done = self.epochs
         if epoch not in self._wanted or epoch in done:
             return
         before: dict[str, Tensor] = load_file(self.path) if done else {}
-        state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+        frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+        state = {key: value.detach().cpu() for key, value in model.state_dict().items() if key not in frozen}
         total = {key: (before[key] + value if done else value).contiguous() for key, value in state.items()}
         note = {_KEY: canonical_json({"stage": self._stage, "epochs": [*done, epoch]})}
         with atomic_path(self.path) as temporary:
@@ -60,7 +64,7 @@ class WeightAverage:
         epochs = self.epochs
         if epochs:
             total = load_file(self.path)
-            model.load_state_dict({key: value / len(epochs) for key, value in total.items()})
+            model.load_state_dict(model.state_dict() | {key: value / len(epochs) for key, value in total.items()})
         return epochs
 
 

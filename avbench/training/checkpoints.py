@@ -1,19 +1,16 @@
-"""Weights files, in and out: our own safetensors and the authors' ``.pth`` (facts/cavmae.md 1.3 and 6).
+"""Weights into models, and out into files: our own safetensors and the authors' ``.pth``.
 
 In memory keys have no ``module.`` prefix; files may. Loading is strict: every key that does not fit is reported.
 """
 
 from __future__ import annotations
 
-import json
-import warnings
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,106 +19,25 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json
 from avbench.methods.base import Method
+from avbench.methods.place import position_grids
 from avbench.methods.positions import Grid, resize_table
-from avbench.methods.tokens import Tokens
 from avbench.settings import change, to_dict
+from avbench.training.weights_file import (
+    METADATA_KEY,
+    PREFIX,
+    Checkpoint,
+    State,
+    not_finite,
+    plain_keys,
+    read_checkpoint,
+    read_state,
+    some,
+)
 
-State = dict[str, Tensor]
+if TYPE_CHECKING:
+    from avbench.training.inspect import Description
 
-PREFIX = "module."  # what DataParallel puts before every key
-METADATA_KEY = "avbench"
-_WRAPPERS = ("model", "state_dict", "model_state_dict")  # where other projects' files keep the weights
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The content of a weights file."""
-
-    state: State  # key without the prefix -> tensor, on the CPU
-    metadata: dict[str, Any] = field(default_factory=dict)  # what save_weights wrote: method, config, model, input
-    prefixed: bool = False  # the file's keys begin with ``module.``
-    others: tuple[str, ...] = ()  # what else the file holds, such as an optimiser's state
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads a weights file of any kind we know; nothing in it is executed.
-
-    Raises:
-        InputError: There is no such file, or it is not a checkpoint.
-    """
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise InputError(f"checkpoint {path}: found {found}, valid: a .pth or .safetensors file of weights.")
-    with path.open("rb") as handle:
-        head = handle.read(9)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        loaded: Any = _read_torch(path, zipped=head[:2] == b"PK")
-        metadata: dict[str, Any] = {}
-    elif head[8:] == b"{":
-        loaded, metadata = _read_safetensors(path)
-    else:
-        raise _no_checkpoint(path, "an empty file" if not head else "neither a PyTorch nor a safetensors file")
-    state, others = _unwrap(loaded, path)
-    prefixed = all(key.startswith(PREFIX) for key in state)
-    if prefixed:
-        state = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
-    return Checkpoint(state, metadata, prefixed, others)
-
-
-def read_state(path: Path) -> State:
-    """Returns only the tensors of a weights file, without the ``module.`` prefix.
-
-    Raises:
-        InputError: There is no such file, or it is not a checkpoint.
-    """
-    return read_checkpoint(path).state
-
-
-def _no_checkpoint(path: Path, found: str) -> InputError:
-    return InputError(f"checkpoint {path}: found {found}, valid: a .pth or .safetensors file of weights.")
-
-
-def _read_torch(path: Path, *, zipped: bool) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle versions; a file that fails is reported below
-            # Mapped, so that looking at the keys of a large file does not read it; only zip archives can be.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except UnpicklingError:
-        found = "a pickle that is damaged or holds more than tensors and plain values, and is not opened"
-        raise _no_checkpoint(path, found) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError):
-        raise _no_checkpoint(path, "a damaged or truncated PyTorch file") from None
-
-
-def _read_safetensors(path: Path) -> tuple[State, dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            text = (file.metadata() or {}).get(METADATA_KEY, "{}")
-            metadata = json.loads(text)
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118  # not a mapping
-    except (SafetensorError, json.JSONDecodeError, OSError):
-        raise _no_checkpoint(path, "a damaged or truncated safetensors file") from None
-
-
-def _unwrap(loaded: Any, path: Path) -> tuple[State, tuple[str, ...]]:
-    """Returns the tensors of a file and the names of what else lies beside them."""
-    others: tuple[str, ...] = ()
-    if isinstance(loaded, Mapping):
-        for name in _WRAPPERS:
-            if isinstance(loaded.get(name), Mapping):
-                others = tuple(str(key) for key in loaded if key != name)
-                loaded = loaded[name]
-                break
-    if not isinstance(loaded, Mapping):
-        raise _no_checkpoint(path, f"a stored {type(loaded).__name__}")
-    wrong = [str(key) for key, value in loaded.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
-    if wrong or not loaded:
-        found = f"entries that are no tensors ({_some(wrong)})" if wrong else "no tensors"
-        raise _no_checkpoint(path, found)
-    return dict(loaded), others
+log = logging.getLogger("avbench")
 
 
 def load_weights(
@@ -144,16 +60,16 @@ def load_weights(
         resize_positions: Fit position tables of another length to the model's grids.
 
     Raises:
-        InputError: A key is missing, unexpected or of another shape; all of them are named in the message.
+        InputError: A key is missing, unexpected or of another shape, or a value is not finite; all of them are named.
     """
     if isinstance(source, Path):
-        name, state = f"checkpoint {source}", read_state(source)
+        name, checkpoint = f"checkpoint {source}", read_checkpoint(source)
+        _check_method(source, checkpoint, model)
+        state = checkpoint.state
     else:
-        state = dict(source)
-        if state and all(key.startswith(PREFIX) for key in state):
-            state = {key.removeprefix(PREFIX): tensor for key, tensor in state.items()}
+        state = plain_keys(source).state
     own = model.state_dict()
-    if resize_positions and isinstance(model, Tokens):
+    if resize_positions:
         state = _resized(state, model)
     missing = _unnamed(own.keys() - state.keys(), allow_missing)
     unexpected = _unnamed(state.keys() - own.keys(), allow_unexpected)
@@ -166,9 +82,17 @@ def load_weights(
     kinds = [f"{key} {state[key].dtype}" for key in common if not state[key].is_floating_point()]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not floating point": kinds}
     if any(faults.values()):
-        found = "; ".join(f"{len(keys)} {fault}: {_some(keys)}" for fault, keys in faults.items() if keys)
-        hint = _hint(shapes, common)
-        raise InputError(f"{name} does not fit {type(model).__name__}: {found}. {hint}")
+        found = "; ".join(f"{len(keys)} {fault}: {some(keys)}" for fault, keys in faults.items() if keys)
+        misfit = f"does not fit {type(model).__name__}: {found}"
+        other = _of_another(state, model)
+        if other:
+            raise InputError(f"{name}: {other} (it {misfit}).")
+        raise InputError(f"{name} {misfit}. {_hint(shapes, common, only_shapes=not (missing or unexpected or kinds))}")
+    bad = not_finite(state, common)
+    if bad:
+        raise InputError(
+            f"{name}: found values that are not finite in {len(bad)} tensors: {some(bad)}; valid: numbers."
+        )
     with torch.no_grad():
         for key in common:
             own[key].copy_(state[key])
@@ -179,21 +103,20 @@ def _unnamed(keys: Iterable[str], patterns: Iterable[str]) -> list[str]:
     return sorted(key for key in keys if not any(fnmatchcase(key, pattern) for pattern in allowed))
 
 
-def _some(keys: list[str], most: int = 8) -> str:
-    """Returns the keys as text; long lists as groups of keys that differ only in their numbers."""
-    if len(keys) > most:
-        groups: dict[str, int] = {}
-        for key in keys:
-            top = key.partition(".")[0].partition(" ")[0]
-            groups[top] = groups.get(top, 0) + 1
-        return ", ".join(f"{top} ({n})" for top, n in groups.items())
-    return ", ".join(keys)
+def _of_another(state: State, model: nn.Module) -> str:
+    """Returns the words that weights are another method's than the model, where their keys say so."""
+    from avbench.training.inspect import describe
+
+    if not isinstance(model, Method):
+        return ""
+    found = describe(state)
+    return "" if found.fits_keys_of(model.name) else found.belongs()
 
 
-def _hint(shapes: list[str], common: list[str]) -> str:
+def _hint(shapes: list[str], common: list[str], *, only_shapes: bool) -> str:
     if not common:
         return "No key fits: it is another kind of model; see avbench checkpoint inspect."
-    if shapes and all("pos_embed" in text for text in shapes):
+    if shapes and only_shapes and all("pos_embed" in text for text in shapes):
         return (
             "Only position tables differ: set the input sizes of the checkpoint, or ask for the tables to be resized"
             " (where training starts from it: --set train.init_resize=true)."
@@ -201,9 +124,9 @@ def _hint(shapes: list[str], common: list[str]) -> str:
     return "Valid: every key of the model in its shape; see avbench checkpoint inspect, or name the keys to allow."
 
 
-def _resized(state: State, model: Tokens) -> State:
+def _resized(state: State, model: nn.Module) -> State:
     fitted = dict(state)
-    for key, grid in model.position_grids().items():
+    for key, grid in position_grids(model).items():
         table = state.get(key)
         if table is None or table.ndim != 3 or table.shape[1] == grid.size:
             continue
@@ -293,6 +216,7 @@ def build_from_checkpoint(
     name = method or description.method
     if not name or not description.model:
         raise InputError(f"checkpoint {path}: found {description.summary}, valid: the pretraining weights of a method.")
+    _check_kind(path, checkpoint, description)
     description.check_told(path, [f"model.{key}" for key in model or {}])
     module = registry.find("method", name).load()
     own = description.config if name == description.method else {}
@@ -301,6 +225,7 @@ def build_from_checkpoint(
         change(ModelConfig(), {**description.model, **(model or {})}, "model"),
         change(InputConfig(), {**description.input, **(input or {})}, "input"),
     )
+    _check_method(path, checkpoint, built)
     try:
         load_weights(built, checkpoint.state)
     except InputError as error:
@@ -328,8 +253,53 @@ def sizes(path: Path, *, method: str = "", given: Iterable[str] = ()) -> dict[st
     description = describe(checkpoint.state, checkpoint.metadata)
     if not description.model:
         raise InputError(f"checkpoint {path}: found {description.summary}, valid: the weights of a method.")
+    _check_kind(path, checkpoint, description)
     description.check_told(path, given)
     layer = {"model": dict(description.model), "input": dict(description.input)}
     if method and description.method == method:
         layer["method"] = dict(description.config)
     return layer
+
+
+def _check_kind(path: Path, checkpoint: Checkpoint, description: Description) -> None:
+    """Refuses what a file says is not the pretraining weights of a method, and tells which of several sets was read.
+
+    Raises:
+        InputError: It is a fine-tuned model.
+    """
+    if description.kind == "fine-tuned":
+        raise InputError(
+            f"checkpoint {path}: found {description.summary}, valid: pretraining weights; fine-tuned ones are judged by"
+            f" --task classification --set task.weights={path}."
+        )
+    if checkpoint.taken:
+        others = some(list(checkpoint.others))
+        log.info("%s: the weights of its entry '%s' are used; beside it are %s", path, checkpoint.taken, others)
+
+
+def _check_method(path: Path, checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Refuses weights that say they are another method's, also where every key fits, as AV-MAE's fit CAV-MAE.
+
+    A method from outside the package may take up the weights of the one it derives from.
+
+    Raises:
+        InputError: They are.
+    """
+    told = checkpoint.metadata.get("method", "")
+    if told and isinstance(model, Method) and told != model.name and type(model).__module__.startswith("avbench."):
+        raise InputError(f"checkpoint {path}: these are weights of {told}: --method {told}.")
+
+
+__all__ = [
+    "PREFIX",
+    "Checkpoint",
+    "State",
+    "build_from_checkpoint",
+    "export_published",
+    "load_weights",
+    "read_checkpoint",
+    "read_state",
+    "save_weights",
+    "sizes",
+    "weights_metadata",
+]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +19,16 @@ from avbench.data.dataset import Batch, Mode
 from avbench.data.loader import Feed
 from avbench.data.progress import Progress
 from avbench.errors import RunError
-from avbench.methods.classifier import FinetuningModel
+from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
 from avbench.training.averaging import WeightAverage
-from avbench.training.checkpoints import load_weights, read_checkpoint, save_weights
+from avbench.training.checkpoints import load_weights, save_weights
 from avbench.training.device import torch_threads
 from avbench.training.loop import train
 from avbench.training.objective import Classification
 from avbench.training.precision import autocast
+from avbench.training.weights_file import read_checkpoint
 
 Loss = Literal["bce", "ce"]
 FINETUNED = "finetuned.safetensors"  # what a finished fine-tuning leaves in its folder
@@ -65,6 +66,7 @@ class Work:
         precision: Arithmetic of the forward passes.
         seed: Seed of the order and of all draws.
         train: Readers, threads, checkpoint times and logging.
+        about: More JSON values for the metadata of the weights.
         progress: Whether to show bars.
     """
 
@@ -75,6 +77,7 @@ class Work:
     seed: int
     train: TrainConfig
     progress: bool = True
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
@@ -84,13 +87,13 @@ def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
     return TrainConfig(**own, noise=config.noise, **{name: getattr(train, name) for name in kept})
 
 
-def frames_mode(model: FinetuningModel) -> Mode:
+def frames_mode(model: Classifier) -> Mode:
     """Returns what a training item of a model is: all frames where its head looks at them together, else one."""
-    return "train" if model.head == "linear" else "all_frames"
+    return "train" if model.head.kind == "linear" else "all_frames"
 
 
 def finetune(
-    model: FinetuningModel,
+    model: Classifier,
     clips: Clips,
     labels: LabelTable,
     input: InputConfig,
@@ -167,7 +170,8 @@ def finetune(
         section="task",
     ).weights
     epochs = average.apply(model)
-    save_weights(weights, model, extra={"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs)})
+    extra = {"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs), **work.about}
+    save_weights(weights, model, extra=extra)
     model.eval()
     for path in (last, average.path):
         path.unlink(missing_ok=True)
@@ -184,7 +188,7 @@ def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, e
 
 @torch.inference_mode()
 def predict(
-    model: FinetuningModel,
+    model: Classifier,
     clips: Clips,
     input: InputConfig,
     *,
@@ -210,8 +214,8 @@ def predict(
     Raises:
         RunError: A clip cannot be read, or a probability is not finite.
     """
-    every = frames == "all" or model.head != "linear"
-    if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head == "linear":
+    every = frames == "all" or model.head.kind != "linear"
+    if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head.kind == "linear":
         every = False  # each frame would bring the same sound
     feed = Feed(clips, input, mode="all_frames" if every else "eval", workers=work.train.workers)
     size = max(1, _FRAMES_AT_ONCE // feed.dataset.frames_per_item)

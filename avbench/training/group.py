@@ -197,13 +197,32 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        yield Group(distributed.get_rank(), distributed.get_world_size(), parallel)
+        group = Group(distributed.get_rank(), distributed.get_world_size(), parallel)
+        _check_code(group)
+        yield group
     except LostCompanion as error:
         _leave(str(error))
     except BaseException:
         distributed.destroy_process_group()
         raise
     distributed.destroy_process_group()
+
+
+def _check_code(group: Group) -> None:
+    """Checks that all processes run the same code.
+
+    Raises:
+        InputError: They do not.
+    """
+    from avbench.provenance import code_sha256
+
+    own = int(code_sha256()[:15], 16)
+    others = {value for value in group.gathered([own]) if value != own}
+    if others:
+        raise InputError(
+            f"process {group.rank}: found code {own:015x}, others of this training have"
+            f" {', '.join(f'{value:015x}' for value in sorted(others))}; valid: the same avbench on all machines."
+        )
 
 
 def _leave(message: str) -> NoReturn:
@@ -279,10 +298,12 @@ class Share:
                 f" multiple of {world} (each pass, of batch_size / accumulate clips, is one process's), or"
                 " method.negatives=gathered."
             )
-        if self.batch % (self.accumulate * world):
+        # A pass that stays together need not be divided: the paper's four of 27 are for one, two or four processes.
+        parts, of = (self.accumulate, "") if self.together else (self.accumulate * world, " times processes")
+        if self.batch % parts:
             raise InputError(
-                f"train.batch_size: found {self.batch}, valid for {world} processes: a multiple of"
-                f" {self.accumulate * world} (train.accumulate times processes)."
+                f"train.batch_size: found {self.batch}, valid for {world} processes: a multiple of {parts}"
+                f" (train.accumulate{of})."
             )
 
     @classmethod

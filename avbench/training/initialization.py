@@ -21,11 +21,12 @@ from torch import Tensor
 
 from avbench.errors import InputError, did_you_mean
 from avbench.files import sha256_file
+from avbench.initial_weights import TIMM, known, locate, name_of
 from avbench.methods.base import Method
-from avbench.training.checkpoints import State, load_weights, read_checkpoint
+from avbench.training.checkpoints import load_weights
 from avbench.training.inspect import describe
+from avbench.training.weights_file import State, read_checkpoint
 
-TIMM = "timm:"
 _WEIGHTS = "model.safetensors"  # of every timm model on the hub
 _TIMEOUT_S = 5.0
 DECODER = ("decoder_*", "mask_token")
@@ -78,7 +79,7 @@ def initialise_from(
 
     Args:
         method: The method with its first values.
-        source: A weights file, or ``timm:NAME``.
+        source: A weights file, the name of one (:mod:`avbench.initial_weights`), or ``timm:NAME``.
         allow_missing: More keys, or patterns, that may keep their first values, also where the source's shape differs.
         allow_unexpected: More keys, or patterns, of the source that may be left out.
         resize_positions: Fit position tables of another length to the method's grids.
@@ -88,6 +89,9 @@ def initialise_from(
     """
     state, name = _read(source)
     own = method.state_dict()
+    named = known().get(name_of(source))
+    if named is not None and named.decoder and "decoder_embed.weight" not in state:
+        raise InputError(f"{name}: found no decoder in it, valid: {named.get}; an encoder alone under another name.")
     missing, unexpected = list(allow_missing), list(allow_unexpected)
     homeless: set[str] = set()
     if describe(state).kind == "vit":
@@ -128,6 +132,7 @@ def identity(source: str) -> dict[str, str]:
     Raises:
         InputError: They cannot be had.
     """
+    source = locate(source)
     if not source.startswith(TIMM):
         return {"sha256": sha256_file(_file(source))}
     digest = hashlib.sha256()
@@ -148,15 +153,19 @@ def _groups(keys: Iterable[str]) -> str:
 def _file(source: str) -> Path:
     path = Path(source).expanduser()
     if not path.is_file():
-        raise InputError(f"--init {source}: no such file; valid: a weights file, timm:NAME, the id of a run, none.")
+        raise InputError(
+            f"--init {source}: no such file; valid: a weights file, {', '.join(known())}, timm:NAME, the id of a run,"
+            " none."
+        )
     return path
 
 
 def _read(source: str) -> tuple[State, str]:
     """Returns the tensors of a source, and what to call it in an error."""
-    if source.startswith(TIMM):
-        return _timm(source.removeprefix(TIMM)), f"--init {source}"
-    return read_checkpoint(_file(source)).state, f"--init {source}"
+    found = locate(source)
+    if found.startswith(TIMM):
+        return _timm(found.removeprefix(TIMM)), f"--init {source}"
+    return read_checkpoint(_file(found)).state, f"--init {source}"
 
 
 @functools.lru_cache(maxsize=1)
@@ -251,7 +260,8 @@ def _targets(key: str, tensor: Tensor, state: State, own: State) -> Iterator[tup
         if norm in ("norm1", "norm2"):
             yield f"{block}.{norm}_a.{kind}", tensor
             yield f"{block}.{norm}_v.{kind}", tensor
-    elif first == "norm":
+    elif first == "norm" or (first == "fc_norm" and "norm.weight" not in state):
+        # Fine-tuned on the mean of the tokens, a transformer has its last norm there: the only one there is.
         yield from ((f"norm{suffix}.{rest}", tensor) for suffix in ("", "_a", "_v"))
     elif key == "patch_embed.proj.weight":
         yield "patch_embed_v.proj.weight", tensor

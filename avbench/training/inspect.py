@@ -1,4 +1,4 @@
-"""What a weights file is, told from its keys and shapes (facts/cavmae.md 1.3 and 1.15, facts/cavmae_sync.md 1.2)."""
+"""What a weights file is, told from its keys and shapes: those of the published models, and of ours."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _JOINT = {
     "a": ("Audio-MAE", "audiomae"),
     "v": ("Visual-MAE", "visualmae"),
 }
+# Methods whose keys are those of another: the contrast has no weights, and Sync may be without its tokens.
+_SAME_KEYS = {"cavmae": ("avmae",)}
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Description:
     """What a set of weights is. Sizes hold only what is known."""
 
     kind: str  # "pretraining", "fine-tuned", "vit" (one-modality MAE or timm) or "unknown"
+    summary: str
     method: str = ""  # name of our method it belongs to
-    summary: str = "weights of no model known here"
     n_classes: int = 0
     model: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelConfig
     input: Mapping[str, Any] = field(default_factory=dict)  # fields of InputConfig
@@ -45,6 +47,16 @@ class Description:
     n_tensors: int = 0
     n_values: int = 0
     dtypes: Mapping[str, int] = field(default_factory=dict)  # name -> tensors
+
+    def belongs(self) -> str:
+        """Returns the words that say whose weights these are and how to use them."""
+        if self.method:
+            return f"these are weights of {self.method}: --method {self.method}"
+        return f"this is {self.summary}"
+
+    def fits_keys_of(self, method: str) -> bool:
+        """Returns whether keys like these may be the method's; True where nothing is known of them."""
+        return not self.method or method == self.method or method in _SAME_KEYS.get(self.method, ())
 
     def check_told(self, path: Path, given: Iterable[str]) -> None:
         """Checks that what the file does not tell is given.
@@ -92,12 +104,17 @@ def describe(
             return _vit(state, common)
     except (ValueError, IndexError, ZeroDivisionError):  # a shape with other axes than those of a transformer
         pass
-    return Description(kind="unknown", **common)
+    names = ", ".join(dict.fromkeys(f"{key.partition('.')[0]}." if "." in key else key for key in state))
+    summary = f"weights of no model known here (keys begin with {names[:200]})"
+    return Description(kind="unknown", summary=summary, **common)
 
 
 def _family(state: Mapping[str, Tensor]) -> Description:
     """Says to which of our methods the keys belong, and which of its options they tell."""
-    classes = state["mlp_head.1.weight"].shape[0] if "mlp_head.1.weight" in state else 0
+    head = (
+        f"mlp_head.{_depth(state, 'mlp_head') - 1}.weight" if "mlp_head.1.weight" in state else "classifier_head.weight"
+    )
+    classes = state[head].shape[0] if head in state else 0
     registers = state["register_tokens"].shape[0] // 2 if "register_tokens" in state else 0
     # The authors' script that adapts ImageNet-MAE weights leaves unused class tokens behind, cls_token_av among them.
     global_tokens = "cls_token_a" in state and "cls_token_av" not in state

@@ -88,6 +88,7 @@ def train(
     after_epoch: Callable[[int], None] | None = None,
     what: str = "pretrain",
     section: str = "train",
+    about: Mapping[str, Any] | None = None,
     share: Share | None = None,
     parallel: nn.Module | None = None,
 ) -> TrainResult:
@@ -116,6 +117,7 @@ def train(
             a resumed run may call it again for an epoch, with the same weights.
         what: What the progress is called.
         section: The section of the settings that messages name.
+        about: More JSON values for the metadata of the weights.
         share: What this process computes of each step, where several train the model; ``batches`` are then its own.
         parallel: The model as wrapped for that.
 
@@ -163,6 +165,7 @@ def train(
             share=share,
             parallel=parallel or model,
             section=section,
+            about=about or {},
         )
         stream = _stream(batches, state.step, steps, steps_per_epoch)
         stopped = False

@@ -9,8 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from avbench.errors import InputError
-from avbench.methods.base import MaskNoise, Method, PretrainOutput
-from avbench.methods.classifier import FinetuningModel
+from avbench.methods.base import Method
+from avbench.methods.classifier import Classifier
+from avbench.methods.masking import MaskNoise
+from avbench.methods.objectives import PretrainOutput
 
 
 class Batch(Protocol):
@@ -74,7 +76,7 @@ class Classification:
         kind: ``bce``: each class by itself; ``ce``: classes that exclude each other.
     """
 
-    def __init__(self, model: FinetuningModel, mode: str, kind: Literal["bce", "ce"]) -> None:
+    def __init__(self, model: Classifier, mode: str, kind: Literal["bce", "ce"]) -> None:
         self._model = model
         self._mode = mode
         self._kind = kind

@@ -6,9 +6,10 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from avbench.config import Precision, TrainConfig
 from avbench.errors import RunError
 from avbench.files import atomic_path, write_json
 from avbench.methods import objectives
-from avbench.methods.base import MaskNoise
+from avbench.methods.masking import MaskNoise
 from avbench.rng import torch_stream
 from avbench.training.checkpoints import save_weights
 from avbench.training.group import Share, lost_companion
@@ -56,6 +57,7 @@ class Session:
     share: Share
     parallel: nn.Module  # the method, or what wraps it
     section: str = "train"  # of the settings, in messages
+    about: Mapping[str, Any] = field(default_factory=dict)  # more that the weights' metadata say
     meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
@@ -266,7 +268,7 @@ class Session:
         weights = self.share.group.gather(self.method.state_dict())
         if self.share.group.leads:
             with writing(path, self.checkpoints.last_good):
-                extra = {"step": self.state.step, "stage": self.state.stage, **more}
+                extra = {"step": self.state.step, "stage": self.state.stage, **self.about, **more}
                 save_weights(path, self.method, weights=weights, extra=extra)
 
     def note(self) -> str:

@@ -18,7 +18,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from avbench.methods.base import PretrainOutput
+from avbench.methods.objectives import PretrainOutput
 from avbench.methods.vit import Block
 
 

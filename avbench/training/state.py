@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import shutil
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from avbench.errors import InputError, RunError
-from avbench.files import atomic_folder, sha256_file, write_json
+from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_json
 from avbench.training.checkpoints import save_weights
 from avbench.training.group import Group
 from avbench.training.optimizer import optimizer_tensors, restore_optimizer
@@ -196,7 +195,7 @@ class Checkpoints:
         from safetensors.torch import load_file
 
         try:
-            values = json.loads((path / STATE).read_text(encoding="utf-8"))
+            values = read_json(path / STATE)
             if values.pop("schema") != SCHEMA:
                 raise Broken("written by another version of avbench")
             hashes = values.pop("sha256")
@@ -210,5 +209,5 @@ class Checkpoints:
                 if sha256_file(path / name) != hashes[name]:
                     raise Broken(f"{name} is not what was written")
             return state, load_file(path / MODEL), load_file(path / OPTIMIZER)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+        except (Damaged, OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
             raise Broken(" ".join(str(error).split())) from None

@@ -188,3 +188,56 @@ def test_relative_paths_start_from_the_manifest(tmp_path: Path) -> None:
     clips = AuthorsClips.open(manifest)
     assert len(clips.waveform(0)[0]) == 16000
     assert clips.frame(0, 0).shape == (64, 64, 3)
+
+
+def with_splits(folder: Path, *splits: Any) -> Path:
+    """A manifest whose clips have these splits; None: no such field."""
+    manifest = clip_files.authors(folder, n=len(splits))
+    data = json.loads(manifest.read_text())
+    for entry, split in zip(data["data"], splits, strict=True):
+        if split is not None:
+            entry["split"] = split
+    manifest.write_text(json.dumps(data))
+    return manifest
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_entries_may_have_a_split(large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(authors_manifest, "_LARGE", 0)
+    clips = AuthorsClips.open(with_splits(tmp_path, "Train", " eval", None, "val"))
+    assert list(clips.splits) == ["train", "test", "", "tune"]
+    assert list(clips.select([3, 1]).splits) == ["tune", "test"]
+    other = AuthorsClips.open(with_splits(tmp_path, "train", "train", None, "val"))
+    assert clips.sha256 != other.sha256
+
+
+def test_a_manifest_of_empty_splits_is_the_same_as_without(tmp_path: Path) -> None:
+    manifest = with_splits(tmp_path, "", "")
+    empty = AuthorsClips.open(manifest).sha256
+    data = json.loads(manifest.read_text())
+    for entry in data["data"]:
+        del entry["split"]
+    manifest.write_text(json.dumps(data))
+    assert AuthorsClips.open(manifest).sha256 == empty
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("split", ["unseen", 3])
+def test_an_unknown_split_is_named(large: bool, split: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if large:
+        monkeypatch.setattr(authors_manifest, "_LARGE", 0)
+    with pytest.raises(InputError, match=rf"entry 1 has 'split' '?{split}'?; valid: test, train, tune"):
+        AuthorsClips.open(with_splits(tmp_path, "train", split))
+
+
+def test_one_label_file_serves_two_manifests(tmp_path: Path) -> None:
+    named = AuthorsClips.open(clip_files.authors(tmp_path / "a"))
+    bare = AuthorsClips.open(clip_files.authors(tmp_path / "b", labels=False))
+    for first, second in (AuthorsClips.alike(named, bare), AuthorsClips.alike(bare, named)):
+        assert first.class_names == second.class_names == named.class_names
+        assert first.labels(1) == second.labels(1) == ("Dog", "Rain")
+    (tmp_path / "b" / "labels.csv").write_text("index,mid,display_name\n0,/m/c,Cat\n1,/m/a,Dog\n2,/m/b,Rain\n")
+    other = AuthorsClips.open(tmp_path / "b" / "manifest.json")
+    with pytest.raises(InputError, match=r"call '/m/c' 'Cat, meow' and 'Cat', valid: one for both"):
+        AuthorsClips.alike(named, other)

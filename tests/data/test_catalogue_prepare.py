@@ -72,7 +72,7 @@ def test_the_account_counts_what_is_there(prepared: str) -> None:
 
 
 def test_clips_have_official_ids_labels_and_class_order(prepared: str) -> None:
-    source = locate(DataConfig(source="vggsound"), InputConfig())
+    source = locate(DataConfig(source="vggsound", n_frames=2), InputConfig())
     assert source.ready
     assert source.name == "vggsound"
     clips = open_source(source)

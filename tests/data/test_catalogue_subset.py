@@ -90,7 +90,7 @@ class Split(LabelledClips):
 
 
 def plan(results: Path, subset: str, task: str = "retrieval") -> Any:
-    settings = (f"data.subset={subset}", "train.batch_size=4", "train.steps=1")
+    settings = (*([f"data.subset={subset}"] if subset else []), "train.batch_size=4", "train.steps=1")
     config = resolve(Request(method="cavmae", task=task, presets=("soundshapes",), sets=settings))
     return make_plan(config, Split(), results)  # type: ignore[arg-type]
 

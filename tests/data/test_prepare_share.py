@@ -17,6 +17,8 @@ from video_files import tone, write_video
 
 import avbench
 from avbench.cli import main
+from avbench.config import DataConfig, InputConfig
+from avbench.data.locate import locate, open_source
 from avbench.data.prepare import PrepareSettings, Share, prepare, prepare_share
 from avbench.errors import InputError
 
@@ -151,3 +153,23 @@ def test_shares_have_each_part_once(count: int, parts: int) -> None:
     assert held == [1] * parts
     sizes = [sum(share.has(part) for part in range(parts)) for share in shares]
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_who_waits_for_a_folder_takes_what_the_other_made(tmp_path: Path) -> None:
+    write_video(tmp_path / "in" / "a.mp4", levels=[50] * 25, sound=tone(1, 440))
+    code = (
+        "import sys, pathlib; from avbench.data.prepare import prepare; source, out = map(pathlib.Path, sys.argv[1:]);"
+        "print(prepare(source, out, workers=1, progress=False, wait=True).reused)"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "in"), str(tmp_path / "out")]
+    runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(run.communicate()[0].strip() for run in runs) == ["False", "True"]
+
+
+def test_a_cache_that_cannot_be_written_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "in" / "a.mp4", levels=[50] * 25, sound=tone(1, 440))
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "file"))
+    source = locate(DataConfig(source=str(tmp_path / "in")), InputConfig())
+    with pytest.raises(InputError, match="AVBENCH_CACHE"):
+        open_source(source)

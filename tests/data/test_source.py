@@ -111,3 +111,19 @@ def test_ids_that_name_no_file_or_several_are_refused(tmp_path: Path, rows: str,
     (tmp_path / "list.csv").write_text("file,id\n" + rows)
     with pytest.raises(InputError, match=message):
         list_source(tmp_path / "list.csv")
+
+
+def test_folders_that_cannot_be_read_and_lost_links_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.mp4", "a/locked/2.mp4", "locked/3.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    scandir = os.scandir
+
+    def closed(path: str) -> object:  # root may read everything, so permissions would not do
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    assert [file.name for file in list_source(tmp_path).files] == ["a/1.mp4", "a/locked/", "gone", "locked/"]

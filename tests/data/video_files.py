@@ -44,6 +44,7 @@ def write_video(
     audio_codec: str = "aac",
     pix_fmt: str = "yuv420p",
     gop: int = 50,
+    b_frames: int | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
     """Writes frames of one grey level each (``levels``) or ``pictures``, at ``times`` or at ``fps``, and ``sound``."""
@@ -56,7 +57,9 @@ def write_video(
         if pictures is not None:
             video = container.add_stream(codec, rate=fps, options={"crf": "4", "preset": "veryfast", "threads": "1"})
             video.width, video.height, video.pix_fmt, video.gop_size = width, height, pix_fmt, gop
-            video.codec_context.time_base = Fraction(1, 1000)
+            if b_frames is not None:
+                video.codec_context.options = {**video.codec_context.options, "bf": str(b_frames), "b_strategy": "0"}
+            video.codec_context.time_base = Fraction(1, 1000 if b_frames is None else fps)
         audio: Any = None
         if sound is not None:
             audio = container.add_stream(audio_codec, rate=rate, layout=layout)

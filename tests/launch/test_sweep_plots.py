@@ -10,8 +10,8 @@ from sweep_fakes import LAMBDA, FakePool, World, drive, fakes, sweep_of
 
 from avbench.errors import RunError
 from avbench.launch.progress import Progress
-from avbench.launch.sweep_plots import write_plots
-from avbench.launch.sweep_table import frame, render, rows
+from avbench.launch.sweep_plots import slice_of, write_plots
+from avbench.launch.sweep_table import Row, frame, render, rows
 
 __all__ = ["fakes"]
 RATIO = "method.masking_ratio"
@@ -30,6 +30,19 @@ def test_a_table_of_means_and_deviations_with_the_best_marked(fakes: World) -> N
     assert list(table["retrieval a2v/R@1"]) == pytest.approx([0.25, 0.55, 0.35])
     assert list(table["retrieval a2v/R@1 seed 1"]) == pytest.approx([0.3, 0.6, 0.4])
     assert list(table["command"]) == ["a", "b", "c"]
+
+
+def test_units_are_those_of_the_metrics(fakes: World) -> None:
+    """A mean rank of 12.5 is no 1250 %, and an error of 0.5314 has more than one decimal."""
+    names = ("retrieval a2v/mean_rank", "retrieval a2v/median_rank", "retrieval audio/uniform@0.5/mse")
+    sweep = sweep_of(fakes.folder, space={LAMBDA: [0.1]}, objectives=dict.fromkeys(names, "minimize"))
+    found = [Row(0, {LAMBDA: 0.1}, "complete", dict.fromkeys(names, (12.5314,)), best=True)]
+    header, _, cells = render(sweep, found).splitlines()[2:5]
+    assert "%" not in header
+    assert cells.split()[3:6] == ["12.5", "12.5", "12.531"]
+    drawing = slice_of(sweep, found, sweep.space[0])
+    assert list(drawing.table["mean"]) == [12.5314] * 3
+    assert all("%" not in axis.get_ylabel() for axis in drawing.canvas.axes)
 
 
 def test_slices_and_importance(fakes: World) -> None:

@@ -4,12 +4,15 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from latents import latents
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.base import MaskNoise
 from avbench.methods.cavmae_sync import CavMaeSync, CavMaeSyncConfig
+from avbench.methods.masking import MaskNoise
+from avbench.methods.objectives import contrastive
+from avbench.methods.streams import single_stream
 
 Batch = tuple[Tensor, Tensor]
 Make = Callable[..., CavMaeSync]
@@ -37,9 +40,9 @@ def test_order_of_registers_changes_nothing(sync: Make, batch: Batch, keep: bool
     with torch.no_grad():
         before, embedded = method(*batch, noise), method.embed(*batch)
         order = torch.tensor([2, 0, 1, 4, 5, 3])  # each modality's own rows
-        method.register_tokens.copy_(method.register_tokens[order])
+        method.encoder.registers.copy_(method.encoder.registers[order])
         after, again = method(*batch, noise), method.embed(*batch)
-        method.register_tokens.copy_(method.register_tokens[torch.tensor([3, 4, 5, 0, 1, 2])])
+        method.encoder.registers.copy_(method.encoder.registers[torch.tensor([3, 4, 5, 0, 1, 2])])
         swapped = method.embed(*batch)
     assert torch.allclose(before.loss, after.loss, rtol=1e-5)
     assert all(torch.allclose(x, y, atol=1e-6) for x, y in zip(embedded, again, strict=True))
@@ -52,26 +55,26 @@ def test_streams_hold_the_global_token_and_the_patches(sync: Make, batch: Batch,
     extra = int(method.config.global_token)
     noise = draw(method)
     with torch.no_grad():
-        latents = method.encode(*batch, noise)
-        assert latents.joint.shape[1] == 8 + 4  # kept patches alone
-        assert latents.audio.shape[1] == extra + 8
-        assert latents.visual.shape[1] == extra + 4
-        assert method.audio_stream(batch[0]).shape[1] == extra + 32
-        assert method.visual_stream(batch[1]).shape[1] == extra + 16
+        found = latents(method, *batch, noise)
+        assert found.joint.shape[1] == 8 + 4  # kept patches alone
+        assert found.audio.shape[1] == extra + 8
+        assert found.visual.shape[1] == extra + 4
+        assert single_stream(method.encoder, "audio", batch[0]).shape[1] == extra + 32
+        assert single_stream(method.encoder, "visual", batch[1]).shape[1] == extra + 16
 
 
 def test_kept_registers_reach_the_joint_encoder(sync: Make, batch: Batch) -> None:
     kept, dropped = sync(keep_registers=True), sync()
     noise = draw(kept)
     with torch.no_grad():
-        assert not torch.allclose(kept.encode(*batch, noise).joint, dropped.encode(*batch, noise).joint, atol=1e-4)
+        assert not torch.allclose(latents(kept, *batch, noise).joint, latents(dropped, *batch, noise).joint, atol=1e-4)
 
 
 def test_the_frame_never_changes_the_audio_stream(sync: Make, batch: Batch) -> None:
     method = sync(head_depth=2)
     noise = draw(method)
     with torch.no_grad():
-        before, after = method.encode(*batch, noise), method.encode(batch[0], batch[1] + 1, noise)
+        before, after = latents(method, *batch, noise), latents(method, batch[0], batch[1] + 1, noise)
     assert torch.equal(before.audio, after.audio)
     assert not torch.allclose(before.visual, after.visual)
 
@@ -85,10 +88,11 @@ def test_contrast_alone_trains_global_tokens_and_registers(sync: Make, batch: Ba
 def test_patches_get_no_contrast_after_the_last_block(sync: Make, batch: Batch) -> None:
     """The contrast reads global tokens alone, the reconstruction patches alone (facts/cavmae_sync.md 1.4)."""
     method = sync(head_depth=1)
-    latents = method.encode(*batch, draw(method))
-    latents.audio.retain_grad()
-    method.contrast(latents, method.config).loss.backward()
-    moved = latents.audio.grad.abs().sum((0, 2))
+    found = latents(method, *batch, draw(method))
+    found.audio.retain_grad()
+    pair = method.encoder.pool(found.audio), method.encoder.pool(found.visual)
+    contrastive([pair], found.masks, method.config).loss.backward()
+    moved = found.audio.grad.abs().sum((0, 2))
     assert moved[0] > 0
     assert (moved[1:] == 0).all()
 
@@ -116,7 +120,8 @@ def test_both_contrasts_are_averaged(sync: Make, batch: Batch) -> None:
 
     both = sync(global_local=True)
     with torch.no_grad():
-        (_, _), (audio, visual) = both.contrasted(both.encode(*batch, noise))
+        found = latents(both, *batch, noise)
+        audio, visual = (both.encoder.patches(tokens).mean(dim=1) for tokens in (found.audio, found.visual))
     logits = torch.nn.functional.normalize(visual) @ torch.nn.functional.normalize(audio).T / 0.05
     local = torch.nn.functional.cross_entropy(logits, torch.arange(3))
     assert torch.allclose(contrast(global_local=True), (contrast() + local) / 2, rtol=1e-5)
@@ -126,9 +131,9 @@ def test_joint_blocks_are_chained(sync: Make, batch: Batch) -> None:
     method = sync()
     noise = draw(method)
     with torch.no_grad():
-        before = method.encode(*batch, noise).audio
-        method.blocks_u[0].mlp.fc2.bias[0].add_(1)
-        assert not torch.allclose(before, method.encode(*batch, noise).audio)
+        before = latents(method, *batch, noise).audio
+        method.encoder.joint.blocks[0].mlp.fc2.bias[0].add_(1)
+        assert not torch.allclose(before, latents(method, *batch, noise).audio)
 
 
 def test_each_batch_draws_its_ratios(sync: Make, batch: Batch) -> None:
@@ -150,7 +155,7 @@ def test_windows_that_equal_the_one_before_are_encoded_once(sync: Make, batch: B
     windows = torch.stack([rows[:, start : start + 32] for start in starts], dim=1)  # (2, 5, 32, 16)
     frames = torch.randn(2, 5, 3, 16, 16)
     encoded: list[int] = []
-    method.patch_embed_a.register_forward_hook(lambda module, inputs, output: encoded.append(len(output)))
+    method.encoder.audio.patches.register_forward_hook(lambda module, inputs, output: encoded.append(len(output)))
     with torch.no_grad():
         audio, visual = method.embed(windows, frames)
         single = [method.embed(windows[:, f], frames[:, f]) for f in range(5)]
@@ -164,16 +169,16 @@ def test_windows_of_the_input_config_are_its_spectrograms(sizes: tuple[ModelConf
     model, input = sizes
     whole = CavMaeSync(CavMaeSyncConfig(), model, input)
     windows = CavMaeSync(CavMaeSyncConfig(), model, InputConfig(**{**vars(input), "segment_length": 12}))
-    assert whole.pos_embed_a.shape[1] == 32
-    assert windows.pos_embed_a.shape[1] == 4 * 3
+    assert whole.get_parameter("pos_embed_a").shape[1] == 32
+    assert windows.get_parameter("pos_embed_a").shape[1] == 4 * 3
     with pytest.raises(InputError, match="audio: found shape"):
         windows.embed(torch.zeros(1, 32, 16), torch.zeros(1, 3, 16, 16))
 
 
 def test_registers_begin_with_unit_variance(sync: Make) -> None:
     method = sync(registers=64)
-    assert 0.9 < method.register_tokens.std() < 1.1
-    assert method.cls_token_a.abs().max() < 0.1
+    assert 0.9 < method.encoder.registers.std() < 1.1
+    assert method.get_parameter("cls_token_a").abs().max() < 0.1
 
 
 @pytest.mark.parametrize(

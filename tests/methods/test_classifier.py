@@ -2,23 +2,24 @@ from __future__ import annotations
 
 import pytest
 import torch
+from classifiers import classifier_of
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.classifier import MODES, Classifier
+from avbench.methods.classifier import MODES
 
 Sizes = tuple[ModelConfig, InputConfig]
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_each_mode_gives_logits(sizes: Sizes, batch: tuple[Tensor, Tensor], mode: str) -> None:
-    assert Classifier(*sizes, 5)(*batch, mode).shape == (3, 5)
+    assert classifier_of(*sizes, 5)(*batch, mode).shape == (3, 5)
 
 
 @pytest.mark.parametrize("mode", ["audioonly", "missingaudioonly"])
 def test_audio_modes_need_no_frames(sizes: Sizes, batch: tuple[Tensor, Tensor], mode: str) -> None:
-    classifier = Classifier(*sizes, 5)
+    classifier = classifier_of(*sizes, 5)
     assert torch.equal(classifier(batch[0], None, mode), classifier(*batch, mode))
     with pytest.raises(InputError, match="audio: found None"):
         classifier(None, batch[1], mode)
@@ -26,7 +27,7 @@ def test_audio_modes_need_no_frames(sizes: Sizes, batch: tuple[Tensor, Tensor], 
 
 def test_unknown_mode_is_refused(sizes: Sizes, batch: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(InputError, match="unknown mode 'audio'"):
-        Classifier(*sizes, 5)(*batch, "audio")
+        classifier_of(*sizes, 5)(*batch, "audio")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_unknown_mode_is_refused(sizes: Sizes, batch: tuple[Tensor, Tensor]) -> 
 def test_gradients_reach_what_the_mode_uses(
     sizes: Sizes, batch: tuple[Tensor, Tensor], mode: str, without: set[str]
 ) -> None:
-    classifier = Classifier(*sizes, 5)
+    classifier = classifier_of(*sizes, 5)
     classifier(*batch, mode).square().sum().backward()
     parameters = dict(classifier.named_parameters())
     tops = {key.partition(".")[0] for key, p in parameters.items() if p.grad is not None}

@@ -10,17 +10,19 @@ from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.methods.base import MaskNoise, Method, PretrainOutput
-from avbench.methods.classifier import FinetuningModel
-from avbench.methods.finetuned import build_classifier
+from avbench.methods.base import Method
+from avbench.methods.classifier import Classifier, build_classifier
 from avbench.methods.heads import KEYS
+from avbench.methods.masking import MaskNoise
+from avbench.methods.objectives import PretrainOutput
+from avbench.methods.streams import single_stream
 from avbench.settings import Settings
 
 BOTH = ("cav", "avmae", "cavmae", "vanilla_avmae")
 PLAIN = {"multimodal": "joint", "audioonly": "audio", "videoonly": "visual"}
 
 
-def built(method: Method, mode: str = "multimodal", **options: Any) -> FinetuningModel:
+def built(method: Method, mode: str = "multimodal", **options: Any) -> Classifier:
     return build_classifier(method, 5, mode=mode, **options).eval()
 
 
@@ -31,42 +33,68 @@ def test_head_reads_the_method_s_own_vectors(
 ) -> None:
     method = make(name).eval()
     model = built(method)
-    torch.testing.assert_close(model(*batch, mode), model.classify(method.vectors(*batch)[PLAIN[mode]]))
+    torch.testing.assert_close(model(*batch, mode), model.head(method.vectors(*batch)[PLAIN[mode]]))
 
 
 @pytest.mark.parametrize(("name", "mode"), [("audiomae", "audioonly"), ("visualmae", "videoonly")])
 def test_single_modality_methods(make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str, mode: str) -> None:
     method = make(name).eval()
     model = built(method, mode)
-    torch.testing.assert_close(model(*batch, mode), model.classify(method.vectors(*batch)[PLAIN[mode]]))
+    torch.testing.assert_close(model(*batch, mode), model.head(method.vectors(*batch)[PLAIN[mode]]))
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", ["cavmae", "vanilla_avmae"])
-def test_streams_are_averaged(make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str) -> None:
+def test_single_streams_stand_end_to_end_and_all_three_are_summed(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str
+) -> None:
+    """Paper Table 2f: SM is the concatenation of the two single streams, MM+SM the sum of what MM and SM read."""
     method = make(name).eval()
     vectors = method.vectors(*batch)
     wanted = {
         "MM": vectors["joint"],
-        "SM": (vectors["audio"] + vectors["visual"]) / 2,
-        "MM+SM": (vectors["joint"] + vectors["audio"] + vectors["visual"]) / 3,
+        "SM": torch.cat([vectors["audio"], vectors["visual"]], dim=-1),
+        "MM+SM": vectors["joint"] + vectors["audio"] + vectors["visual"],
     }
     for streams, vector in wanted.items():
         model = built(method, streams=streams)
-        torch.testing.assert_close(model(*batch), model.classify(vector))
+        assert vector.shape[-1] == model.head.mlp[0].weight.shape[0]
+        torch.testing.assert_close(model(*batch), model.head(vector))
 
 
-def test_without_the_joint_stream_a_missing_modality_leaves_the_other_s(
+def test_sync_s_linear_head_reads_both_streams_end_to_end(
     make: Callable[..., Any], batch: tuple[Tensor, Tensor]
 ) -> None:
-    model = built(make("cavmae"), streams="SM")
-    torch.testing.assert_close(model(*batch, "missingaudioonly"), model(*batch, "audioonly"))
+    method = make("cavmae_sync").eval()
+    model = built(method, streams="SM", head="linear")
+    encoder = model.encoder
+    audio = encoder.pool(single_stream(encoder, "audio", batch[0]))
+    visual = encoder.pool(single_stream(encoder, "visual", batch[1]))
+    torch.testing.assert_close(model(*batch), model.head(torch.cat([audio, visual], dim=-1)))
+
+
+def test_streams_that_sync_s_head_would_not_look_at_are_refused(make: Callable[..., Any]) -> None:
+    for streams in ("SM", "MM+SM"):
+        with pytest.raises(InputError, match=r"task\.streams: found .*, valid with CAV-MAE Sync's head attention: MM"):
+            built(make("cavmae_sync"), streams=streams)
+
+
+@pytest.mark.parametrize("name", ["cavmae", "vanilla_avmae", "cavmae_sync"])
+def test_a_head_of_both_single_streams_has_no_mode_of_one(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], name: str
+) -> None:
+    model = built(make(name), streams="SM", head="linear")
+    assert model.missing_modes == ()
+    with pytest.raises(InputError, match=r"mode: found audioonly for a head that reads both .* valid: multimodal"):
+        model(*batch, "audioonly")
+    alone = built(make(name), "audioonly", streams="SM", head="linear")
+    assert alone(*batch, "audioonly").shape == (len(batch[0]), 5)
 
 
 def test_without_modality_norms(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
     method = make("cavmae", modality_norms=False).eval()
     model = built(method)
-    torch.testing.assert_close(model(*batch, "audioonly"), model.classify(method.vectors(*batch)["audio"]))
+    torch.testing.assert_close(model(*batch, "audioonly"), model.head(method.vectors(*batch)["audio"]))
 
 
 @pytest.mark.parametrize("mode", PLAIN)
@@ -92,16 +120,21 @@ def test_sync_probe_reads_global_tokens_of_the_modality_encoders(
 ) -> None:
     method = make("cavmae_sync", **options).eval()
     model = built(method)
-    assert model.head == "attention"
+    assert model.head.kind == "attention"
     audio, visual = (torch.stack([x, x * 0.3], dim=1) for x in batch)  # (B, 2, ...)
     vectors = []
     for k in range(2):
-        sound = method.pool(method.encode_a(method.tokens_a(audio[:, k])))
-        frame = method.pool(method.encode_v(method.tokens_v(visual[:, k])))
+        sound = _pooled(method, "audio", audio[:, k])
+        frame = _pooled(method, "visual", visual[:, k])
         vectors.append(torch.cat([sound, frame], dim=-1))
-    torch.testing.assert_close(model(audio, visual), model.classify(torch.stack(vectors, dim=1)))
+    torch.testing.assert_close(model(audio, visual), model.head(torch.stack(vectors, dim=1)))
     used = {name.partition(".")[0] for name, p in _gradients(model, audio, visual) if p}
     assert not used & {"blocks_u", "norm", "norm_a", "norm_v"}
+
+
+def _pooled(method: Any, name: str, batch: Tensor) -> Tensor:
+    pooled: Tensor = method.encoder.pool(method.encoder.encode(name, method.encoder.of(name).tokens(batch)))
+    return pooled
 
 
 def _gradients(model: nn.Module, audio: Tensor, visual: Tensor) -> list[tuple[str, bool]]:
@@ -109,18 +142,16 @@ def _gradients(model: nn.Module, audio: Tensor, visual: Tensor) -> list[tuple[st
     return [(name, p.grad is not None) for name, p in model.named_parameters()]
 
 
-@pytest.mark.parametrize(("mode", "letter"), [("audioonly", "a"), ("videoonly", "v")])
+@pytest.mark.parametrize(("mode", "name"), [("audioonly", "audio"), ("videoonly", "visual")])
 def test_sync_with_one_modality_takes_the_plain_norms(
-    make: Callable[..., Any], batch: tuple[Tensor, Tensor], mode: str, letter: str
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], mode: str, name: str
 ) -> None:
     method = make("cavmae_sync").eval()
-    encoded = (
-        method.encode_a(method.tokens_a(batch[0])) if letter == "a" else method.encode_v(method.tokens_v(batch[1]))
-    )
-    tokens = method.norm(method.blocks_u(encoded, "joint"))
+    encoder = method.encoder
+    tokens = encoder.joint(encoder.encode(name, encoder.of(name).tokens(batch[name == "visual"])), "joint")
     probe, linear = built(method, mode), built(method, mode, head="linear")
-    torch.testing.assert_close(probe(*batch, mode), probe.classify(tokens.mean(dim=1)))
-    torch.testing.assert_close(linear(*batch, mode), linear.classify(tokens[:, 0]))
+    torch.testing.assert_close(probe(*batch, mode), probe.head(tokens.mean(dim=1)))
+    torch.testing.assert_close(linear(*batch, mode), linear.head(tokens[:, 0]))
 
 
 def test_sync_leaves_the_contrastive_heads_behind(make: Callable[..., Any]) -> None:
@@ -130,7 +161,7 @@ def test_sync_leaves_the_contrastive_heads_behind(make: Callable[..., Any]) -> N
 def test_sync_knows_no_missing_modality(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
     model = built(make("cavmae_sync"))
     assert model.missing_modes == ()
-    with pytest.raises(InputError, match="found missingaudioonly for CAV-MAE Sync"):
+    with pytest.raises(InputError, match="unknown mode 'missingaudioonly'"):
         model(*batch, "missingaudioonly")
 
 
@@ -160,8 +191,8 @@ def test_method_is_not_changed_and_the_head_is_a_function_of_the_seed(
     assert torch.equal(one(*batch), same(*batch))
     assert not torch.equal(one(*batch), other(*batch))
     with torch.no_grad():
-        one.norm.weight.zero_()
-    assert method.norm.weight.abs().sum() > 0
+        one.get_parameter("norm.weight").zero_()
+    assert method.get_parameter("norm.weight").abs().sum() > 0
 
 
 class Foreign(Method):
@@ -182,5 +213,5 @@ class Foreign(Method):
 
 
 def test_a_model_of_another_kind_is_refused(sizes: tuple[ModelConfig, InputConfig]) -> None:
-    with pytest.raises(InputError, match="method foreign: found a model without CAV-MAE's tokens"):
+    with pytest.raises(InputError, match="method foreign: found no encoder of tokens"):
         built(Foreign(replace(sizes[0]), sizes[1]))

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.methods.base import MaskNoise
 from avbench.methods.cav import Cav, CavConfig
+from avbench.methods.masking import MaskNoise
 
 CLIPS, PROCESSES = 6, 2
 

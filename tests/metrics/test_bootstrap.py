@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avbench.errors import InputError
-from avbench.metrics.bootstrap import intervals, resample_indices, unanimous_interval
+from avbench.metrics.bootstrap import intervals, resample_indices
 from avbench.metrics.retrieval import statistic
 
 MEAN = {"mean": functools.partial(np.mean, axis=-1)}
@@ -69,14 +69,3 @@ def test_memory_is_bounded() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 40e6  # all 30 at once: 48 MB; all 1000: 1.6 GB
-
-
-@pytest.mark.parametrize("n", [1, 7, 1000])
-def test_the_interval_of_unanimous_samples_is_clopper_and_pearsons(n: int) -> None:
-    from scipy.stats import binomtest
-
-    for share in (0.0, 1.0):
-        expected = binomtest(round(share * n), n).proportion_ci(0.95, method="exact")
-        assert unanimous_interval(share, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    with pytest.raises(InputError, match="share"):
-        unanimous_interval(0.5, n)

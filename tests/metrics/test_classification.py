@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.metrics import average_precision_score, roc_auc_score, top_k_accuracy_score
 
 from avbench.errors import InputError
@@ -201,12 +201,13 @@ def test_resamples_are_those_of_the_drawn_clips(absent: metric.Absent, levels: i
     assert found["d_prime"] == pytest.approx([metric.d_prime(end) for end in found["mAUC"]])
 
 
-def test_top_1_interval_is_a_percentile_interval() -> None:
+def test_top_1_interval_is_wilsons() -> None:
     rng = np.random.default_rng(0)
     scores, target = rng.standard_normal((80, 3)), rng.integers(3, size=80)
     found = metric.intervals(scores, target, resamples=50, seed=3)
-    drawn = drawn_one_by_one(scores, target, "top1", 50)
-    assert found["top1"] == pytest.approx(np.quantile(drawn, (0.025, 0.975)))
+    hits = int((scores.argmax(axis=1) == target).sum())
+    expected = binomtest(hits, 80).proportion_ci(0.95, method="wilson")
+    assert found["top1"] == pytest.approx((expected.low, expected.high))
     assert metric.intervals(scores, target, resamples=0) == {}
 
 
@@ -229,9 +230,11 @@ def test_interval_of_rare_classes_covers_the_expectation() -> None:
     assert 0.8 <= np.mean([low <= expectation <= high for low, high in ends]) <= 1
 
 
-def test_perfect_scores_have_no_spread() -> None:
+def test_of_perfect_scores_only_the_share_has_a_spread() -> None:
+    """That 60 of 60 are right does not say that all are: Wilson's interval goes down to 94 %."""
     found = metric.intervals(np.eye(3)[np.arange(60) % 3], np.arange(60) % 3, resamples=30)
-    assert found == dict.fromkeys(("top1", "mAP", "mAUC"), (1.0, 1.0))
+    assert {name: found[name] for name in ("mAP", "mAUC")} == dict.fromkeys(("mAP", "mAUC"), (1.0, 1.0))
+    assert found["top1"] == pytest.approx((60 / (60 + 1.96**2), 1.0), abs=1e-5)
 
 
 def test_needs_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from avbench.metrics.retrieval import (
     METRICS,
     Aggregation,
     chance,
+    credit,
     ranks,
     similarity,
     summarise,
@@ -121,7 +123,24 @@ def test_constant_features_give_the_middle_rank(aggregation: Aggregation) -> Non
     assert set(found.a2v) == set(found.v2a) == {(n + 1) / 2}
     metrics = summarise(found)
     assert metrics["a2v/median_rank"] == metrics["v2a/mean_rank"] == (n + 1) / 2
-    assert metrics["a2v/R@10"] == 0
+    for k in (1, 5, 10):  # no better and no worse than any order
+        assert metrics[f"a2v/R@{k}"] == metrics[f"v2a/R@{k}"] == pytest.approx(k / n)
+
+
+def test_a_tie_over_place_k_counts_by_its_chance() -> None:
+    """Two better and three as good: the own one is at places 3 to 6, each with a quarter."""
+    assert [credit(k, np.array([4.5]), np.array([3]))[0] for k in range(1, 8)] == [0, 0, 0.25, 0.5, 0.75, 1, 1]
+    assert credit(5, np.array([5.0, 5.5, 6.0])).tolist() == [1, 0, 0]  # of records without ties
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=6), st.integers(1, 6))
+def test_credit_is_the_mean_over_all_orders_of_the_tied(row: list[int], k: int) -> None:
+    better = sum(value > row[0] for value in row)
+    ties = row.count(row[0]) - 1
+    places = [sorted(order, key=lambda i: -row[i]).index(0) + 1 for order in itertools.permutations(range(len(row)))]
+    wanted = np.mean([place <= k for place in places])
+    assert credit(k, np.array([1 + better + ties / 2]), np.array([ties]))[0] == pytest.approx(wanted)
 
 
 def test_duplicates_in_different_blocks_tie() -> None:
@@ -133,6 +152,9 @@ def test_duplicates_in_different_blocks_tie() -> None:
         found = ranks(audio, visual, block=block)
         assert found.a2v[[3, 99, 250]].tolist() == found.v2a[[3, 99, 250]].tolist() == [2.0] * 3
         assert (np.delete(found.a2v, [3, 99, 250]) == 1).all()
+        assert found.ties[0] is not None
+        assert found.ties[0][[3, 99, 250]].tolist() == [2, 2, 2]
+        assert summarise(found)["a2v/R@1"] == pytest.approx((297 + 3 / 3) / 300)
 
 
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 import torch
+from classifiers import classifier_of
+from latents import latents
 from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.methods.base import MaskNoise
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.methods.classifier import MODES, Classifier
-from avbench.methods.masking import Draws, MaskPlan
+from avbench.methods.classifier import MODES
+from avbench.methods.masking import Draws, MaskNoise, MaskPlan
 from avbench.methods.positions import Grid, sincos_table
+from avbench.methods.streams import single_stream
 
 Recording = Mapping[str, np.ndarray]
 Close = Callable[..., None]
@@ -56,7 +58,7 @@ def test_pretraining(
     draws = noise(group["noise_a"], group["noise_v"])
     with torch.no_grad():
         output = method(audio, visual, draws)
-        latents = method.encode(audio, visual, draws)
+        streams = latents(method, audio, visual, draws)
     assert np.array_equal(output.mask_audio.numpy(), group["mask_a"])
     assert np.array_equal(output.mask_visual.numpy(), group["mask_v"])
     parts = output.parts
@@ -70,9 +72,9 @@ def test_pretraining(
         "c_acc": parts["contrast_accuracy"],
         "pred_a_head": output.prediction_audio[:, :16, :8],
         "pred_v_head": output.prediction_visual[:, :16, :8],
-        "joint_mean": latents.joint.mean(1),
-        "audio_mean": latents.audio.mean(1),
-        "visual_mean": latents.visual.mean(1),
+        "joint_mean": streams.joint.mean(1),
+        "audio_mean": streams.audio.mean(1),
+        "visual_mean": streams.visual.mean(1),
     }
     assert set(group) == set(found) | {"noise_a", "noise_v", "mask_a", "mask_v"}
     for name, value in found.items():
@@ -131,7 +133,10 @@ def test_features(cavmae: Recording, meta: dict[str, int], build: Build, inputs:
     method = build()
     audio, visual = inputs(meta["input_seed"], len(cavmae["features/audio_mean"]), LENGTH)
     with torch.no_grad():
-        audio_tokens, visual_tokens = method.audio_stream(audio), method.visual_stream(visual)
+        audio_tokens, visual_tokens = (
+            single_stream(method.encoder, "audio", audio),
+            single_stream(method.encoder, "visual", visual),
+        )
         embedded = method.embed(audio, visual)
     close(audio_tokens[:, ::64], cavmae["features/audio_tokens"], "audio tokens")
     close(visual_tokens[:, ::28], cavmae["features/visual_tokens"], "visual tokens")
@@ -170,7 +175,7 @@ def test_finetuning_model(
     mode: str,
 ) -> None:
     wanted = cavmae[f"finetune/{mode}"]
-    classifier = Classifier(model_config, input_config, wanted.shape[1])
+    classifier = classifier_of(model_config, input_config, wanted.shape[1])
     fill(classifier)
     with torch.no_grad():
         close(classifier(*inputs(meta["input_seed"], len(wanted), LENGTH), mode), wanted)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from classifiers import classifier_of
 from labelled_clips import CLASSES, LabelledClips
 from torch import Tensor, nn
 
 from avbench.config import FinetuneConfig, InputConfig, ModelConfig, TrainConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.methods.classifier import MODES, Classifier, read_classifier
-from avbench.methods.finetuned import build_classifier
+from avbench.methods.classifier import MODES, build_classifier, read_classifier
 from avbench.methods.heads import KEYS
 from avbench.tasks.labels import read_labels
 from avbench.training.checkpoints import build_from_checkpoint, export_published
@@ -34,7 +34,7 @@ def test_fine_tuned_file_gives_the_recorded_logits(
     close: Callable[..., None],
     tmp_path: Path,
 ) -> None:
-    made = Classifier(model_config, input_config, cavmae["finetune/multimodal"].shape[1])
+    made = classifier_of(model_config, input_config, cavmae["finetune/multimodal"].shape[1])
     fill(made)
     export_published(tmp_path / "fine.pth", made)
     assert all(key.startswith("module.") for key in torch.load(tmp_path / "fine.pth", weights_only=True))
@@ -63,7 +63,7 @@ def test_pretraining_file_becomes_the_model_of_the_recordings(
     method = build_from_checkpoint(tmp_path / "pretrained.pth", method="cavmae", model=heads)
     wanted = cavmae["finetune/multimodal"]
     classifier = build_classifier(method, wanted.shape[1], mode="multimodal")
-    filled = Classifier(model_config, input_config, wanted.shape[1])
+    filled = classifier_of(model_config, input_config, wanted.shape[1])
     fill(filled)
     head = {key: value for key, value in filled.state_dict().items() if key.startswith(KEYS)}
     classifier.load_state_dict(head, strict=False)

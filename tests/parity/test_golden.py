@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from classifiers import classifier_of
+from latents import latents
 from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.methods.classifier import Classifier
 from avbench.methods.objectives import contrast
 
 TOLERANCE = 1e-4  # absolute; the facts give six decimals
@@ -56,7 +57,7 @@ def base() -> CavMae:
 def set_options(method: CavMae, **options: object) -> CavMae:
     """Changes losses and masks without building a model of 191 million weights again."""
     method.config = CavMaeConfig(**options)  # type: ignore[arg-type]
-    method.plan_a, method.plan_v = method.mask_plans()
+    method.plan = method.config.plan(method.encoder.grids)
     return method
 
 
@@ -94,19 +95,19 @@ def test_losses(
 @torch.no_grad()
 def test_latents_and_predictions(base: CavMae, batch: tuple[Tensor, Tensor]) -> None:
     method = set_options(base)
-    latents = method.encode(*batch, method.draw_noise(4, torch.Generator().manual_seed(0)))
-    assert latents.mask_a.kept[0, :6].tolist() == [83, 256, 94, 361, 460, 475]
-    assert latents.mask_v.kept[0].sort()[0][:6].tolist() == [0, 2, 10, 18, 20, 24]
-    assert latents.joint.shape == (4, 177, 768)
-    assert latents.joint.abs().mean().item() == pytest.approx(0.7992645, abs=TOLERANCE)
+    found = latents(method, *batch, method.draw_noise(4, torch.Generator().manual_seed(0)))
+    assert found.masks.audio.kept[0, :6].tolist() == [83, 256, 94, 361, 460, 475]
+    assert found.masks.visual.kept[0].sort()[0][:6].tolist() == [0, 2, 10, 18, 20, 24]
+    assert found.joint.shape == (4, 177, 768)
+    assert found.joint.abs().mean().item() == pytest.approx(0.7992645, abs=TOLERANCE)
     near = pytest.approx
-    assert latents.joint[0, 0, :4].tolist() == near([0.636738, -0.548428, -0.866344, -0.327559], abs=TOLERANCE)
-    assert latents.audio[0, 0, :3].tolist() == near([0.746340, -0.475047, -1.053281], abs=TOLERANCE)
-    assert latents.visual[0, 0, :3].tolist() == near([-0.790129, -2.104147, 0.736841], abs=TOLERANCE)
-    pred_a, pred_v = method.decode(latents.joint, latents.mask_a, latents.mask_v)
+    assert found.joint[0, 0, :4].tolist() == near([0.636738, -0.548428, -0.866344, -0.327559], abs=TOLERANCE)
+    assert found.audio[0, 0, :3].tolist() == near([0.746340, -0.475047, -1.053281], abs=TOLERANCE)
+    assert found.visual[0, 0, :3].tolist() == near([-0.790129, -2.104147, 0.736841], abs=TOLERANCE)
+    pred_a, pred_v = method.decoder(found.joint, found.masks.audio, found.masks.visual)
     assert pred_a[0, 0, :3].tolist() == near([-0.596283, -1.369863, 1.438348], abs=TOLERANCE)
     assert pred_v[0, 0, :3].tolist() == near([-0.307338, -0.341356, 0.553347], abs=TOLERANCE)
-    means = latents.audio.mean(1), latents.visual.mean(1)
+    means = found.audio.mean(1), found.visual.mean(1)
     for direction, wanted in (("one_way", 1.395928), ("two_way", 1.410613)):
         loss, _ = contrast(*means, temperature=0.05, direction=direction)  # type: ignore[arg-type]
         assert loss.item() == near(wanted, abs=TOLERANCE)
@@ -128,7 +129,7 @@ def test_features(base: CavMae, batch: tuple[Tensor, Tensor]) -> None:
 @pytest.mark.slow
 @torch.no_grad()
 def test_finetuning_logits(batch: tuple[Tensor, Tensor]) -> None:
-    classifier = Classifier(ModelConfig(), InputConfig(), 527)
+    classifier = classifier_of(ModelConfig(), InputConfig(), 527)
     fill(classifier)
     wanted = {
         "multimodal": ([-0.029162, -0.203184, -0.005760, -0.481333], -0.003704, 0.647369),
@@ -147,7 +148,7 @@ def test_finetuning_logits(batch: tuple[Tensor, Tensor]) -> None:
 def test_counts_of_tensors_and_values() -> None:
     with torch.device("meta"):
         method = CavMae(CavMaeConfig(), ModelConfig(), InputConfig())
-        classifier = Classifier(ModelConfig(), InputConfig(), 527)
+        classifier = classifier_of(ModelConfig(), InputConfig(), 527)
     assert len(method.state_dict()) == 647
     assert sum(p.numel() for p in method.parameters()) == 191_036_160
     assert sum(p.numel() for p in method.parameters() if p.requires_grad) == 190_129_920
@@ -165,7 +166,7 @@ def test_keys_and_shapes_of_the_published_files(parity_dir: Path) -> None:
     with torch.device("meta"):
         models = {
             "cavmae_pretrain": CavMae(CavMaeConfig(), ModelConfig(), InputConfig()),
-            "cavmae_finetune_527": Classifier(ModelConfig(), InputConfig(), 527),
+            "cavmae_finetune_527": classifier_of(ModelConfig(), InputConfig(), 527),
         }
     for name, model in models.items():
         found = [(f"module.{key}", list(tensor.shape)) for key, tensor in model.state_dict().items()]

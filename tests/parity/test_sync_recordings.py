@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.methods.base import MaskNoise
 from avbench.methods.cavmae_sync import CavMaeSync, CavMaeSyncConfig
-from avbench.methods.masking import Draws
+from avbench.methods.masking import Draws, MaskNoise
+from avbench.methods.streams import single_stream
 from avbench.training.checkpoints import build_from_checkpoint, export_published, read_checkpoint
 from avbench.training.inspect import describe
 
@@ -56,12 +56,15 @@ def test_variant(
     noise = MaskNoise(Draws(torch.from_numpy(group["noise_a"])), Draws(torch.from_numpy(group["noise_v"])))
     with torch.no_grad():
         output = method(audio, visual, noise)
-        audio_tokens, visual_tokens = method.audio_stream(audio), method.visual_stream(visual)
+        audio_tokens, visual_tokens = (
+            single_stream(method.encoder, "audio", audio),
+            single_stream(method.encoder, "visual", visual),
+        )
         embedded = method.embed(audio, visual)
     assert np.array_equal(output.mask_audio.numpy(), group["mask_a"])
     assert np.array_equal(output.mask_visual.numpy(), group["mask_v"])
     parts = output.parts
-    audio_patches, visual_patches = method.patches(audio_tokens), method.patches(visual_tokens)
+    audio_patches, visual_patches = method.encoder.patches(audio_tokens), method.encoder.patches(visual_tokens)
     found: dict[str, Tensor] = {
         "loss": output.loss,
         "loss_mae": parts["reconstruction_audio"] + parts["reconstruction_visual"],

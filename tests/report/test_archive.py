@@ -90,6 +90,35 @@ def test_a_checkpoint_of_our_own_tells_its_pretraining(tmp_path: Path) -> None:
     assert (facts["method.lambda_c"], facts["train.init"], facts["checkpoint"]) == (0.5, "timm:vit", "")
 
 
+@pytest.mark.parametrize(
+    ("source", "init"),
+    [
+        ("", "none"),
+        ("imagenet-mae", "imagenet-mae"),
+        ("/somewhere/ori_mae_11.pth", "imagenet-mae"),
+        ("timm:vit_base_patch16_224.mae", "imagenet-mae-encoder"),
+        ("mine.pth", "mine.pth"),
+    ],
+)
+def test_initial_weights_have_one_name_however_they_were_given(tmp_path: Path, source: str, init: str) -> None:
+    settings = {"train.init": source, "train.batch_size": 48, "train.accumulate": 4}
+    table_records.retrieval(tmp_path, "a", "cavmae", 2.0, settings=settings)
+    facts = Archive(tmp_path).rows[0].config.facts
+    assert (facts["train.init"], facts["clips a contrast"]) == (init, 12)
+
+
+def test_a_training_after_another_started_where_the_first_did(tmp_path: Path) -> None:
+    for stage, source in (("f1", "imagenet-mae"), ("f2", str(tmp_path / "stages/pretrain/f1/weights.safetensors"))):
+        folder = tmp_path / "stages" / "pretrain" / stage
+        folder.mkdir(parents=True)
+        key = {"options": {}, "train": {"epochs": 3, "batch_size": 108, "accumulate": 4}, "init": {"sha256": "0"}}
+        (folder / "done.json").write_text(json.dumps({"key": key, "init": {"source": source}}))
+    settings = {"checkpoint": str(tmp_path / "stages/pretrain/f2/weights.safetensors")}
+    table_records.retrieval(tmp_path, "a", "cavmae", 2.0, weights="checkpoint", settings=settings)
+    facts = Archive(tmp_path).rows[0].config.facts
+    assert (facts["train.init"], facts["clips a contrast"]) == ("imagenet-mae", 27)
+
+
 def test_only_the_arrays_a_metric_needs_are_read(tmp_path: Path) -> None:
     table_records.scored(tmp_path, "a", "cavmae", "classification", {"audio": 1.0, "joint": 2.0})
     assert set(archive.per_sample(tmp_path, "a", "joint/top1")) == {"id", "target", "joint/top1"}

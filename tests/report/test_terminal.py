@@ -50,6 +50,13 @@ def test_losses_are_not_in_percent_and_their_intervals_keep_their_digits() -> No
     assert "0.531 [0.528, 0.535]" in text
 
 
+def test_a_metric_that_nobody_states_is_printed_as_it_was_recorded() -> None:
+    changes = {"metrics": {"joint/seconds": 2.5}, "ci95": {"joint/seconds": (2.25, 2.75)}, "chance": {}}
+    text = render([record(task="reconstruction", **changes)])
+    assert "in %" not in text
+    assert "2.500 [2.250, 2.750]" in text
+
+
 def test_seeds_are_one_row_of_mean_deviation_and_mean_interval() -> None:
     other = record(seed=1, metrics={**record()["metrics"], "a2v/R@10": 0.27})
     other["ci95"] = {**other["ci95"], "a2v/R@10": (0.24, 0.30)}

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from classifiers import classifier_of
 from labelled_clips import INPUT, MODEL, LabelledClips
 
-from avbench import registry
+from avbench import registry, trained_on
 from avbench.config import DataConfig, FinetuneConfig, TrainConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
-from avbench.methods.classifier import Classifier
 from avbench.resolve import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
 from avbench.training import finetune
@@ -78,6 +78,15 @@ def test_all_modes_with_missing_modalities_and_the_ensemble(tmp_path: Path) -> N
     assert {path.name for path in (tmp_path / "id").iterdir()} == {"audioonly", "videoonly", "multimodal"}
 
 
+def test_fine_tuned_weights_know_the_clips_they_were_tuned_on(tmp_path: Path) -> None:
+    subject = MadeSubject(tmp_path)
+    TASK.run(subject, recipe(missing=False))  # type: ignore[arg-type]
+    known = trained_on.read(tmp_path / "multimodal" / "finetuned.safetensors")
+    assert known.complete
+    assert known.holds(trained_on.hash_clips(subject.train.ids)).all()
+    assert not known.holds(trained_on.hash_clips(subject.evaluated.ids)).any()
+
+
 def test_several_labels_a_clip_are_judged_by_map(tmp_path: Path) -> None:
     result = run(tmp_path, recipe(missing=False), several=True)
     assert {key.split("/")[1] for key in result.metrics} == {"mAP", "mAUC", "d_prime"}
@@ -110,7 +119,7 @@ def test_part_of_the_name_as_label_is_refused_where_there_is_none(tmp_path: Path
 
 
 def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
-    classifier = Classifier(MODEL, INPUT, 3, seed=7).eval()
+    classifier = classifier_of(MODEL, INPUT, 3, seed=7).eval()
     export_published(tmp_path / "fine.pth", classifier)
     config = recipe(weights=str(tmp_path / "fine.pth"), modes=("multimodal", "audioonly"), frames="middle")
     result = run(tmp_path / "x", config)
@@ -131,8 +140,16 @@ def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
     assert TASK.files(config).keys() == {"weights"}
 
 
+def test_weights_are_read_for_the_streams_that_are_asked_for(tmp_path: Path) -> None:
+    export_published(tmp_path / "fine.pth", classifier_of(MODEL, INPUT, 3, streams="SM"))
+    found = run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth"), streams="SM"))
+    assert not any(key.startswith("missing") for key in found.metrics)
+    with pytest.raises(InputError, match=r"a head that reads \d+ values, valid: \d+, those of task\.streams=MM"):
+        run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth")))
+
+
 def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
-    export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 4))
+    export_published(tmp_path / "fine.pth", classifier_of(MODEL, INPUT, 4))
     with pytest.raises(InputError, match="found 4 classes, valid: 3"):
         run(tmp_path / "x", recipe(weights=str(tmp_path / "fine.pth")))
     with pytest.raises(InputError, match="no such file"):

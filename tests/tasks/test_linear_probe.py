@@ -20,7 +20,9 @@ from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.resolve import RunConfig
 from avbench.subject import Part, Pooled, Subject
+from avbench.tasks.classification import TASK as CLASSIFICATION
 from avbench.tasks.linear_probe import CARD, CONFIG, TASK, LinearProbeConfig
+from avbench.tasks.retrieval import TASK as RETRIEVAL
 
 Array = npt.NDArray[Any]
 QUICK = LinearProbeConfig(resamples=50, weight_decays=(1e-2, 1e-1), iterations=15)
@@ -228,3 +230,13 @@ def test_the_registry_reads_the_card() -> None:
 def test_needs_no_torch() -> None:
     code = "import sys, avbench.tasks.linear_probe; sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_kept_scores_are_logarithms_of_the_probabilities() -> None:
+    outputs = {"id": np.array(["x"]), "audio/scores": np.log(np.array([[0.25, 0.75]]))}
+    assert TASK.probabilities(outputs, "audio") == pytest.approx(np.array([[0.25, 0.75]]))
+    assert CLASSIFICATION.probabilities(outputs, "audio") is outputs["audio/scores"]
+    with pytest.raises(InputError, match="no scores of 'visual'"):
+        TASK.probabilities(outputs, "visual")
+    with pytest.raises(InputError, match="no class probabilities"):
+        RETRIEVAL.probabilities(outputs, "audio")

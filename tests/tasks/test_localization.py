@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from avbench.data.annotations.read import read_annotations
 from avbench.data.soundshapes import make
 from avbench.errors import InputError
+from avbench.metrics.shares import wilson
 from avbench.tasks.base import TaskResult
 from avbench.tasks.localization import CONFIG, TASK, LocalizationConfig
 from avbench.tasks.localizing.summary import summarise
@@ -197,6 +200,9 @@ def test_is3_judges_both_sources_of_a_picture(tmp_path: Path) -> None:
     assert result.metrics["IAUC"] < result.metrics["AUC"]
     assert result.metrics["oracle/cIoU_adaptive@0.5"] == 1
     assert set(result.ci95) >= {"IIoU@0.5", "AUC_adaptive"}
+    assert result.ci95["IIoU@0.5"] == pytest.approx(wilson(result.metrics["IIoU@0.5"], N / 2))
+    # Two sources of one picture are two samples, of which one is found here: no more alike than strangers.
+    assert result.ci95["cIoU@0.5"] == pytest.approx(wilson((N - 1) / N, N))
     assert recomputed(result, options()) == result.metrics
 
 
@@ -242,7 +248,8 @@ def test_avsbench_masks_give_miou_and_f_of_the_whole_set(tmp_path: Path) -> None
         TASK.run(one, options(annotations=str(tmp_path / "masks")))
 
 
-def test_ade20k_pools_classes(tmp_path: Path) -> None:
+def ade20k_set(tmp_path: Path) -> tuple[list[str], Path, npt.NDArray[np.float64]]:
+    """Writes six pictures of two classes; returns ids, folder and masks on the grid, (6, 1, 8, 8)."""
     ids, masks, rows = [], np.zeros((6, 1, 8, 8)), []
     (tmp_path / "ade" / "annotations").mkdir(parents=True)
     rng = np.random.default_rng(2)
@@ -256,13 +263,53 @@ def test_ade20k_pools_classes(tmp_path: Path) -> None:
         ids.append(f"img{i}_{7 + i % 2}")
     text = "\n".join(["image_location,vggsound_file,ade_class_id", *rows])
     (tmp_path / "ade" / "prompted_segmentation.csv").write_text(text, encoding="utf-8")
+    return ids, tmp_path / "ade", masks
+
+
+def test_ade20k_pools_classes(tmp_path: Path) -> None:
+    ids, folder, masks = ade20k_set(tmp_path)
     visual, sound = planted(masks)
-    result = TASK.run(subject(tmp_path, ids, visual, sound, grid=(8, 8)), options(annotations=str(tmp_path / "ade")))
+    result = TASK.run(subject(tmp_path, ids, visual, sound, grid=(8, 8)), options(annotations=str(folder)))
     assert result.metrics["mAP"] > 0.8 > result.metrics["wrong_audio/mAP"]
     assert result.metrics["oracle/mIoU"] == result.metrics["oracle/mAP"] == 1
     assert result.metrics["whole_image/mIoU"] == pytest.approx(0.25)
     assert "gain/mIoU" in result.ci95
     assert recomputed(result, options()) == {}  # pixels of a class are pooled
+
+
+def test_ade20k_compares_by_dot_products_other_protocols_by_cosines(tmp_path: Path) -> None:
+    """DenseAV's maps are dot products: two patches of one direction differ by their length."""
+    _, folder, _ = ade20k_set(tmp_path)
+    sound = np.array([[[1.0, 0.0]]] * 6, np.float32)
+    visual = np.zeros((6, 1, 64, 2), np.float32)
+    visual[..., 0] = np.arange(1, 65)  # all of cosine 1
+    ids = [f"img{i}_{7 + i % 2}" for i in range(6)]
+    made = {}
+    for kind in ("auto", "cosine", "dot"):
+        model = subject(tmp_path, ids, visual, sound, grid=(8, 8))
+        made[kind] = TASK.run(model, options(annotations=str(folder), similarity=kind)).per_sample["map"]
+    assert made["dot"][0].ravel() == pytest.approx(np.arange(1, 65))
+    assert made["cosine"][0].ravel() == pytest.approx(np.ones(64))
+    np.testing.assert_array_equal(made["auto"], made["dot"])
+    path, names, masks = boxed(tmp_path)
+    looked, heard = planted(masks)
+    boxes = [
+        TASK.run(
+            subject(tmp_path, names, 3 * looked, heard, grid=(8, 8)), options(annotations=str(path), similarity=kind)
+        ).per_sample["map"]
+        for kind in ("auto", "cosine")
+    ]
+    np.testing.assert_array_equal(*boxes)
+
+
+def test_speech_prompts_are_said_to_be_compared_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    _, folder, _ = ade20k_set(tmp_path)
+    read_annotations(folder)
+    assert "speech" not in caplog.text
+    listed = folder / "prompted_segmentation.csv"
+    listed.write_text(listed.read_text("utf-8").replace("vggsound_file", "speech_prompt_file"), encoding="utf-8")
+    read_annotations(folder)
+    assert "whole sound is compared" in caplog.text
 
 
 def embedded(tmp_path: Path) -> tuple[FakeSubject, LocalizationConfig]:

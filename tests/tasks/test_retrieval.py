@@ -16,7 +16,9 @@ from avbench import registry
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.features import Features, write_features
+from avbench.metrics.bootstrap import resample_indices
 from avbench.metrics.retrieval import DIRECTIONS, METRICS, ranks
+from avbench.metrics.shares import wilson
 from avbench.tasks.base import evaluate_features
 from avbench.tasks.retrieval import CARD, CONFIG, TASK, RetrievalConfig
 
@@ -61,6 +63,35 @@ def test_the_same_features_give_the_same_numbers_and_order_does_not_matter() -> 
     shuffled = Features([given.ids[i] for i in order], given.audio[order], given.visual[order])
     other = TASK.evaluate(shuffled, CONFIG())
     assert (other.metrics, other.ids_sha256) == (first.metrics, first.ids_sha256)
+
+
+def test_embeddings_that_are_all_the_same_are_at_chance() -> None:
+    audio, visual = np.ones((40, 1, 16), np.float32), np.full((40, 1, 16), 2, np.float32)
+    given = Features([f"clip{i:03d}" for i in range(40)], audio, visual)
+    result = TASK.evaluate(given, RetrievalConfig())
+    assert result.metrics == pytest.approx(result.chance)
+    assert result.ci95["a2v/R@1"] == pytest.approx(wilson(1 / 40, 40))
+    assert result.per_sample["v2a_ties"].tolist() == [39] * 40
+    assert TASK.recompute(result.per_sample, given.ids, RetrievalConfig()) == result.metrics
+
+
+def test_intervals_of_recalls_are_wilsons_and_those_of_ranks_percentiles() -> None:
+    given = features()
+    result = TASK.evaluate(given, RetrievalConfig(resamples=50))
+    for name in ("R@1", "R@5", "R@10"):
+        assert result.ci95[f"a2v/{name}"] == pytest.approx(wilson(result.metrics[f"a2v/{name}"], 40))
+    ranks_of = result.per_sample["v2a_rank"]
+    drawn = [np.median(ranks_of[resample_indices(40, r)]) for r in range(50)]
+    assert result.ci95["v2a/median_rank"] == pytest.approx(np.quantile(drawn, (0.025, 0.975)))
+
+
+def test_records_without_ties_give_the_numbers_they_gave() -> None:
+    """Until version 2 of the task a query counted where its rank, ties counted half, was k or better."""
+    outputs = {"id": np.array(["x", "y"]), "a2v_rank": np.array([1.5, 1.0]), "v2a_rank": np.array([1.0, 10.5])}
+    found = TASK.evidence(outputs, RetrievalConfig()).values
+    assert (found["a2v/R@1"], found["v2a/R@10"]) == (0.5, 0.5)
+    kept = {"a2v_ties": np.array([1, 0]), "v2a_ties": np.array([0, 1])}
+    assert TASK.evidence({**outputs, **kept}, RetrievalConfig()).values["a2v/R@1"] == 0.75
 
 
 def test_no_resamples_no_intervals() -> None:

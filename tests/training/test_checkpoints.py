@@ -7,21 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from classifiers import classifier_of
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.methods.classifier import Classifier
 from avbench.training.checkpoints import (
     build_from_checkpoint,
     export_published,
     load_weights,
-    read_checkpoint,
-    read_state,
     save_weights,
     sizes,
 )
+from avbench.training.weights_file import read_checkpoint, read_state
 
 MODEL = ModelConfig(
     embed_dim=64,
@@ -120,17 +119,17 @@ def test_named_keys_may_miss_or_be_left_out() -> None:
     state["cls_token_a"] = torch.zeros(1, 1, 64)
     method = make()
     load_weights(method, state, allow_missing=["decoder_*"], allow_unexpected=["cls_token_*"])
-    assert torch.equal(method.norm_a.weight, state["norm_a.weight"])
-    assert torch.equal(method.decoder_embed.weight, make().decoder_embed.weight)
+    assert torch.equal(method.get_parameter("norm_a.weight"), state["norm_a.weight"])
+    assert torch.equal(method.get_parameter("decoder_embed.weight"), make().get_parameter("decoder_embed.weight"))
     assert "unexpected: cls_token_a" in message(lambda: load_weights(method, state, allow_missing=["decoder_*"]))
 
 
 def test_encoder_goes_into_the_classifier() -> None:
-    classifier = Classifier(MODEL, INPUT, 5)
+    classifier = classifier_of(MODEL, INPUT, 5)
     source = make(1)
     decoder = [key for key in source.state_dict() if "decoder" in key or key == "mask_token"]
     load_weights(classifier, source.state_dict(), allow_missing=["mlp_head.*"], allow_unexpected=decoder)
-    assert torch.equal(classifier.blocks_u[0].mlp.fc1.weight, source.blocks_u[0].mlp.fc1.weight)
+    assert torch.equal(classifier.encoder.joint.blocks[0].mlp.fc1.weight, source.encoder.joint.blocks[0].mlp.fc1.weight)
 
 
 def test_position_tables_are_resized_on_request_only() -> None:
@@ -140,8 +139,10 @@ def test_position_tables_are_resized_on_request_only() -> None:
     assert "pos_embed_a (1, 32, 64) instead of (1, 64, 64)" in text
     assert "resized" in text
     load_weights(longer, state, resize_positions=True)
-    assert torch.equal(longer.modality_a, state["modality_a"])
-    assert torch.equal(longer.pos_embed_a, make(input=longer.input_config).pos_embed_a)
+    assert torch.equal(longer.get_parameter("modality_a"), state["modality_a"])
+    assert torch.equal(
+        longer.get_parameter("pos_embed_a"), make(input=longer.input_config).get_parameter("pos_embed_a")
+    )
 
 
 def test_half_precision_files_load_into_float32(tmp_path: Path) -> None:
@@ -149,8 +150,8 @@ def test_half_precision_files_load_into_float32(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "half.pth")
     method = make()
     load_weights(method, tmp_path / "half.pth")
-    assert method.norm.weight.dtype == torch.float32
-    assert torch.allclose(method.modality_a, make(1).modality_a, atol=1e-3)
+    assert method.get_parameter("norm.weight").dtype == torch.float32
+    assert torch.allclose(method.get_parameter("modality_a"), make(1).get_parameter("modality_a"), atol=1e-3)
 
 
 class Trap:
@@ -201,7 +202,7 @@ def test_files_that_are_no_checkpoint(
 def test_only_weights_of_a_method_are_built(tmp_path: Path) -> None:
     torch.save({"conv.weight": torch.zeros(3)}, tmp_path / "other.pth")
     assert "weights of no model known here" in message(lambda: build_from_checkpoint(tmp_path / "other.pth"))
-    export_published(tmp_path / "fine.pth", Classifier(MODEL, INPUT, 5))
+    export_published(tmp_path / "fine.pth", classifier_of(MODEL, INPUT, 5))
     text = message(lambda: build_from_checkpoint(tmp_path / "fine.pth"))
     assert "a fine-tuned CAV-MAE classifier of 5 classes" in text
 

@@ -36,6 +36,15 @@ def test_two_processes_lose_as_one_does(
     same_losses(tmp_path / "one", tmp_path / "two", len(methods))
 
 
+@pytest.mark.slow
+def test_four_shares_of_a_batch_lose_alike_in_one_two_and_four_processes(clips_cache: Path, tmp_path: Path) -> None:
+    settings = ["method.negatives=local", "train.accumulate=4", "train.batch_size=12", "train.steps=3"]  # four of three
+    for world in (1, 2, 4):
+        train(clips_cache, tmp_path / str(world), ("cavmae",), settings, world)
+    for world in (2, 4):
+        same_losses(tmp_path / "1", tmp_path / str(world), 1)
+
+
 def test_a_group_that_was_stopped_ends_with_the_weights_of_one_that_was_not(clips_cache: Path, tmp_path: Path) -> None:
     settings = ["method.negatives=gathered", "train.steps=40", "train.checkpoint_seconds=0.01"]
     train(clips_cache, tmp_path / "whole", ("cav",), settings, 2)
@@ -78,8 +87,19 @@ def test_only_pretraining_is_shared(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("batch", [48, 108, 120, 256, 512])
+def test_the_papers_batches_are_for_one_two_and_four_processes(batch: int) -> None:
+    clips = np.arange(2 * batch)
+    for world in (1, 2, 4):
+        shares = [Share(batch, 4, together=True, group=Group(rank, world)) for rank in range(world)]
+        assert {share.clips // share.passes for share in shares} == {batch // 4}
+        found = [share.order(clips).reshape(2, share.passes, batch // 4) for share in shares]
+        assert np.array_equal(np.concatenate(found, axis=1).reshape(-1), clips)
+
+
 @pytest.mark.parametrize(
-    ("accumulate", "world", "together"), [(1, 1, True), (4, 2, True), (4, 2, False), (1, 3, False)]
+    ("accumulate", "world", "together"),
+    [(1, 1, True), (4, 1, True), (4, 2, True), (4, 4, True), (4, 2, False), (1, 3, False)],
 )
 def test_every_clip_of_a_step_is_computed_once_and_in_its_own_pass(accumulate: int, world: int, together: bool) -> None:
     batch, order = 24, np.random.default_rng(0).permutation(100)

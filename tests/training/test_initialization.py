@@ -248,6 +248,34 @@ def test_identity_follows_the_bytes(tmp_path: Path) -> None:
     assert identity(path) != before
 
 
+def test_a_name_loads_its_file_and_is_refused_without_the_decoder_it_stands_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path))
+    path = tmp_path / "weights" / "mae_pretrain_vit_base_full.pth"
+    path.parent.mkdir()
+    state = transformer_state(decoder=True)
+    torch.save({"model": state}, path)
+    method = make("cavmae")
+    assert initialise_from(method, "imagenet-mae").source == "imagenet-mae"
+    assert torch.equal(method.state_dict()["decoder_embed.weight"], state["decoder_embed.weight"])
+    assert identity("imagenet-mae") == identity(str(path))
+    torch.save({"model": transformer_state(decoder=False)}, path)
+    for source in ("imagenet-mae", str(path)):
+        with pytest.raises(InputError, match="found no decoder in it"):
+            initialise_from(make("cavmae"), source)
+
+
+def test_a_norm_of_the_mean_is_the_last_norm_where_there_is_no_other(written: Any) -> None:
+    state = transformer_state(decoder=False, head=True)
+    for kind in ("weight", "bias"):
+        state[f"fc_norm.{kind}"] = state.pop(f"norm.{kind}")
+    method = make("cavmae")
+    initialise_from(method, written(state))
+    for name in ("norm", "norm_a", "norm_v"):
+        assert torch.equal(method.state_dict()[f"{name}.weight"], state["fc_norm.weight"])
+
+
 def test_timm_weights_that_are_not_here_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("avbench.training.initialization._reachable", lambda: False)
     monkeypatch.setattr("avbench.training.initialization._cached", lambda hub: None)

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.errors import RunError
-from avbench.methods.base import MaskNoise, Method, PretrainOutput
-from avbench.methods.masking import Draws
+from avbench.methods.base import Method
+from avbench.methods.masking import Draws, MaskNoise
+from avbench.methods.objectives import PretrainOutput
 from avbench.rng import numpy_stream, torch_stream
 from avbench.settings import Settings
 from avbench.training.interrupt import Interrupted

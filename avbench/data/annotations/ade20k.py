@@ -7,7 +7,7 @@ and ADE20K's label pictures: the image's path with ``.jpg`` as ``_seg.png``. A s
 
 from __future__ import annotations
 
-import csv
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from avbench.data.annotations.pictures import read_picture
 from avbench.data.annotations.sample import Annotations, Sample
+from avbench.data.csv_file import read_named
 from avbench.errors import InputError
 
 SIZE = 224  # side of the maps, pixels
+log = logging.getLogger("avbench")
 CSV = "prompted_segmentation.csv"
-PROMPTS = ("vggsound_file", "speech_prompt_file")  # sound, speech
+SOUND, SPEECH = PROMPTS = ("vggsound_file", "speech_prompt_file")
 FOLDERS = ("annotations", "frames", ".")  # where the label pictures are looked for
 
 
@@ -46,15 +48,17 @@ def read_ade20k(folder: Path) -> Annotations:
         InputError: The CSV is missing or lacks a column, or a class is no number.
     """
     path = folder / CSV
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, ValueError, csv.Error):
-        raise InputError(f"{path}: cannot be read; valid: the folder that holds {CSV}.") from None
+    rows = [row for _, row in read_named(path, f"the folder that holds {CSV}")[1]]
     prompt = next((name for name in PROMPTS if rows and name in rows[0]), None)
     missing = [name for name in ("image_location", "ade_class_id") if rows and name not in rows[0]]
     if prompt is None or missing:
         raise InputError(f"{path}: lacks {', '.join(missing) or ' or '.join(PROMPTS)}; valid: the CSV as published.")
+    if prompt == SPEECH:
+        log.warning(
+            "%s: speech prompts: the whole sound is compared, where the published protocol takes the time of the word"
+            " alone; the numbers do not compare with published ones of speech",
+            path,
+        )
     samples: dict[str, Sample] = {}
     for row in rows:
         number = _class_number(path, row["ade_class_id"] or "0")

@@ -16,10 +16,10 @@ def read_json(path: Path) -> Any:
         InputError: It is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; valid: an annotation file (docs/tasks.md, Localization).") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({str(error).splitlines()[0]}).") from None
 
 

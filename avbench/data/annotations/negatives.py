@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from avbench.data.annotations.sample import Sample
+from avbench.data.csv_file import read_named
 from avbench.errors import InputError
 
 COLUMNS = ("video", "audio", "label")
@@ -22,11 +22,7 @@ def read_negatives(path: Path, *, time: float | None = None) -> list[Sample]:
     Raises:
         InputError: The file is missing, has other columns, or no negative.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
-    except (OSError, ValueError, csv.Error):
-        raise InputError(f"{path}: cannot be read; valid: a CSV with {', '.join(COLUMNS)}.") from None
+    rows = [row for _, row in read_named(path, f"a CSV with {', '.join(COLUMNS)}")[1]]
     if rows and any(name not in rows[0] for name in COLUMNS):
         raise InputError(f"{path}: found columns {', '.join(rows[0])}, valid: {', '.join(COLUMNS)}.")
     samples = [

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import InputError, unknown
-from avbench.presets import read_yaml
+from avbench.yaml_text import read_yaml
 
 FOLDER = Path(__file__).parent
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from avbench.data.catalogue.entry import Entry, ListFile
+from avbench.data.csv_file import read_cells
 from avbench.errors import InputError
 
 _SPLITS = {"train": "train", "training": "train", "val": "tune", "valid": "tune", "validation": "tune", "test": "test"}
@@ -64,13 +64,12 @@ class _Reading(NamedTuple):
 
     def table(self, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
         """Yields line number and cells of each line that is not empty or a comment."""
-        with self.path.open(newline="", encoding="utf-8-sig") as handle:
-            # AVE's fields are parted by & and never quoted.
-            quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-            reader = csv.reader(handle, delimiter=delimiter, skipinitialspace=True, quoting=quoting)
-            for cells in reader:
-                if cells and not cells[0].startswith("#"):
-                    yield reader.line_num, [cell.strip() for cell in cells]
+        valid = f"a list of {self.entry.title}"
+        # AVE's fields are parted by & and never quoted.
+        lines = read_cells(self.path, valid, delimiter=delimiter, quoted=delimiter == ",", spaced=True)
+        for line, cells in lines:
+            if not cells[0].startswith("#"):
+                yield line, [cell.strip() for cell in cells]
 
     def named(self, *columns: str) -> Iterator[tuple[int, dict[str, str]]]:
         """Yields line number and cells by column of a table with a header.
@@ -268,7 +267,7 @@ def _read(entry: Entry, format: str, split: str, path: Path) -> Iterator[Row]:
         for row in READERS[format](_Reading(path, entry, split)):
             count += 1
             yield row
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).splitlines()[0]
         raise InputError(f"{path}: cannot be read ({reason}); valid: a list of {entry.title}.") from None
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from avbench.data.catalogue.join import find_file
 from avbench.data.catalogue.prepare import ACCOUNT
 from avbench.data.catalogue.rows import read_ids
 from avbench.data.clips import hash_ids
+from avbench.data.csv_file import read_cells
 from avbench.data.source import SUFFIXES
 from avbench.errors import InputError, unknown
 
@@ -87,27 +87,28 @@ def _known(source: str, root: Path) -> tuple[Entry | None, list[Path]]:
 
 def _read_file(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        ids = _ids_of(text, path.suffix.lower())
-    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError, csv.Error) as error:
+        ids = _ids_of(path)
+    except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"data.subset: {path}: cannot be read ({error}); valid: {_VALID}.") from None
     if not ids:
         raise InputError(f"data.subset: {path}: found no id; valid: {_VALID}.")
     return list(dict.fromkeys(ids))
 
 
-def _ids_of(text: str, suffix: str) -> list[str]:
+def _ids_of(path: Path) -> list[str]:
+    suffix = path.suffix.lower()
     if suffix == ".json":
-        content: Any = json.loads(text)
+        content: Any = json.loads(path.read_text(encoding="utf-8-sig"))
         items = content["data"] if isinstance(content, dict) else content
         return [item if isinstance(item, str) else str(item["video_id"]) for item in items]
     if suffix == ".csv":
-        rows = [row for row in csv.reader(text.splitlines()) if row]
+        rows = [cells for _, cells in read_cells(path, _VALID)]
         header = [cell.strip().lower() for cell in rows[0]] if rows else []
         named = [header.index(name) for name in _COLUMNS if name in header]
         # The field's own lists often have no header, and the id first.
         column, rows = (named[0], rows[1:]) if named else (0, rows)
         return [_stem(row[column]) for row in rows if len(row) > column and row[column].strip()]
+    text = path.read_text(encoding="utf-8-sig")
     return [_stem(line) for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -30,7 +29,7 @@ from avbench.data.soundshapes.picture import frame_times
 from avbench.data.soundshapes.preview import contact_sheet
 from avbench.data.soundshapes.worker import Job, Made, finish
 from avbench.errors import InputError
-from avbench.files import atomic_path, write_json, write_text
+from avbench.files import Damaged, atomic_path, read_json, write_json, write_text
 
 _IDENTITY = "soundshapes.json"
 _BYTES_PER_CLIP = 80_000  # on disk, mask included
@@ -98,9 +97,9 @@ def _begin(out: Path, identity: dict[str, object], counts: dict[str, int]) -> bo
     record = out / _IDENTITY
     if record.exists():
         try:
-            found = json.loads(record.read_text(encoding="utf-8"))
+            found = read_json(record)
             same = all(found[key] == value for key, value in identity.items())
-        except (ValueError, KeyError, TypeError):
+        except (Damaged, KeyError, TypeError):
             raise InputError(f"{record}: found no record of a set, valid: an empty folder; name another.") from None
         if not same:
             raise InputError(

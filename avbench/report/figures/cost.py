@@ -14,7 +14,7 @@ from avbench.report.figures.base import (
     seeds_of,
     subplots,
 )
-from avbench.report.figures.curves import JUDGED, judged, unit
+from avbench.report.figures.curves import JUDGED, axis_of, judged
 
 CARD = FigureCard(title="Score against device-hours", order=70)
 
@@ -50,9 +50,10 @@ def draw(context: Context) -> list[Drawing]:
     means = table.groupby(["task", "method"], sort=False)[["device_minutes", "score"]].mean()
     for axis, task in zip(axes[0], shown, strict=True):
         of_task = means.loc[task]
+        name, factor = axis_of(table[table["task"] == task]["metric"], task)
         for method in (each for each in colour if each in of_task.index):
             minutes, score = of_task["device_minutes"][method], of_task["score"][method]
-            axis.scatter(minutes, 100 * score, color=colour[method], s=26, label=label(method), zorder=3)
+            axis.scatter(minutes, factor * score, color=colour[method], s=26, label=label(method), zorder=3)
         axis.set_xscale("log")
         axis.minorticks_off()
         ticks = sorted({round(value, 1) for value in of_task["device_minutes"]})
@@ -61,7 +62,7 @@ def draw(context: Context) -> list[Drawing]:
         axis.set(
             title=task.replace("_", " "),
             xlabel="device-minutes of all stages",
-            ylabel=unit(table[table["task"] == task]["metric"]),
+            ylabel=name,
         )
         axis.margins(0.15)
     legend(canvas, axes)

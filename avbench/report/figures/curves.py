@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from avbench.metrics.units import unit
 from avbench.report.archive import Light
 from avbench.report.figures.base import (
     Context,
@@ -38,9 +39,16 @@ def judged(row: Light) -> list[str]:
     return known[:1]
 
 
-def unit(metrics: Iterable[str]) -> str:
-    """Returns what an axis of these metrics is called."""
-    return f"{' or '.join(sorted({key.rpartition('/')[2] for key in metrics}))}, %"
+def axis_of(metrics: Iterable[str], task: str) -> tuple[str, float]:
+    """Returns what an axis of these metrics of a task is called, and what their values are multiplied by.
+
+    Metrics of other units cannot share an axis: their values are drawn as they were recorded.
+    """
+    keys = list(metrics)
+    units = {(unit(key, task).factor, unit(key, task).symbol) for key in keys}
+    factor, symbol = units.pop() if len(units) == 1 else (1.0, "")
+    name = " or ".join(sorted({key.rpartition("/")[2] for key in keys}))
+    return (f"{name}, {symbol}" if symbol else name), factor
 
 
 def families(rows: Sequence[Light], field: str) -> list[dict[Any, list[Light]]]:
@@ -97,10 +105,11 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
     text = not pd.api.types.is_numeric_dtype(table["value"])
     for axis, task in zip(axes[0], tasks, strict=True):
         of_task = table[table["task"] == task]
+        name_of_axis, factor = axis_of(of_task["metric"], task)
         for method, metric in dict.fromkeys(zip(of_task["method"], of_task["metric"], strict=True)):
             line = of_task[(of_task["method"] == method) & (of_task["metric"] == metric)]
             line = line if text else line.sort_values("value")
-            mean, spread = 100 * line["mean"], 100 * line["std"].fillna(0)
+            mean, spread = factor * line["mean"], factor * line["std"].fillna(0)
             dash = "--" if metric.startswith("v2a") else "-"
             suffix = {"a2v": ", audio → visual", "v2a": ", visual → audio"}.get(metric.partition("/")[0], "")
             axis.plot(
@@ -110,10 +119,12 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
         if log and not text:
             smallest = min(value for value in table["value"] if value > 0)
             axis.set_xscale("symlog", linthresh=smallest)
-        axis.set(title=task.replace("_", " "), xlabel=name, ylabel=unit(of_task["metric"]))
+        axis.set(title=task.replace("_", " "), xlabel=name, ylabel=name_of_axis)
         axis.legend(fontsize="x-small")
     rows = [row for found in tasks.values() for family in found for each in family.values() for row in each]
-    top = table.loc[table.groupby(["task", "method", "metric"], sort=False)["mean"].idxmax()]
+    sign = [-1 if unit(key, task).lower else 1 for key, task in zip(table["metric"], table["task"], strict=True)]
+    merit = (table["mean"] * sign).groupby([table[key] for key in ("task", "method", "metric")], sort=False)
+    top = table.loc[merit.idxmax()]
     best = [
         f"{label(method)}, {metric}: {value}"
         for method, metric, value in zip(top["method"], top["metric"], top["value"], strict=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from avbench.compare.run import Run
+from avbench.data.frames import eval_frame
 from avbench.errors import AvbenchError
 from avbench.report.figures.base import Context, Drawing, NothingToDraw, label, subplots
 from avbench.report.figures.pictures import bare, chosen_row, drawn_ids, judged_clips, show_sound, spectrogram
-from avbench.report.judged import nearest
+from avbench.report.judged import input_of, nearest
 
 QUERIES, FOUND = 4, 5
 _WORDS = {"a2v": ("sound", "frames"), "v2a": ("frame", "sounds")}
@@ -35,7 +36,7 @@ def gallery(context: Context, direction: str) -> list[Drawing]:
         found = nearest(Run(context.results, record), queries, FOUND)[direction]
     except AvbenchError as error:
         raise NothingToDraw(str(error)) from None
-    place, frame = {name: i for i, name in enumerate(ids)}, record["config"]["input"]["eval_frame"]
+    place, inputs = {name: i for i, name in enumerate(ids)}, input_of(record)
     columns = 1 + FOUND
     canvas, axes = subplots(2 * len(queries), columns, width=1.25, height=0.85, height_ratios=[1, 2] * len(queries))
     table = []
@@ -43,7 +44,7 @@ def gallery(context: Context, direction: str) -> list[Drawing]:
         for column, name in enumerate((query, *result.ids)):
             above, below = axes[2 * number, column], axes[2 * number + 1, column]
             show_sound(above, spectrogram(clips, place[name], record))
-            below.imshow(clips.frame(place[name], frame), aspect="equal")
+            below.imshow(clips.frame(place[name], eval_frame(clips, place[name], inputs)), aspect="equal")
             right = bool(column) and name == query
             asked = above if direction == "a2v" else below
             bare(below, "#009e73" if right else None)

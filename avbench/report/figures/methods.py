@@ -18,7 +18,7 @@ from avbench.report.figures.base import (
     seeds_of,
     subplots,
 )
-from avbench.report.figures.curves import JUDGED, judged, unit
+from avbench.report.figures.curves import JUDGED, axis_of, judged
 
 CARD = FigureCard(title="The methods, task by task", order=1)
 
@@ -43,8 +43,9 @@ def draw(context: Context) -> list[Drawing]:
     colour, place = colours(methods), {method: -number for number, method in enumerate(methods)}
     canvas, axes = subplots(1, len(tasks), width=2.6, height=0.38 * len(methods) + 1.0, sharey=True)
     for axis, task in zip(axes[0], tasks, strict=True):
-        _panel(axis, table[table["task"] == task], place, colour)
-        axis.set(title=task.replace("_", " "), xlabel=unit(table[table["task"] == task]["metric"]))
+        name, factor = axis_of(table[table["task"] == task]["metric"], task)
+        _panel(axis, table[table["task"] == task], factor, place, colour)
+        axis.set(title=task.replace("_", " "), xlabel=name)
         axis.set_yticks(list(place.values()), [label(method) for method in place])
     rows = [row for each in tasks.values() for row in each]
     caption = (
@@ -77,9 +78,9 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _panel(axis: Any, table: Any, place: dict[str, int], colour: dict[str, Any]) -> None:
+def _panel(axis: Any, table: Any, factor: float, place: dict[str, int], colour: dict[str, Any]) -> None:
     for (method, weights), each in table.groupby(["method", "weights"], sort=False):
-        scores, trained = 100 * each["score"], weights != "untrained"
+        scores, trained = factor * each["score"], weights != "untrained"
         height = [place[method]] * len(scores)
         if trained:
             axis.plot([scores.mean()] * 2, [place[method] - 0.3, place[method] + 0.3], color=colour[method], lw=1.5)
@@ -88,6 +89,6 @@ def _panel(axis: Any, table: Any, place: dict[str, int], colour: dict[str, Any])
         )
     chance = table["chance"].mean()
     if chance == chance:
-        axis.axvline(100 * chance, color="0.4", ls=":", lw=1)
+        axis.axvline(factor * chance, color="0.4", ls=":", lw=1)
     axis.set_xlim(left=0)
     axis.grid(axis="y")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
+import logging
 import math
 from typing import Any
 
-from avbench import store
+from avbench import seal, store
+from avbench.files import Damaged
 from avbench.report.archive import Light
 from avbench.report.figures.base import (
     Context,
@@ -30,6 +31,8 @@ PARTS = {
     "reconstruction_audio": "reconstruction, spectrogram",
     "reconstruction_visual": "reconstruction, frame",
 }
+
+log = logging.getLogger("avbench")
 
 
 def draw(context: Context) -> list[Drawing]:
@@ -86,7 +89,11 @@ def _curve(context: Context, row: Light) -> Any:
         return None
     with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
         lines = list(csv.DictReader(handle))
-    train = json.loads((folder / "done.json").read_text(encoding="utf-8"))["key"]["train"]
+    try:
+        train = seal.read_done(folder)["key"]["train"]
+    except Damaged as damage:
+        log.warning("%s Its curve is left out.", damage)
+        return None
     chance = math.log(train["batch_size"] / train["accumulate"])
     return pd.DataFrame(
         [

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from avbench.errors import InputError
+from avbench.files import Damaged, read_json
 from avbench.report.table import SCHEMA, Table
 
 SUFFIX = ".json"
@@ -23,11 +24,11 @@ def read(path: Path) -> Table:
         InputError: The file is none.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         if values["schema"] != SCHEMA:
             raise InputError(f"{path}: found a table of schema {values['schema']}, valid: {SCHEMA}; make it again.")
         return Table.from_dict(values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (Damaged, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not a table as JSON ({error}); make it again: avbench tables --format json."
         ) from None

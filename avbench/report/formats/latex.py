@@ -39,6 +39,7 @@ _SPECIAL = {
     "†": r"\dag{}",
     "‡": r"\ddag{}",
     "§": r"\S{}",
+    "¶": r"\P{}",
     MINUS: "$-$",
     "–": "--",
     "\0": "{}",  # keeps two hyphens from becoming a dash

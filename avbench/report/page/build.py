@@ -70,7 +70,7 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
         "json": {
             "results": results.name,
             "tasks": {name: groups.task_info(name, members) for name, members in _by_task(rows).items()},
-            "metrics": {key: groups.metric_info(key) for each in rows for key in each.values()},
+            "metrics": {key: groups.metric_info(key, each.place[0]) for each in rows for key in each.values()},
             "groups": [_row(each, main) for each in rows],
             "galleries": shown,
             **shared,
@@ -119,7 +119,7 @@ def _glance(rows: Sequence[Group], main: groups.MainClips) -> list[dict[str, Any
         key = groups.task_info(task, members)["first"]
         if not key or key.startswith(_NO_SCORE):
             continue
-        info = groups.metric_info(key)
+        info = groups.metric_info(key, task)
         places: dict[str, list[Group]] = {}
         for each in members:
             if key in each.values() and groups.competes(each, main):
@@ -139,7 +139,7 @@ def _glance(rows: Sequence[Group], main: groups.MainClips) -> list[dict[str, Any
                     "data": data,
                     "method": "none clear of chance" if nothing else best.first["method"],
                     "metric": info["label"],
-                    "unit": "%" if info["factor"] != 1 else "",
+                    "unit": info["unit"],
                     "mean": mean,
                     "sd": sd,
                     "chance": chance,

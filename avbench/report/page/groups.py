@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avbench.files import canonical_json
-from avbench.report.terminal import DIRECTIONS, NAMES, PERCENT, columns, scale
+from avbench.errors import InputError
+from avbench.files import canonical_json, read_json
+from avbench.metrics.units import unit
+from avbench.report.terminal import DIRECTIONS, columns
 
 Record = dict[str, Any]
 MainClips = dict[tuple[str, str], str]  # task and data set to the clips that most rows judge
 _NEEDED = ("id", "method", "task", "weights", "data", "seed", "n", "ids_sha256", "metrics", "config")
-_LESS_IS_BETTER = ("mse", "contrast_loss")
 # References that no method changes; of two methods with the same, none is the better.
 _CONTROLS = ("centre_disc", "mean_mask", "oracle", "random", "whole_image", "wrong_audio")
 _STREAMS = ("joint", "audio", "visual")  # in this order
@@ -91,9 +92,9 @@ def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str
     records, broken = [], []
     for path in sorted((results / "runs").glob("[!.]*/record.json")):
         try:
-            record = json.loads(path.read_bytes())
-            whole = isinstance(record, dict) and all(name in record for name in _NEEDED)
-        except (OSError, ValueError):
+            record = read_json(path)
+            whole = all(name in record for name in _NEEDED)
+        except InputError:
             whole = False
         if not whole:
             broken.append(str(path))
@@ -162,16 +163,17 @@ def _short(value: Any) -> str:
     return text if len(text) <= 24 else f"{text[:23]}…"
 
 
-def metric_info(key: str) -> dict[str, Any]:
-    """Returns how a metric is shown: label, factor, decimals, and whether more is better."""
+def metric_info(key: str, task: str = "") -> dict[str, Any]:
+    """Returns how a metric of a task is shown: label, factor, unit, decimals, and whether more is better."""
     prefix, _, name = key.rpartition("/")
-    factor, digits = scale(key)
+    shown = unit(key, task)
     words = [DIRECTIONS.get(part, part.replace("_", " ")) for part in prefix.split("/") if part]
     return {
-        "label": ", ".join([NAMES.get(name, name), *words]),
-        "factor": factor,
-        "digits": 1 if factor == PERCENT else digits,
-        "up": not (name.endswith("_rank") or name in _LESS_IS_BETTER),
+        "label": ", ".join([shown.name or name, *words]),
+        "factor": shown.factor,
+        "unit": shown.symbol,
+        "digits": shown.coarse,
+        "up": not shown.lower,
         "ranked": key.partition("/")[0] not in _CONTROLS,
     }
 

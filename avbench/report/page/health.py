@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.errors import AvbenchError
-from avbench.files import canonical_json
+from avbench.errors import AvbenchError, InputError
+from avbench.files import canonical_json, read_json
 from avbench.report.judged import located
 from avbench.report.page.groups import Group
 
@@ -113,10 +112,10 @@ def _catalogue(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value: dict[str, Any] = read_json(path)
+    except InputError:
         return {}
-    return value if isinstance(value, dict) else {}
+    return value
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

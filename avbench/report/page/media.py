@@ -109,11 +109,14 @@ def clip(clips: Clips, i: int) -> dict[str, Any]:
         strip.paste(square, (TILE * k, 0))
     waveform, rate = clips.waveform(i)
     seconds = min(len(waveform) / rate, SECONDS)
-    times = getattr(clips, "frame_times", None)
+    stored = getattr(clips, "frame_times", None)
+    times = stored(i) if stored is not None else []
     return {
         "labels": ", ".join(clips.labels(i)),
         "strip": _webp(strip, 66),
-        "times": [round(t, 3) for t in times(i)] if times else [round(k * seconds / count, 3) for k in range(count)],
+        "times": [round(t, 3) for t in times[:count]]
+        if times
+        else [round(k * seconds / count, 3) for k in range(count)],
         "sound": sound(waveform, rate),
         "peaks": peaks(waveform[: int(SECONDS * rate)]),
     }

@@ -23,8 +23,8 @@
   }
 
   const words = (text) => text.replaceAll("_", " ");
-  const info = (key) => D.metrics[key] || { label: key, factor: 1, digits: 3, up: true, ranked: false };
-  const unit = (key) => (info(key).factor === 100 ? "%" : "");
+  const info = (key) => D.metrics[key] || { label: key, factor: 1, unit: "", digits: 3, up: true, ranked: false };
+  const unit = (key) => info(key).unit;
   const shown = (value, key) => (value == null ? "–" : (value * info(key).factor).toFixed(info(key).digits));
   const seconds = (s) => (s < 90 ? `${s.toFixed(1)} s` : s < 5400 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(2)} h`);
   const text = (value) => (typeof value === "string" ? value : JSON.stringify(value === undefined ? null : value));
@@ -155,7 +155,7 @@
     }
     const without = kept.length - rows.length;
     $("count").textContent = `${rows.length} of ${D.groups.length} rows` +
-      (state.task === ALL ? "; each task by its own first metric" : `, ${info(state.metric).label}${unit(state.metric) ? " in %" : ""}, ${info(state.metric).up ? "more" : "less"} is better`) +
+      (state.task === ALL ? "; each task by its own first metric" : `, ${info(state.metric).label}${unit(state.metric) ? ` in ${unit(state.metric)}` : ""}, ${info(state.metric).up ? "more" : "less"} is better`) +
       (without ? `; ${without} without this metric not shown` : "") + ".";
     for (const head of $("board-head").children) {
       if (head.dataset.column === state.sort) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
@@ -293,7 +293,7 @@
     const keys = [...D.tasks[group.task].metrics, ...D.tasks[group.task].more].filter((key) => group.values[key]);
     const rows = (some) => some.map((key) => {
       const [mean, sd, low, high, chance] = group.values[key];
-      const unitOf = unit(key) ? " %" : "";
+      const unitOf = unit(key) ? ` ${unit(key)}` : "";
       return [info(key).label, el("span", {}, shown(mean, key), el("small", {}, `${sd == null ? "" : ` ± ${shown(sd, key)}`}${unitOf}`)),
         low == null ? "–" : `${shown(low, key)} to ${shown(high, key)}`, shown(chance, key)];
     });

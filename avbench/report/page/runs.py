@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench import store
-from avbench.errors import AvbenchError
+from avbench import seal, store
+from avbench.errors import AvbenchError, InputError
 from avbench.report.page.groups import Group, Record
 
 POINTS = 60  # of a curve
@@ -91,9 +90,9 @@ def pretraining(record: Record, results: Path) -> str:
     for stage in ("vectors", "tokens"):
         for name in stages.get(stage, []):
             try:
-                done = json.loads((store.stage_folder(results, stage, name) / "done.json").read_bytes())
+                done = seal.read_done(store.stage_folder(results, stage, name))
                 return str(done["key"]["weights"]["pretrain"])
-            except (OSError, ValueError, KeyError, TypeError):
+            except (InputError, KeyError, TypeError):
                 continue
     return ""
 

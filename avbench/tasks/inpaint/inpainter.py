@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from avbench.config import InputConfig, Precision
 from avbench.errors import InputError
+from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import Draws, Form, Mask, MaskPlan, Strategy
 from avbench.methods.objectives import patchify
 from avbench.methods.positions import Grid
@@ -24,27 +25,7 @@ from avbench.training.precision import autocast
 if TYPE_CHECKING:
     from avbench.subject import Subject
 
-MODALITIES = {"a": "audio", "v": "visual"}
 _EPSILON = 1e-6  # the objective's, added to a patch's variance
-
-
-@runtime_checkable
-class Inpainter(Protocol):
-    """What a method with a decoder offers; ``grids`` by the letters of its modalities, audio first."""
-
-    grids: dict[str, Grid]
-
-    def latent(self, audio: Tensor, visual: Tensor, *masks: Mask) -> Tensor:
-        """Returns the encoded tokens that one mask for each modality keeps, (B, K, D)."""
-        ...
-
-    def decode(self, latent: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
-        """Returns the predicted patches of each modality, (B, N, P) each."""
-        ...
-
-    def audio_image(self, audio: Tensor) -> Tensor:
-        """Returns spectrograms (B, T, M) as images (B, 1, M, T)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,7 +41,7 @@ class Model:
         precision: The arithmetic.
     """
 
-    method: Inpainter
+    method: FamilyMethod
     input: InputConfig
     patch_size: int
     norm_pix_loss: bool
@@ -75,7 +56,7 @@ class Model:
             InputError: It has no decoder, or one that was not trained.
         """
         config, method = subject.config, subject.method()
-        if not isinstance(method, Inpainter):
+        if not isinstance(method, FamilyMethod) or method.decoder is None:
             raise InputError(f"method {config.method_name}: found no decoder, valid: methods that reconstruct.")
         if getattr(config.method, "lambda_r", 1.0) == 0:
             raise InputError("method.lambda_r: found 0, valid: above 0, as the task judges what was reconstructed.")
@@ -86,12 +67,12 @@ class Model:
     @property
     def grids(self) -> dict[str, Grid]:
         """The grids of tokens of the modalities it takes, by name, audio first."""
-        return {MODALITIES[letter]: grid for letter, grid in self.method.grids.items()}
+        return {name: grid for name, grid in self.method.encoder.grids.items()}  # noqa: C416  # names are any text here
 
     def patches(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns the true patches of each modality, (B, N, P), from (B, T, M) and (B, 3, H, W)."""
-        images = {"audio": lambda: self.method.audio_image(audio), "visual": lambda: visual}
-        return {name: patchify(images[name](), self.patch_size).float() for name in self.grids}
+        images = self.method.encoder.images(audio, visual)
+        return {name: patchify(image, self.patch_size).float() for name, image in images.items()}
 
     def targets(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns what the decoder is to predict of each modality, (B, N, P)."""
@@ -104,7 +85,7 @@ class Model:
         """Returns what the decoder predicts of all patches from the kept ones, float32 (B, N, P) by modality."""
         ordered = [masks[name] for name in self.grids]
         with torch.inference_mode(), autocast(self.precision, self.device):
-            found = self.method.decode(self.method.latent(audio, visual, *ordered), *ordered)
+            found = self.method.predict(audio, visual, *ordered)
         return {name: prediction.float() for name, prediction in zip(self.grids, found, strict=True)}
 
     def errors(

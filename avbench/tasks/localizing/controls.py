@@ -14,6 +14,7 @@ from avbench.errors import InputError
 from avbench.files import sha256_file, sha256_text
 from avbench.metrics.localization import centre_disc
 from avbench.rng import numpy_stream
+from avbench.tasks.localizing.heatmaps import Similarity
 from avbench.tasks.localizing.scores import Rules, Source
 
 if TYPE_CHECKING:
@@ -70,6 +71,13 @@ def rules(protocol: str, config: LocalizationConfig) -> Rules:
         corners = protocol in BOXES and config.binarisation == "ez"
         upsampling = "bilinear_corners" if corners else "bilinear"
     return Rules(config.binarisation, upsampling, config.activation)
+
+
+def similarity(protocol: str, config: LocalizationConfig) -> Similarity:
+    """Returns how patches and sounds are compared: DenseAV's protocol takes dot products, the others cosines."""
+    if config.similarity != "auto":
+        return config.similarity
+    return "dot" if protocol == "ade20k" else "cosine"
 
 
 def content_sha256(path: Path) -> str:

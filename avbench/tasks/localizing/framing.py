@@ -6,7 +6,6 @@ aspect of the whole frame, which keeps the boxes right.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from avbench.errors import InputError
-from avbench.files import write_json
+from avbench.files import read_json, write_json
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
@@ -126,9 +125,9 @@ def _whole(clips: Clips, row: int, frame: int) -> bool:
 def _cropped(root: Path) -> bool:
     """Tells whether a prepared folder says that its frames were cropped."""
     try:
-        settings = json.loads((root / "prepare.json").read_text(encoding="utf-8"))["settings"]
+        settings = read_json(root / "prepare.json")["settings"]
         return bool(settings["crop"] == "centre")
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, KeyError, TypeError):
         return False
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,13 @@ from avbench.data.annotations.negatives import read_negatives
 from avbench.data.annotations.read import read_annotations
 from avbench.data.annotations.sample import Annotations, Sample
 from avbench.data.annotations.soundshapes import MaskFile, read_soundshapes
+from avbench.data.frames import eval_frame
 from avbench.data.locate import EMBEDDED, locate
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
+from avbench.tasks.base import Annotated
 from avbench.tasks.localizing import framing
-from avbench.tasks.localizing.controls import BOXES
+from avbench.tasks.localizing.controls import BOXES, similarity
 from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
 
 if TYPE_CHECKING:
@@ -159,15 +161,49 @@ def judge(subject: Subject, config: LocalizationConfig) -> Judged:
 
 def _find(subject: Subject, config: LocalizationConfig) -> tuple[Annotations | None, MaskFile | None]:
     """Returns annotations, or the masks of the embedded set, whose times depend on the clips' frames."""
-    embedded = config.protocol == "soundshapes" or config.annotations.endswith(".npz")
-    if config.annotations and not embedded:
+    if config.annotations and not _masks(config):
         return read(Path(config.annotations), config), None
     if config.annotations:
         return None, MaskFile(Path(config.annotations))
-    if subject.config.data.source == EMBEDDED and config.protocol in ("auto", "soundshapes"):
-        videos = locate(subject.config.data, subject.config.input).videos
+    data = subject.config.data.judged
+    if data.source == EMBEDDED and config.protocol in ("auto", "soundshapes"):
+        videos = locate(data, subject.config.input).videos
         return None, None if videos is None else MaskFile(videos / "masks.npz")
     return None, None
+
+
+def annotated(config: LocalizationConfig, ids: Collection[str]) -> Annotated | None:
+    """Returns which clips the annotations are of; None where none are named, as with the embedded set.
+
+    Args:
+        config: The options.
+        ids: Of the clips there are.
+
+    Raises:
+        InputError: A file cannot be used.
+    """
+    if not config.annotations:
+        return None
+    known = dict.fromkeys(ids, 0)
+    if _masks(config):
+        wanted = set(read_ids(Path(config.subset))) if config.subset else None
+        names = [name for name in MaskFile(Path(config.annotations)).clips if wanted is None or name in wanted]
+        found = [name for name in names if name in known]
+        return Annotated(frozenset(found), len(names), len(names) - len(found), names[0] if names else "")
+    samples = read(Path(config.annotations), config).samples
+    clips: set[str] = set()
+    missing = 0
+    for sample in samples:
+        named = [sample.id if sample.id in known else clip for clip in (sample.picture_clip, sample.sound_clip)]
+        there = all(name in known for name in named)
+        clips.update(named if there else ())
+        missing += not there
+    return Annotated(frozenset(clips), len(samples), missing, samples[0].id)
+
+
+def _masks(config: LocalizationConfig) -> bool:
+    """Returns whether annotations that are named are masks of the embedded set."""
+    return config.protocol == "soundshapes" or config.annotations.endswith(".npz")
 
 
 def _row(rows: Mapping[str, int], sample: str, clip: str) -> int | None:
@@ -196,16 +232,15 @@ def _frame(subject: Subject, config: LocalizationConfig, tokens: Tokens, row: in
     Of methods that see one frame that one; of others the one asked for, or the one shown nearest to the annotated
     time, or where no time is known the one a single-frame method would see in the embedded set, the middle elsewhere.
     """
-    count = max(1, subject.evaluated.n_frames(row))
     if tokens.visual.shape[1] == 1:
-        return int(min(subject.config.input.eval_frame, count - 1))
-    count = min(count, tokens.visual.shape[1])
+        return eval_frame(subject.evaluated, row, subject.config.input)
+    count = min(max(1, subject.evaluated.n_frames(row)), tokens.visual.shape[1])
     if config.frame >= tokens.visual.shape[1]:
         raise InputError(f"task.frame: found {config.frame}, valid: -1 to {tokens.visual.shape[1] - 1}.")
     if config.frame >= 0:
         return int(min(config.frame, count - 1))
-    if subject.config.data.source == EMBEDDED:
-        return int(min(subject.config.input.eval_frame, count - 1))
+    if subject.config.data.judged.source == EMBEDDED:
+        return int(min(eval_frame(subject.evaluated, row, subject.config.input), count - 1))
     times = _times(subject.evaluated, row)
     return count // 2 if time is None or times is None else int(np.abs(times[:count] - time).argmin())
 
@@ -254,7 +289,7 @@ def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> M
         visual=tokens.visual.reshape(-1, *tokens.visual.shape[2:]),
         sound=sound.reshape(-1, sound.shape[-1]),
         grid=tokens.grid,
-        similarity=config.similarity,
+        similarity=similarity(judged.annotations.protocol, config),
         negative=config.sign == "negative",
         visual_mean=means[0],
         sound_mean=means[1],

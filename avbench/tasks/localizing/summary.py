@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avbench.metrics import bootstrap
 from avbench.metrics import localization as loc
 from avbench.metrics import segmentation as seg
 from avbench.metrics.bootstrap import estimates
 from avbench.metrics.evidence import Evidence, Mean
 from avbench.metrics.localization import Float64
+from avbench.metrics.units import unit
 from avbench.tasks.localizing.scores import MEASURES, key
 
 Statistic = Callable[[npt.NDArray[Any]], Float64]  # (r, groups) indices of groups -> (r,)
@@ -65,7 +67,7 @@ def statistics(
         sound minus X of the wrong one.
     """
     groups, found = _found(outputs, f_score or FScore())
-    found = {name: _remembered(statistic) for name, statistic in found.items()}
+    found = {name: _Remembered(statistic) for name, statistic in found.items()}
     return groups, {**found, **gains(found)}
 
 
@@ -79,7 +81,7 @@ def evidence(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = N
     groups, single = _found(outputs, f_score or FScore())
     means = {name: each for name, each in single.items() if isinstance(each, Mean)}
     pairs = {name: means.get(f"wrong_audio/{name}") for name in means if "/" not in name}
-    remembered = {name: _remembered(statistic) for name, statistic in single.items()}
+    remembered: dict[str, Statistic] = {name: _Remembered(statistic) for name, statistic in single.items()}
     everything = {**remembered, **gains(remembered)}
     means |= {f"gain/{name}": means[name].less(wrong) for name, wrong in pairs.items() if wrong is not None}
     others = {name: statistic for name, statistic in everything.items() if name not in means}
@@ -141,6 +143,30 @@ def values(groups: int, found: Mapping[str, Statistic]) -> dict[str, float]:
     return {name: float(statistic(everything)[0]) for name, statistic in found.items()}
 
 
+def intervals(
+    groups: int, found: Mapping[str, Statistic], *, resamples: int, seed: int
+) -> dict[str, tuple[float, float]]:
+    """Returns 95 % intervals over groups: Wilson's of shares of samples, percentiles of the bootstrap of the others.
+
+    Args:
+        groups: How many there are.
+        found: Metric to statistic, as :func:`statistics` gives them. Differences (``gain/``) are no shares.
+        resamples: How many; none gives no intervals.
+        seed: Seed of the draws.
+    """
+    if resamples == 0:
+        return {}
+    shares = {
+        name: each.statistic.interval()
+        for name, each in found.items()
+        if isinstance(each, _Remembered) and isinstance(each.statistic, Mean) and unit(name).share
+    }
+    others = {name: statistic for name, statistic in found.items() if name not in shares}
+    drawn = bootstrap.intervals(np.arange(groups), others, resamples=resamples, seed=seed) if others else {}
+    ends = {**drawn, **shares}
+    return {name: pair for name in found if (pair := ends[name]) is not None}
+
+
 def summarise(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = None) -> dict[str, float]:
     """Returns every metric from per-sample outputs, of all samples or of some: take the same rows of each array."""
     return values(*statistics(outputs, f_score))
@@ -152,16 +178,17 @@ def _numbered(names: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.asarray(np.argsort(np.argsort(first))[index])
 
 
-def _remembered(statistic: Statistic) -> Statistic:
-    """Returns a function that keeps its last answer: differences ask for what was just computed."""
-    last: list[Any] = [None, None]
+class _Remembered:
+    """A statistic that keeps its last answer: differences ask for what was just computed."""
 
-    def remembered(index: npt.NDArray[Any]) -> Float64:
-        if last[0] is not index:
-            last[:] = [index, statistic(index)]
-        return np.asarray(last[1])
+    def __init__(self, statistic: Statistic) -> None:
+        self.statistic = statistic
+        self._last: tuple[npt.NDArray[Any] | None, Float64] = (None, np.zeros(0))
 
-    return remembered
+    def __call__(self, index: npt.NDArray[Any]) -> Float64:
+        if self._last[0] is not index:
+            self._last = (index, self.statistic(index))
+        return self._last[1]
 
 
 def _rows(outputs: Mapping[str, npt.NDArray[Any]]) -> list[str]:

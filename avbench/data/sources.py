@@ -1,0 +1,61 @@
+"""Opens what runs name as their data, each source once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from avbench.data.corpus import Corpus
+from avbench.data.locate import Source, locate, open_source
+
+if TYPE_CHECKING:
+    from avbench.config import DataConfig, InputConfig
+    from avbench.data.clips import Clips
+
+log = logging.getLogger("avbench")
+
+
+class Sources:
+    """Data sources that were looked up, and the clips of those that were opened.
+
+    Args:
+        progress: Show bars while videos are prepared.
+    """
+
+    def __init__(self, *, progress: bool = True) -> None:
+        self._progress = progress
+        self._found: dict[tuple[DataConfig, InputConfig], Source] = {}
+        self._clips: dict[Source, Clips] = {}
+        self._corpora: dict[tuple[Source, Source], Corpus] = {}
+
+    def locate(self, data: DataConfig, inputs: InputConfig) -> tuple[Source, Source]:
+        """Returns where the clips to train on and those to judge are: the same but with ``data.eval_source``.
+
+        Raises:
+            InputError: There is no such name, file or folder.
+        """
+        found = []
+        for each, option in ((data, "--data"), (data.judged, "--eval-data")):
+            if (each, inputs) not in self._found:
+                self._found[each, inputs] = locate(each, inputs, option=option)
+            found.append(self._found[each, inputs])
+        return found[0], found[1]
+
+    def open(self, data: DataConfig, inputs: InputConfig, *, workers: int = -1) -> Corpus:
+        """Returns the clips to train on and to judge, preparing them if needed.
+
+        Raises:
+            InputError: They cannot be read, or two sources name their classes in ways that do not fit.
+        """
+        pair = self.locate(data, inputs)
+        if pair not in self._corpora:
+            train, judged = (self._open(source, workers) for source in pair)
+            self._corpora[pair] = Corpus.pair(train, judged) if data.eval_source else Corpus.of(train)
+        return self._corpora[pair]
+
+    def _open(self, source: Source, workers: int) -> Clips:
+        if source not in self._clips:
+            if not source.ready:
+                log.info("preparing %s (once, into the cache)", source.name)
+            self._clips[source] = open_source(source, workers=workers, progress=self._progress)
+        return self._clips[source]

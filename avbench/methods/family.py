@@ -1,0 +1,61 @@
+"""What the seven methods have in common: an encoder, and what tasks read of it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from avbench.config import InputConfig, ModelConfig
+from avbench.methods import streams
+from avbench.methods.base import Method
+from avbench.methods.decoder import Decoder
+from avbench.methods.encoder import Encoder
+from avbench.methods.masking import Mask
+from avbench.settings import Settings
+
+
+class FamilyMethod(Method):
+    """A method that owns an encoder and, where it reconstructs, a decoder.
+
+    Args:
+        config: The method's options.
+        model: Sizes of the transformers.
+        input: Sizes of spectrogram and frame.
+    """
+
+    encoder: Encoder
+    decoder: Decoder | None
+
+    def __init__(self, config: Settings, model: ModelConfig, input: InputConfig) -> None:
+        super().__init__()
+        self.config, self.model_config, self.input_config = config, model, input
+        self.decoder = None
+
+    def embed(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what retrieval compares; see :func:`avbench.methods.streams.embed`."""
+        return streams.embed(self.encoder, audio, visual)
+
+    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Returns what probes read; see :func:`avbench.methods.streams.vectors`."""
+        return streams.vectors(self.encoder, audio, visual)
+
+    def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        """Returns what localization compares; see :func:`avbench.methods.streams.local_tokens`."""
+        return streams.local_tokens(self.encoder, audio, visual)
+
+    def predict(self, audio: Tensor, visual: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
+        """Returns what the decoder predicts of all patches from those that masks keep, (B, N, P) a modality.
+
+        Args:
+            audio: (B, T, M); not read where the method takes no sound.
+            visual: (B, 3, H, W); likewise.
+            masks: One for each modality that it takes, audio first.
+        """
+        if self.decoder is None:
+            raise LookupError(f"{type(self).__name__} has no decoder")
+        inputs = {"audio": audio, "visual": visual}
+        kept = [
+            self.encoder.encode(name, mask.keep(self.encoder.of(name).tokens(inputs[name])))
+            for name, mask in zip(self.encoder.modalities, masks, strict=True)
+        ]
+        predicted: tuple[Tensor, ...] = self.decoder(self.encoder.joint_stream(*kept), *masks)
+        return predicted
