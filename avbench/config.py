@@ -29,15 +29,15 @@ class DataConfig(Settings):
     )
     eval_source: str = setting(
         "",
-        "what is judged, where it is another source than what trains: its split test or, without splits, all of it",
+        "second source to evaluate on: its split test or, without splits, all of it; empty: the training source",
         identity=False,
     )
     split: Literal["auto", "all", "train", "tune", "test"] = setting(
-        "auto", "clips to judge; auto: those held out, or all where the data names no split and nothing trains on it"
+        "auto", "clips to evaluate; auto: those held out, or all if the data has no splits and nothing trains on it"
     )
     subset: str = setting(
         "",
-        "of these, only the listed clips: a file of ids, or a subset of the catalogue such as retrieval",
+        "evaluate only on listed clips: a file of ids, or a subset from the catalogue such as retrieval",
         identity=False,
     )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
@@ -72,7 +72,7 @@ class InputConfig(Settings):
     image_mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "RGB means (ImageNet)")
     image_std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), "RGB standard deviations", gt=0)
     eval_frame: int = setting(
-        -1, "frame, of data.n_frames, that is judged where one is; -1: the middle of the clip (paper: 5 of 10)", ge=-1
+        -1, "frame of data.n_frames used where evaluation takes one; -1: the clip's middle (paper: 5 of 10)", ge=-1
     )
     segment_length: int = setting(
         0, "rows of the audio window around each frame (Sync: 416); 0: the whole spectrogram", ge=0
@@ -122,7 +122,7 @@ class TrainConfig(Settings):
     decay_rate: float = setting(0.5, "step schedule: factor of each decay", gt=0, le=1)
     warmup: float = setting(0.0, "share of all steps with a linearly rising rate", ge=0, lt=1)
     final_lr: float = setting(0.0, "cosine schedule: last rate over the base rate", ge=0, le=1)
-    noise: bool = setting(True, "additive noise and circular time roll of the spectrogram (facts/cavmae.md 2.3)")
+    noise: bool = setting(True, "additive noise and circular time roll of the spectrogram (paper Table 4)")
     select: Literal["last", "best"] = setting("last", "weights handed on; best: lowest loss on the tuning split")
     workers: int = setting(-1, "processes that read clips; -1: one per spare core", ge=-1, identity=False)
     threads: int = setting(

@@ -32,7 +32,7 @@ class Profile(Settings):
     time: str = setting("1:00:00", "longest wall time of a job, [days-]hours:minutes[:seconds], or minutes")
     array_parallelism: int = setting(64, "jobs of an array that run at a time", ge=1)
     signal_seconds: int = setting(120, "seconds before the end at which a job keeps its state and queues again", ge=1)
-    timeouts: int = setting(100, "times that a job may run out of its wall time and go on", ge=0)
+    timeouts: int = setting(100, "times that a job may run out of wall time and resume", ge=0)
     retries: int = setting(1, "times that a job that failed is queued again", ge=0)
     setup: tuple[str, ...] = setting((), "shell commands before each job, such as module load")
     extra: tuple[str, ...] = setting((), "further options of sbatch, NAME=VALUE: mail-type=FAIL")

@@ -79,7 +79,7 @@ class PrunerConfig(Settings):
     startup: int = setting(3, "median: trials that end before any is stopped", ge=1)
     warmup: int = setting(0, "median: steps that no trial is stopped before", ge=0)
     least: int = setting(1, "halving: steps that each trial is given", ge=1)
-    factor: int = setting(3, "halving: one of so many goes on", ge=2)
+    factor: int = setting(3, "halving: one trial in N continues", ge=2)
 
 
 @dataclass(frozen=True, kw_only=True)

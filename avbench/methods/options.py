@@ -63,7 +63,7 @@ class ContrastConfig(Settings):
 
     temperature: float = setting(0.05, "divisor of the cosine similarities", gt=0)
     contrast: Literal["one_way", "two_way"] = setting(
-        "one_way", "one_way: frames look for their sounds (paper); two_way: both directions"
+        "one_way", "one_way: visual to audio (paper); two_way: both directions"
     )
     negatives: Literal["local", "gathered"] = setting(
         "local", "other clips of a process's own batch (paper), or of all processes' batches"
