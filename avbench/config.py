@@ -23,7 +23,7 @@ class DataConfig(Settings):
     source: str = setting(
         "soundshapes", "embedded set, folder of videos, prepared folder or manifest.json", identity=False
     )
-    labels: str = setting("", "label CSV (index,mid,display_name); empty: look beside the manifest", identity=False)
+    labels: str = setting("", "label CSV (index,mid,display_name); empty: look next to the manifest", identity=False)
     test_fraction: float = setting(
         0.2, "share of clips held out, by hash of the id, where the data names no split", gt=0, lt=1
     )
@@ -59,7 +59,7 @@ class DataConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig(Settings):
-    """How a clip becomes tensors (paper 2.1.1; facts/cavmae.md 2.3)."""
+    """How a clip becomes tensors (paper 2.1.1)."""
 
     sample_rate: int = setting(16000, "waveform samples per second", ge=1000)
     n_mels: int = setting(128, "mel bins", ge=8)
@@ -81,7 +81,7 @@ class InputConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Settings):
-    """Sizes of the transformer (paper 2.3; facts/cavmae.md 1.2). Defaults are ViT-Base."""
+    """Sizes of the transformer (paper 2.3). Defaults are ViT-Base."""
 
     embed_dim: int = setting(768, "width of the encoder", ge=8)
     num_heads: int = setting(12, "attention heads of the encoder", ge=1)
@@ -96,7 +96,7 @@ class ModelConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Settings):
-    """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
+    """Pretraining (paper Table 4)."""
 
     init: str = setting(
         "", "weights to start from: a file, a name such as imagenet-mae, timm:NAME; empty: random", identity=False
@@ -154,7 +154,7 @@ Mode = Literal["all", "multimodal", "audioonly", "videoonly"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(Settings):
-    """End-to-end fine-tuning (paper Table 4; facts/cavmae.md 3.3-3.4); defaults are those for AudioSet-20K."""
+    """End-to-end fine-tuning (paper Table 4); defaults are those for AudioSet-20K."""
 
     modes: tuple[Mode, ...] = setting(
         (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
@@ -192,7 +192,7 @@ class FinetuneConfig(Settings):
     time_mask: int = setting(192, "largest SpecAugment mask, spectrogram rows", ge=0)
     noise: bool = setting(True, "additive noise and circular time roll; not applied to audio windows (Sync)")
     label_smoothing: float = setting(0.1, "label smoothing", ge=0, lt=1)
-    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels a clip, ce for one; auto: by target")
+    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels per clip, ce for one; auto: by target")
     average_from: int = setting(3, "first epoch of the weight average; 0: no average", ge=0)
     average_to: int = setting(15, "last epoch of the weight average, or the last there is", ge=0)
     frames: Literal["all", "middle"] = setting(
@@ -202,5 +202,5 @@ class FinetuneConfig(Settings):
         "present", "classes no evaluated clip has: left out of mAP and mAUC, or AP 0 and AUC -1 (reference)"
     )
     missing: bool = setting(True, "multimodal: also test with one modality alone (paper 2g)")
-    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)

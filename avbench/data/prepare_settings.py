@@ -54,7 +54,7 @@ class PrepareSettings(Settings):
     sound_clock: Literal["shared", "own"] = setting(
         "shared", "shared: the picture's; own: sound begins with its first sample, and gaps are closed (reference)"
     )
-    max_seconds: float = setting(10.0, "only so much of a file is used, from its start", gt=0, le=3600)
+    max_seconds: float = setting(10.0, "use only the first N seconds of a file", gt=0, le=3600)
     window: float = setting(0.0, "cut long files into clips of N seconds; 0: one clip per file", ge=0, le=3600)
     stride: float = setting(0.0, "seconds between the starts of two windows; 0: the window's length", ge=0)
     min_fraction: float = setting(

@@ -36,7 +36,7 @@ class PairConfig(SoundMaskingConfig):
 
     masking_ratio_audio: float | None = setting(None, "the same for audio alone; null: masking_ratio", ge=0, lt=1)
     masking_ratio_visual: float | None = setting(None, "the same for frames alone; null: masking_ratio", ge=0, lt=1)
-    modality_norms: bool = setting(True, "LayerNorms of their own for the single-modality streams of the joint encoder")
+    modality_norms: bool = setting(True, "separate LayerNorms for the single-modality streams of the joint encoder")
 
     def plan(self, grids: Mapping[Modality, Grid]) -> PairPlan:
         """Returns how the tokens of two grids, ``audio`` and ``visual``, are masked."""
