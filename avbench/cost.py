@@ -146,8 +146,8 @@ class Bill:
         if not parts:
             return "cost: nothing to compute"
         if not total:
-            return f"cost: {', '.join(parts)}; unknown, as nothing like them was measured in these results"
-        rest = f"; {unknown} of them unknown, as nothing like them was measured in these results" if unknown else ""
+            return f"cost: {', '.join(parts)}; unknown, as these results have no measured cost for them"
+        rest = f"; {unknown} of them unknown, as these results have no measured cost for them" if unknown else ""
         return f"cost: about {total:.2f} device-hours ({', '.join(parts)}){rest}"
 
 
