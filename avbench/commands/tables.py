@@ -113,7 +113,7 @@ class Command:
             filled = sum(cell.mean is not None for cell in cells)
             sys.stdout.write(f"{path}  {filled} of {len(cells)} cells measured\n" if cells else f"{path}\n")
         if name == "latex" and not self.ids:
-            write_text(out / form.WRAPPER, form.wrapper([f"{table.id}{form.SUFFIX}" for table in tables]))
+            write_text(out / form.WRAPPER, form.wrapper(tables))
             sys.stdout.write(f"{out / form.WRAPPER}\n")
 
 

@@ -243,7 +243,9 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
         key = repr(
             (shared, run.recipe, run.trained if run.recipe is not None else "", sorted(modes - {"", "multimodal"}))
         )
-        found.setdefault(key, ([], list(tasks), run, modes))[0].append(run.method)
+        methods = found.setdefault(key, ([], list(tasks), run, modes))[0]
+        if run.method not in methods:  # two cells may want the same run
+            methods.append(run.method)
     return list(found.values())
 
 

@@ -93,7 +93,7 @@ def test_latex_escapes_everything(tmp_path: Path) -> None:
     assert r"$\lambda_{c}$" in text
     assert "[U+6F22]" in text
     (tmp_path / "table_x.tex").write_text(latex.render(table()), encoding="utf-8")
-    assert "!" not in [line[:1] for line in compiled(tmp_path, latex.wrapper(["table_x.tex"])).splitlines()]
+    assert "!" not in [line[:1] for line in compiled(tmp_path, latex.wrapper([table()])).splitlines()]
 
 
 def test_html_and_markdown_escape_everything() -> None:
@@ -169,10 +169,24 @@ def test_every_published_number_is_in_the_latex(tmp_path: Path) -> None:
 def test_all_tables_compile_together(tmp_path: Path, data: str | None) -> None:
     needs_latex()
     results = table_records.write(tmp_path / "results")
-    names = []
-    for each in tables_of(results, data=data):
-        names.append(f"{each.id}.tex")
+    tables = tables_of(results, data=data)
+    for each in tables:
         text = latex.render(each)
         assert "documentclass" not in text
-        (tmp_path / names[-1]).write_text(text, encoding="utf-8")
-    assert "Overfull" not in compiled(tmp_path, latex.wrapper(names))
+        (tmp_path / f"{each.id}.tex").write_text(text, encoding="utf-8")
+    assert "Overfull" not in compiled(tmp_path, latex.wrapper(tables))
+
+
+def test_a_number_is_the_document_s_own_but_where_all_tables_stand_together(tmp_path: Path) -> None:
+    tables = tables_of(table_records.write(tmp_path / "results"), data="soundshapes")
+    labels = []
+    for each in tables:
+        text = latex.render(each)
+        (caption,) = (line for line in text.splitlines() if line.startswith(r"\caption"))
+        assert caption == rf"\caption{{{latex.escape(each.caption)}}}"
+        assert each.title not in text
+        labels += [line for line in text.splitlines() if line.startswith(r"\label")]
+    assert len(set(labels)) == len(tables)
+    document = latex.wrapper(tables)
+    for each in tables:
+        assert rf"\papernumber}}{{{latex.escape(each.title)}}}\input{{{each.id}.tex}}" in document

@@ -244,6 +244,7 @@ def test_every_command_is_understood(tmp_path: Path) -> None:
                     options[word] = []
                 else:
                     options[next(reversed(options))].append(word)
+            assert len(set(options["--method"])) == len(options["--method"]), step
             for method in options["--method"]:
                 for task in options.get("--task", [""]):
                     assert not task or task in registry.find("method", method).card["tasks"]

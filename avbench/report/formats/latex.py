@@ -81,7 +81,8 @@ def render(table: Table) -> str:
         f"% {table.id}, made by: avbench tables",
         r"\begin{table}[!htbp]",
         r"\centering",
-        rf"\caption{{{escape(f'{table.title}: {table.caption}')}}}",
+        # The number is the document's own; where all tables stand together the wrapper gives them the paper's.
+        rf"\caption{{{escape(table.caption)}}}",
         rf"\label{{tab:{table.id.replace('_', '-')}{'-' + _key(table.data) if table.data else ''}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{'l' * stub}{'c' * len(table.columns)}}}",
@@ -97,11 +98,11 @@ def render(table: Table) -> str:
     return "\n".join([*lines, r"\end{table}"]) + "\n"
 
 
-def wrapper(names: Sequence[str]) -> str:
-    """Returns a document that has all tables, compiled beside them.
+def wrapper(tables: Sequence[Table]) -> str:
+    """Returns a document that has all tables, with the papers' numbers, compiled beside their files.
 
     Args:
-        names: The files, such as ``table_01.tex``.
+        tables: In their order; each is in the file ``ID.tex``.
     """
     return "\n".join(
         [
@@ -114,14 +115,16 @@ def wrapper(names: Sequence[str]) -> str:
             r"\renewcommand{\floatpagefraction}{0.7}",
             r"\setcounter{totalnumber}{8}",
             r"\setcounter{topnumber}{8}",
-            r"\makeatletter % the captions have the papers' numbers",
-            r"\renewcommand{\fnum@table}{}",
-            r"\renewcommand{\@makecaption}[2]{\centering #2\par\smallskip}",
+            r"\newcommand{\papernumber}{} % of the table that follows",
+            r"\makeatletter",
+            r"\renewcommand{\fnum@table}{\papernumber}",
+            r"\renewcommand{\@makecaption}[2]{\centering #1: #2\par\smallskip}",
             r"\makeatother",
             r"\begin{document}",
             *(
-                rf"\input{{{name}}}{chr(10)}\clearpage" if i % 8 == 7 else rf"\input{{{name}}}"
-                for i, name in enumerate(names)
+                rf"\renewcommand{{\papernumber}}{{{escape(table.title)}}}\input{{{table.id}{SUFFIX}}}"
+                + (f"{chr(10)}\\clearpage" if i % 8 == 7 else "")
+                for i, table in enumerate(tables)
             ),
             r"\end{document}",
             "",
