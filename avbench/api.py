@@ -49,7 +49,7 @@ def run(
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         results: The results folder.
         force: Compute again what is done already.
-        processes: How many extract features beside each other; the numbers do not depend on it.
+        processes: How many extract features in parallel; the numbers do not depend on it.
 
     Returns:
         The records: for each seed the untrained model's and the trained one's.

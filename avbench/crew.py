@@ -1,4 +1,4 @@
-"""Processes that extract beside each other on this machine; each is ``python -m avbench.crew``.
+"""Processes that extract in parallel on this machine; each is ``python -m avbench.crew``.
 
 They are processes of their own and not ``multiprocessing`` children, so that they work from notebooks and unguarded
 scripts. Each is given its rank and writes parts (:mod:`avbench.parts`); what comes back is how many clips are done.
@@ -93,7 +93,7 @@ def run(job: Job, world: int, report: Callable[[int], None]) -> None:
                     report(message)
     finally:
         for member in members:
-            member.process.terminate()  # all at once, so that they write beside each other
+            member.process.terminate()  # all at once, so that they write in parallel
         for member in members:
             member.stop()
         path.unlink(missing_ok=True)

@@ -132,7 +132,7 @@ def extract(
         folder: Where the arrays go.
         device: Where to compute.
         progress: Whether to show a bar.
-        processes: How many compute beside each other.
+        processes: How many compute in parallel.
 
     Raises:
         RunError: A clip cannot be read, or a process ended early.

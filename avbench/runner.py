@@ -151,7 +151,7 @@ class Runner:
             )
 
     def prepare(self, configs: Sequence[RunConfig]) -> None:
-        """Prepares the data of every configuration, so that runs beside each other do not."""
+        """Prepares the data of every configuration, so that runs in parallel do not."""
         for config in configs:
             self.corpus(config)
 

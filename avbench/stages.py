@@ -292,7 +292,7 @@ def extract(
 
 
 def _waiting(stage: Stage) -> None:
-    log.info("%s %s: another process is at it; waiting", stage.name, stage.id)
+    log.info("%s %s: another process computes it; waiting", stage.name, stage.id)
 
 
 def clear(folder: Path) -> None:

@@ -26,7 +26,7 @@ class Command(LauncherOptions, ConfigOptions):
     format: Literal["table", "json"] = "table"
     """What goes to standard output; json: the records, or with --dry-run settings, stages and clips a contrast."""
     processes: int = 1
-    """Processes that extract features beside each other; the numbers do not depend on it."""
+    """Processes that extract features in parallel; the numbers do not depend on it."""
 
     skip_untrained: bool = False
     """Leave out the model as it was before training, which is judged beside the trained one."""

@@ -1,1 +1,1 @@
-"""Where runs are started: beside each other on this machine."""
+"""Where runs are started: in parallel on this machine."""

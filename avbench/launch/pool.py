@@ -1,4 +1,4 @@
-"""A pool: a place where jobs run beside each other, this machine or a cluster, as those who start jobs see it."""
+"""A pool: a place where jobs run in parallel, this machine or a cluster, as those who start jobs see it."""
 
 from __future__ import annotations
 
