@@ -228,10 +228,7 @@ def build_from_checkpoint(
         change(InputConfig(), {**description.input, **(input or {})}, "input"),
     )
     _check_method(path, checkpoint, built)
-    try:
-        load_weights(built, checkpoint.state)
-    except InputError as error:
-        raise InputError(f"checkpoint {path}: {error}") from None
+    load_weights(built, checkpoint.state, name=f"checkpoint {path}")
     return built
 
 
