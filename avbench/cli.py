@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"avbench: error: {' '.join(str(error).splitlines())}\n")
         return error.exit_status
     except KeyboardInterrupt as stop:
-        text = str(stop) or "interrupted; the same command again goes on from where it stopped."
+        text = str(stop) or "interrupted; the same command resumes where it stopped."
         sys.stderr.write(f"avbench: {text}\n")
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:

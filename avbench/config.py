@@ -23,21 +23,21 @@ class DataConfig(Settings):
     source: str = setting(
         "soundshapes", "embedded set, folder of videos, prepared folder or manifest.json", identity=False
     )
-    labels: str = setting("", "label CSV (index,mid,display_name); empty: look beside the manifest", identity=False)
+    labels: str = setting("", "label CSV (index,mid,display_name); empty: look next to the manifest", identity=False)
     test_fraction: float = setting(
         0.2, "share of clips held out, by hash of the id, where the data names no split", gt=0, lt=1
     )
     eval_source: str = setting(
         "",
-        "what is judged, where it is another source than what trains: its split test or, without splits, all of it",
+        "second source to evaluate on: its split test or, without splits, all of it; empty: the training source",
         identity=False,
     )
     split: Literal["auto", "all", "train", "tune", "test"] = setting(
-        "auto", "clips to judge; auto: those held out, or all where the data names no split and nothing trains on it"
+        "auto", "clips to evaluate; auto: those held out, or all if the data has no splits and nothing trains on it"
     )
     subset: str = setting(
         "",
-        "of these, only the listed clips: a file of ids, or a subset of the catalogue such as retrieval",
+        "evaluate only on listed clips: a file of ids, or a subset from the catalogue such as retrieval",
         identity=False,
     )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
@@ -59,7 +59,7 @@ class DataConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class InputConfig(Settings):
-    """How a clip becomes tensors (paper 2.1.1; facts/cavmae.md 2.3)."""
+    """How a clip becomes tensors (paper 2.1.1)."""
 
     sample_rate: int = setting(16000, "waveform samples per second", ge=1000)
     n_mels: int = setting(128, "mel bins", ge=8)
@@ -72,7 +72,7 @@ class InputConfig(Settings):
     image_mean: tuple[float, float, float] = setting((0.485, 0.456, 0.406), "RGB means (ImageNet)")
     image_std: tuple[float, float, float] = setting((0.229, 0.224, 0.225), "RGB standard deviations", gt=0)
     eval_frame: int = setting(
-        -1, "frame, of data.n_frames, that is judged where one is; -1: the middle of the clip (paper: 5 of 10)", ge=-1
+        -1, "frame of data.n_frames used where evaluation takes one; -1: the clip's middle (paper: 5 of 10)", ge=-1
     )
     segment_length: int = setting(
         0, "rows of the audio window around each frame (Sync: 416); 0: the whole spectrogram", ge=0
@@ -81,7 +81,7 @@ class InputConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Settings):
-    """Sizes of the transformer (paper 2.3; facts/cavmae.md 1.2). Defaults are ViT-Base."""
+    """Sizes of the transformer (paper 2.3). Defaults are ViT-Base."""
 
     embed_dim: int = setting(768, "width of the encoder", ge=8)
     num_heads: int = setting(12, "attention heads of the encoder", ge=1)
@@ -96,7 +96,7 @@ class ModelConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Settings):
-    """Pretraining (paper Table 4; facts/cavmae.md 3.1-3.2)."""
+    """Pretraining (paper Table 4)."""
 
     init: str = setting(
         "", "weights to start from: a file, a name such as imagenet-mae, timm:NAME; empty: random", identity=False
@@ -122,7 +122,7 @@ class TrainConfig(Settings):
     decay_rate: float = setting(0.5, "step schedule: factor of each decay", gt=0, le=1)
     warmup: float = setting(0.0, "share of all steps with a linearly rising rate", ge=0, lt=1)
     final_lr: float = setting(0.0, "cosine schedule: last rate over the base rate", ge=0, le=1)
-    noise: bool = setting(True, "additive noise and circular time roll of the spectrogram (facts/cavmae.md 2.3)")
+    noise: bool = setting(True, "additive noise and circular time roll of the spectrogram (paper Table 4)")
     select: Literal["last", "best"] = setting("last", "weights handed on; best: lowest loss on the tuning split")
     workers: int = setting(-1, "processes that read clips; -1: one per spare core", ge=-1, identity=False)
     threads: int = setting(
@@ -154,7 +154,7 @@ Mode = Literal["all", "multimodal", "audioonly", "videoonly"]
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(Settings):
-    """End-to-end fine-tuning (paper Table 4; facts/cavmae.md 3.3-3.4); defaults are those for AudioSet-20K."""
+    """End-to-end fine-tuning (paper Table 4); defaults are those for AudioSet-20K."""
 
     modes: tuple[Mode, ...] = setting(
         (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
@@ -192,7 +192,7 @@ class FinetuneConfig(Settings):
     time_mask: int = setting(192, "largest SpecAugment mask, spectrogram rows", ge=0)
     noise: bool = setting(True, "additive noise and circular time roll; not applied to audio windows (Sync)")
     label_smoothing: float = setting(0.1, "label smoothing", ge=0, lt=1)
-    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels a clip, ce for one; auto: by target")
+    loss: Literal["auto", "bce", "ce"] = setting("auto", "bce for several labels per clip, ce for one; auto: by target")
     average_from: int = setting(3, "first epoch of the weight average; 0: no average", ge=0)
     average_to: int = setting(15, "last epoch of the weight average, or the last there is", ge=0)
     frames: Literal["all", "middle"] = setting(
@@ -202,5 +202,5 @@ class FinetuneConfig(Settings):
         "present", "classes no evaluated clip has: left out of mAP and mAUC, or AP 0 and AUC -1 (reference)"
     )
     missing: bool = setting(True, "multimodal: also test with one modality alone (paper 2g)")
-    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)

@@ -160,8 +160,8 @@ class Bill:
             return f"cost: unknown for {later}" if later else "cost: nothing to compute"
         later = later and f"; without {later}"
         if not total:
-            return f"cost: {', '.join(parts)}; unknown, as nothing like them was measured in these results{later}"
-        rest = f"; {unknown} of them unknown, as nothing like them was measured in these results" if unknown else ""
+            return f"cost: {', '.join(parts)}; unknown, as these results have no measured cost for them{later}"
+        rest = f"; {unknown} of them unknown, as these results have no measured cost for them" if unknown else ""
         return f"cost: about {total:.2f} device-hours ({', '.join(parts)}){rest}{later}"
 
 

@@ -119,7 +119,7 @@ def extract(
     progress: bool,
     processes: int = 1,
 ) -> None:
-    """Computes the arrays of every clip into a folder, going on where a crash left it.
+    """Computes the arrays of every clip into a folder, resuming where a crash left it.
 
     The arrays are the same to the bit for any number of processes, on the same kind of machine: batches do not depend
     on it, nor do the threads of each process.

@@ -34,6 +34,7 @@ class InitialWeights:
         timm: timm's name of the same weights; "": it has none.
         published: What the published tables call it; "": nothing.
         decoder: Whether it has one.
+        clips: Whether it was trained on clips with sound, which then may be among the judged ones.
     """
 
     name: str
@@ -44,6 +45,7 @@ class InitialWeights:
     timm: str = ""
     published: str = ""
     decoder: bool = False
+    clips: bool = False
 
 
 @functools.cache

@@ -204,7 +204,7 @@ class Runner:
         try:
             # As with a stage: of several processes that are asked for it, one computes it and the others read it.
             folder = store.stage_folder(results, plan.config.task_name, run_id)
-            with locked(folder, lambda: log.info("run %s: another process is at it; waiting", run_id)):
+            with locked(folder, lambda: log.info("run %s is being computed by another process; waiting", run_id)):
                 reused = self._reused(plan)
                 if reused is not None:
                     return reused
@@ -221,7 +221,7 @@ class Runner:
         if record is None:
             return None
         if record.get("code_sha256") != provenance.code_sha256():
-            log.info("run %s is stale: other code recorded it; --force computes it again", run_id)
+            log.info("run %s is stale: it was made by other code of avbench; --force computes it again", run_id)
         return Outcome(plan.config, record, store.run_folder(results, run_id) / "record.json", reused=True)
 
     def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:

@@ -173,8 +173,10 @@ def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, ex
         pairing=pairing,
     )
     batch = config.train.batch_size
-    local = getattr(config.method, "negatives", "") == "local"
-    share = Share(batch, config.train.accumulate, together=local, group=execution.group)
+    negatives, accumulate = getattr(config.method, "negatives", ""), config.train.accumulate
+    # Without negatives passes stay whole where they can be dealt out: the paper's four of 27 cannot be halved.
+    together = negatives == "local" or (not negatives and accumulate % execution.group.world == 0)
+    share = Share(batch, accumulate, together=together, group=execution.group)
 
     def batches(epoch: int, skip: int) -> Iterator[Batch]:
         order = numpy_stream(config.seed, "order", epoch).permutation(len(train))
@@ -292,7 +294,7 @@ def extract(
 
 
 def _waiting(stage: Stage) -> None:
-    log.info("%s %s: another process computes it; waiting", stage.name, stage.id)
+    log.info("%s %s is being computed by another process; waiting", stage.name, stage.id)
 
 
 def clear(folder: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avbench import initial_weights
 from avbench.files import atomic_path
 
 LIST = "trained_on.npy"
@@ -57,7 +58,10 @@ def hash_clips(ids: Iterable[str]) -> Hashes:
 
 def of_init(source: str) -> TrainedOn:
     """Returns what is known of weights that a training starts from: random ones and image models saw no clip."""
-    return NOTHING if not source or source.startswith("timm:") else read(Path(source).expanduser())
+    if not source or source.startswith(initial_weights.TIMM):
+        return NOTHING
+    named = initial_weights.known().get(initial_weights.name_of(source))
+    return NOTHING if named is not None and not named.clips else read(Path(source).expanduser())
 
 
 def write(folder: Path, ids: Iterable[str], start: TrainedOn = NOTHING) -> dict[str, Any]:

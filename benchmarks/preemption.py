@@ -161,6 +161,9 @@ def main() -> int:
     parser.add_argument("--preemptions", type=float, default=0.4, help="share of processes that are interrupted")
     parser.add_argument("--seed", type=int, default=0, help="of all that is random; the moments are the machine's")
     parser.add_argument("--terminals", type=int, default=1, help="commands that the user may run at a time")
+    parser.add_argument(
+        "--queue", type=int, default=0, help="jobs that may be queued; 0: three tenths of all, at least 4"
+    )
     parser.add_argument("--limit", type=float, default=900.0, help="seconds until it is given up")
     parser.add_argument(
         "--keep", type=Path, default=None, help="an empty folder for all files; by default one that goes"
@@ -178,7 +181,7 @@ def main() -> int:
         diaries=diaries,
         works=works(given.jobs),
         slots=given.slots,
-        limit=max(4, given.jobs * 3 // 10),
+        limit=given.queue or max(4, given.jobs * 3 // 10),
         rate=given.preemptions,
         draw=random.Random(given.seed),
         profile=Profile(array_parallelism=max(1, given.slots * 3 // 4), retries=1),

@@ -199,7 +199,7 @@ def localization(found: Records) -> str:
 
 
 def reconstruction(found: Records) -> str:
-    """Figure 5, for completeness: less is better."""
+    """Figure 5, for completeness: lower is better."""
     keys = [f"{side}/uniform@{ratio}/mse" for side in ("audio", "visual") for ratio in (0.5, 0.75, 0.9)]
     rows = [
         [

@@ -90,7 +90,7 @@ def test_a_plan_says_what_is_left_to_pay(results: Path, capsys: pytest.CaptureFi
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("cost: about ")
     assert "(1 pretrainings" in lines[-1]  # cav's is done
-    assert lines[-1].endswith("4 of them unknown, as nothing like them was measured in these results")  # localization
+    assert lines[-1].endswith("4 of them unknown, as these results have no measured cost for them")  # localization
     assert any("about" in line and line.split()[0] == "pretrain" for line in lines)
 
 

@@ -1,14 +1,18 @@
-"""What the documents say works: links lead somewhere, and the example of a method runs as a plug-in."""
+"""What the documents say works: links, command lines, and the example of a method, which runs as a plug-in."""
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from avbench import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -24,6 +28,27 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_readme_has_no_gaps() -> None:
     for page in PAGES:
         assert not re.search(r"^(RUN_OUTPUT|MEASURED|TODO)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _command_lines() -> list[list[str]]:
+    """Returns the words of each ``avbench`` command in a block of code, without those that stand for others (...)."""
+    found = []
+    for page in (page for page in PAGES if page.name != "CHANGELOG.md"):
+        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in re.findall(r"^(?:    )?(?:torchrun .*-m )?avbench (.*)$", text, re.MULTILINE):
+            words = shlex.split(line.replace("[RUN ...]", ""), comments=True)
+            if "..." not in words:
+                found.append(words)
+    return found
+
+
+@pytest.mark.parametrize("words", _command_lines(), ids=" ".join)
+def test_every_command_line_is_accepted(words: list[str]) -> None:
+    name, *options = words
+    module = importlib.import_module(f"avbench.commands.{name}")
+    command = module.ACTIONS[options.pop(0)] if hasattr(module, "ACTIONS") else module.Command
+    parsed = command.parse(name, options) if hasattr(command, "parse") else cli.parse(command, name, options)
+    assert isinstance(parsed, command)
 
 
 def test_the_example_method_runs_as_a_plug_in(tmp_path: Path) -> None:

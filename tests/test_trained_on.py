@@ -55,3 +55,9 @@ def test_a_list_of_other_weights_or_a_broken_one_is_not_used(content: bytes, tmp
     assert not trained_on.read(path).complete
     (tmp_path / trained_on.LIST).write_bytes(content)
     assert not trained_on.read(path).complete
+
+
+def test_weights_of_images_saw_no_clip_and_those_of_clips_may_have() -> None:
+    for source in ("", "timm:vit_base_patch16_224.mae", "imagenet-mae", "imagenet-mae-finetuned"):
+        assert trained_on.of_init(source).complete, source
+    assert not trained_on.of_init("cavmae-scale++").complete

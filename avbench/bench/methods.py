@@ -176,7 +176,7 @@ def _in_fresh_process(name: str, options: Options) -> Measured:
             return pool.submit(measure, name, options).result()
         except BrokenProcessPool:
             raise RunError(
-                f"{name}: its process was killed, most likely for memory, with {options.batch} clips a step; try a"
+                f"{name}: its process was killed, most likely for memory, with {options.batch} clips per step; try a"
                 " smaller --batch."
             ) from None
 
@@ -290,7 +290,7 @@ def table(report: Report) -> str:
     name = report.machine.get("gpu") or f"{report.machine['processor']}, {first.threads} threads"
     promised = f" ({sheet / 1e9:.0f} by the data sheet)" if sheet else ""
     head = (
-        f"{report.size} size, {first.batch} clips a step, {report.precision}, {name}; best matrix product"
+        f"{report.size} size, {first.batch} clips per step, {report.precision}, {name}; best matrix product"
         f" {report.matmul_flops / 1e9:.0f} GFLOP/s{promised}; load average {report.load_before:.1f} before,"
         f" {report.load_after:.1f} after"
     )

@@ -15,7 +15,7 @@ Part = Literal["prepare", "fbank", "loader", "retrieval", "step", "methods"]
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Measures decoding, spectrogram, loader, retrieval and training step beside the plain way, and every method."""
+    """Times decoding, spectrogram, loader, retrieval and training step against plain versions, and every method."""
 
     parts: tyro.conf.Positional[tuple[Part, ...]] = ()
     """What to measure; nothing named: all of it (some minutes)."""

@@ -15,7 +15,7 @@ from avbench.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect:
-    """Says what a weights file is, from its keys and shapes alone."""
+    """Identifies a weights file from its keys and shapes."""
 
     file: tyro.conf.Positional[Path]
     """The weights file (.pth or .safetensors)."""
@@ -54,7 +54,7 @@ class Import:
     out: Path
     """The file to write (.safetensors)."""
     method: str = ""
-    """The method it belongs to; empty: told from its keys."""
+    """The method it belongs to; empty: detected from its keys."""
 
     def execute(self) -> int:
         """Loads strictly, and writes."""

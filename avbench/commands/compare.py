@@ -18,13 +18,13 @@ class Command:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Two or more ids, or their first digits; see: avbench list runs."""
     common_ids: bool = False
-    """Compute the metrics of all runs again for the samples that all of them judged."""
+    """Recompute all metrics on the samples that all runs share."""
     resamples: int = 1000
     """Resamples of the paired bootstrap."""
     results: Path = Path("results")
     """Where the records are."""
     json: Path | None = None
-    """A file to write what was found to, all metrics, as JSON."""
+    """A file to write the whole comparison to, as JSON."""
 
     def execute(self) -> int:
         """Prints the comparison; warnings go to standard error."""

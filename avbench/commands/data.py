@@ -79,22 +79,22 @@ class Show:
 
 @dataclass(frozen=True, kw_only=True)
 class Prepare:
-    """Decodes every video once into shards and a manifest; goes on where it was stopped."""
+    """Decodes every video once into shards and a manifest; the same command resumes it."""
 
     source: tyro.conf.Positional[str]
     """A folder of videos (sub-folder = label), a CSV (file,label[,split][,id]), or with --root a catalogue name."""
     out: Path | None = None
-    """The folder to write; of the catalogue: the cache, so that --data NAME finds it."""
+    """The folder to write; default for a catalogue set: the cache, where --data NAME finds it."""
     root: Path | None = None
-    """Of the catalogue: the folder with the media, and with the official list."""
+    """For a catalogue set: the folder with the media and the official list."""
     list: tuple[Path, ...] = ()
-    """Of the catalogue: official lists, or folders with them, that are elsewhere."""
+    """For a catalogue set: official lists, or folders with them, if they are elsewhere."""
     dry_run: bool = False
-    """Of the catalogue: join and count, decode and write nothing."""
+    """For a catalogue set: match files to the list and count them; decode and write nothing."""
     like: Literal["avbench", "cavmae", "sync"] = "avbench"
-    """cavmae, sync: as the authors' own scripts (frames, JPEG, sound); the options below change single settings."""
+    """cavmae, sync: as these authors' scripts do (frames, JPEG, sound); the options below change single settings."""
     settings: tyro.conf.OmitArgPrefixes[PrepareSettings] = field(default_factory=PrepareSettings)
-    """How."""
+    """How videos are decoded."""
     workers: int = -1
     """Processes; -1: one a core."""
     part: str | None = None

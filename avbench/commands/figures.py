@@ -13,16 +13,16 @@ from avbench.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Draws figures from the records as PNG and PDF, with the values in them as CSV."""
+    """Draws figures from the records as PNG and PDF, with their values as CSV."""
 
     ids: tyro.conf.Positional[tuple[str, ...]] = ()
     """Which figures; none: all. See: avbench list figures."""
     data: str | None = None
-    """A data set by name; without, each that there are records of."""
+    """A data set by name; default: every one with records."""
     results: Path = Path("results")
     """Where the records are."""
     out: Path | None = None
-    """Where the files go, in a folder for each data set; without, RESULTS/figures."""
+    """Where the files go, in a folder for each data set; default: RESULTS/figures."""
 
     def execute(self) -> int:
         """Draws, and says what was left out and why."""

@@ -29,7 +29,7 @@ class Command(LauncherOptions, ConfigOptions):
     seeds: tuple[int, ...] = (0,)
     """Every method is trained once for each."""
     jobs: int = 0
-    """Runs in parallel; 0: one for each GPU, or as many as the cores have room for."""
+    """Runs in parallel; 0: one for each GPU, or as many as fit the cores."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output; json: the records."""
 

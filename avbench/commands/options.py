@@ -25,7 +25,7 @@ class ConfigOptions:
     data: str | None = None
     """soundshapes, a folder of videos, a CSV, a prepared folder or a manifest.json."""
     eval_data: str | None = None
-    """Judge the clips of this, as --data; then all of --data trains, or its training split."""
+    """Evaluate on this second source, given like --data; then --data only trains (its training split, or all of it)."""
     checkpoint: Path | None = None
     """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
     init: str = ""
@@ -36,7 +36,7 @@ class ConfigOptions:
     config: Path | None = None
     """A YAML file of sections data, input, model, method, train, task."""
     set: Words = ()
-    """Single settings, over all else: method.lambda_c=0.1 train.steps=200."""
+    """Single settings, which override everything else: method.lambda_c=0.1 train.steps=200."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -22,7 +22,7 @@ class Command(LauncherOptions, ConfigOptions):
     method: tuple[str, ...]
     """One or more methods; see: avbench list methods."""
     seeds: tuple[int, ...] = (0,)
-    """One pretraining for each."""
+    """One pretraining for each seed."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """What each of several processes holds: ddp: the whole model; fsdp: a part of it, for large models."""
 

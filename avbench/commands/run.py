@@ -24,12 +24,12 @@ class Command(LauncherOptions, ConfigOptions):
     seeds: tuple[int, ...] = (0,)
     """One run for each."""
     format: Literal["table", "json"] = "table"
-    """What goes to standard output; json: the records, or with --dry-run settings, stages and clips a contrast."""
+    """What goes to standard output; json: the records, or with --dry-run settings, stages and clips per contrast."""
     processes: int = 1
     """Processes that extract features in parallel; the numbers do not depend on it."""
 
     skip_untrained: bool = False
-    """Leave out the model as it was before training, which is judged beside the trained one."""
+    """Leave out the untrained model, which is otherwise evaluated as well."""
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""

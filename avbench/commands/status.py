@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Says how far the jobs of a results folder are, on this machine or on a cluster."""
+    """Shows the progress of a results folder's jobs, on this machine or on a cluster."""
 
     results: Path = Path("results")
     """Where the records are."""
     watch: bool = False
-    """Say it again until nothing waits or runs."""
+    """Repeat until no job waits or runs."""
     every: float = 10.0
-    """Seconds between two looks with --watch."""
+    """Seconds between two updates with --watch."""
     all: bool = False
-    """Also one line for each job that is done."""
+    """Also show finished jobs, one line each."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output."""
 

@@ -26,26 +26,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Runs the trials of a sweep, prints their table and draws their plots; the same command again goes on."""
+    """Runs the trials of a sweep, prints their table and draws their plots; the same command resumes it."""
 
     file: tyro.conf.Positional[str]
-    """A YAML file, or the name of a sweep that comes along, as lambda_c; see docs/sweeps.md."""
+    """A YAML file, or the name of a built-in sweep such as lambda_c; see docs/sweeps.md."""
     data: str | None = None
     """Data other than the file's; its section for that data applies."""
     preset: tuple[str, ...] = ()
     """Named configurations over those of the file."""
     init: str = ""
-    """Weights that runs which pretrain start from."""
+    """Weights to start pretraining from."""
     set: Words = ()
     """Settings of every trial: train.steps=20 data.train_clips=64."""
     seeds: tuple[int, ...] = ()
     """Each trial is run once for each; none: the file's."""
     trials: int | None = None
-    """How many; of a grid, the first so many."""
+    """Number of trials; for a grid, only the first ones."""
     parallel: int | None = None
-    """Jobs at a time; 0: one for each GPU, or as many as the cores have room for."""
+    """Jobs in parallel; 0: one for each GPU, or as many as fit the cores."""
     name: str = ""
-    """Of the sweep's folder in the results; none: the file's name, with the data's where that is another."""
+    """Name of the sweep's folder in the results; none: the file's name, followed by --data where given."""
     launcher: Literal["local", "slurm"] = "local"
     """Where jobs are started: on this machine, or as jobs of a cluster."""
     cluster: str = "default"
@@ -129,7 +129,7 @@ class Command:
                 failed = driver.run(running)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
-                    "interrupted; jobs kept their state, and the same command again goes on with the same trials."
+                    "interrupted; jobs kept their state, and the same command resumes the same trials."
                 ) from None
             self._finish(study, sweep, common, folder)
         for text in failed:

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Makes tables from the records: LaTeX files, or other formats; what has no record is a dash."""
+    """Makes tables from the records, as LaTeX or other formats; cells without a record show a dash."""
 
     ids: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Which tables; none: all. See: avbench list tables."""
+    """Which tables; default: all. See: avbench list tables."""
     format: tuple[Literal["latex", "markdown", "csv", "html", "json", "terminal"], ...] = ("latex",)
     """One or more; terminal goes to standard output, the others into files."""
     data: str | None = None
@@ -38,7 +38,7 @@ class Command:
     seeds: tuple[int, ...] = ()
     """Seeds of these commands; none: 0, with --data 0 1 2."""
     cost: bool = False
-    """Say what the runs behind each table took, in device-hours; with --missing, what its commands would take."""
+    """Print the device-hours of each table's runs; with --missing, an estimate for the missing ones."""
 
     def execute(self) -> int:
         """Makes the tables; returns 1 when a run that was launched failed."""

@@ -1,1 +1,1 @@
-"""Runs beside each other: what differs in their settings, and whether their metrics do."""
+"""Runs compared: what differs in their settings, and whether their metrics do."""

@@ -27,21 +27,21 @@ def find(results: Path, name: str) -> Run:
     """Returns the run of an id, or of the beginning of one id only.
 
     Raises:
-        InputError: No run or several begin so, or the record cannot be read.
+        InputError: No id or several start with it, or the record cannot be read.
     """
     folder = results / "runs"
     known = sorted(path.parent.name for path in folder.glob("[!.]*/record.json"))
     begin = [name] if name in known else [each for each in known if name and each.startswith(name)]
     if not begin:
         raise InputError(
-            f"run {name}: no id of the {len(known)} runs in {folder} begins so; valid: an id or its first digits (see:"
-            " avbench list runs)."
+            f"run {name}: no id of the {len(known)} runs in {folder} starts with '{name}'; valid: an id or its first"
+            " digits (see: avbench list runs)."
         )
     if len(begin) > 1:
         more = ", ..." if len(begin) > NAMED else ""
         raise InputError(
-            f"run {name}: found {len(begin)} runs that begin so ({', '.join(begin[:NAMED])}{more}), valid: one; give"
-            " more digits."
+            f"run {name}: found {len(begin)} run ids that start with it ({', '.join(begin[:NAMED])}{more}), valid: one;"
+            " give more digits."
         )
     record = store.read_record(results, begin[0])
     if record is None:

@@ -2,7 +2,7 @@
 
 The sorted list of source files is cut into parts whose size depends on nothing but their number. A part is written
 as one shard and then its rows, each atomically: a run that is killed loses the parts in work, and the same command
-goes on from there. Files are decoded by several processes and written in order, so the result depends neither on
+resumes there. Files are decoded by several processes and written in order, so the result depends neither on
 the number of processes nor on interruptions. Several machines may write shares of the parts at the same time.
 """
 
@@ -192,7 +192,7 @@ def _plan_path(out: Path) -> Path:
 
 
 def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
-    """Returns the report of a complete folder, None for one to begin or to go on with; refuses any other."""
+    """Returns the report of a complete folder, None for one to begin or to resume; refuses any other."""
     final = out / "prepare.json"
     described = next((path for path in (final, _plan_path(out)) if path.is_file()), None)
     if described is None:

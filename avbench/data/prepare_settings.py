@@ -43,7 +43,7 @@ class PrepareSettings(Settings):
     frame_choice: Literal["time", "count"] = setting(
         "time", "time: the frame shown then; count: by its number, int(i*N/n)-1 of N, or int(i*(N-1)/(n-1)) (reference)"
     )
-    frame_seconds: float = setting(0.0, "frames are of the first so many seconds; 0: of the whole clip", ge=0, le=3600)
+    frame_seconds: float = setting(0.0, "take frames from the first N seconds; 0: from the whole clip", ge=0, le=3600)
     size: int = setting(224, "short side of a stored frame, pixels", ge=16, le=4096)
     crop: Literal["centre", "none"] = setting(
         "centre", "centre: a square, as the reference; none: keep the whole frame"
@@ -54,8 +54,8 @@ class PrepareSettings(Settings):
     sound_clock: Literal["shared", "own"] = setting(
         "shared", "shared: the picture's; own: sound begins with its first sample, and gaps are closed (reference)"
     )
-    max_seconds: float = setting(10.0, "only so much of a file is used, from its start", gt=0, le=3600)
-    window: float = setting(0.0, "cut long files into clips of so many seconds; 0: one clip a file", ge=0, le=3600)
+    max_seconds: float = setting(10.0, "use only the first N seconds of a file", gt=0, le=3600)
+    window: float = setting(0.0, "cut long files into clips of N seconds; 0: one clip per file", ge=0, le=3600)
     stride: float = setting(0.0, "seconds between the starts of two windows; 0: the window's length", ge=0)
     min_fraction: float = setting(
         0.5, "a clip with less than this share of its sound, picture or length is rejected", ge=0, le=1

@@ -1,8 +1,8 @@
 """The driver of a sweep: asks Optuna for trials, has their jobs run, and tells what became of them.
 
 Trials are ``avbench`` commands that know nothing of the study. The driver reads the course of their training from
-metrics.csv and their results from the records, so it can be killed at any time: what runs goes on, and the same command
-takes the same trials up again.
+metrics.csv and their results from the records, so it can be killed at any time: running jobs continue, and the same
+command resumes the same trials.
 """
 
 from __future__ import annotations
@@ -246,7 +246,7 @@ class Driver:
             if lane.job is not None and all(each.job != lane.job for each in others):
                 self.pool.stop(lane.job)
             elif lane.job is not None:
-                lane.job = None  # another trial goes on with it
+                lane.job = None  # another trial resumes it
 
     def _tell(self, active: _Active) -> list[str]:
         """Tells Optuna how a trial ended; returns what is to be said of it in the end, where it failed."""
@@ -261,7 +261,7 @@ class Driver:
         if active.pruned_at is not None:
             active.trial.set_user_attr("pruned_at", active.pruned_at)
             self.study.tell(number, state=TrialState.PRUNED)
-            self.report(f"{head}: pruned at step {active.pruned_at}; its training can be gone on with")
+            self.report(f"{head}: pruned at step {active.pruned_at}; its training can be resumed")
             return []
         values: dict[str, list[float]] = {}
         if not errors:

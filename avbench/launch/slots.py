@@ -1,4 +1,4 @@
-"""How many jobs have room in parallel on this machine, and what each is given of it."""
+"""How many jobs fit on this machine in parallel, and what each is given of it."""
 
 from __future__ import annotations
 

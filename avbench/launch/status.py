@@ -144,7 +144,7 @@ def _of_local(entry: ledger.Entry, results: Path, ended: dict[str, int], *, aliv
     elif alive:
         state, detail = "queued", ""
     else:
-        state, detail = "stale", "what started it has ended; the same command again goes on"
+        state, detail = "stale", "what started it has ended; the same command resumes it"
     return _state(entry, state, detail, results)
 
 
@@ -176,7 +176,7 @@ def _begun_alone(results: Path, known: set[str]) -> Iterator[JobState]:
             continue
         told = _read(path)
         running = locked(folder / ".lock")
-        detail = str(told.get("host", "")) if running else "stopped; the same command again goes on"
+        detail = str(told.get("host", "")) if running else "stopped; the same command resumes it"
         name = f"{told.get('method', folder.name)} seed {told.get('seed', '?')} pretrain"
         yield JobState(name, "running" if running else "stale", detail, progress=read_progress(folder))
 

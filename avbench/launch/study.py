@@ -2,7 +2,7 @@
 
 The storage is a journal, RESULTS/sweeps/NAME/journal.log, that the driver alone opens; whoever would be second is
 refused by a lock. Suggestions are functions of the seed, the trial's number and the trials that ended before it, so
-that a driver that is started again goes on as the first would have.
+that a restarted driver continues as the first would have.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def ask(study: optuna.Study, sweep: Sweep) -> optuna.Trial:
 
 
 def take_up(study: optuna.Study, sweep: Sweep) -> list[optuna.Trial]:
-    """Makes a study ready to go on, and returns the trials that a driver left running.
+    """Makes a study ready to resume, and returns the trials that a driver left running.
 
     Trials of a grid, and those that failed, wait to be asked for.
     """

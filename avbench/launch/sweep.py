@@ -61,9 +61,11 @@ class Objective:
 class SamplerConfig(Settings):
     """How the parameters of a trial are chosen."""
 
-    name: Literal["grid", "random", "tpe"] = setting("grid", "grid: every combination; random; tpe: by what was found")
+    name: Literal["grid", "random", "tpe"] = setting(
+        "grid", "grid: every combination; random; tpe: guided by finished trials"
+    )
     seed: int = setting(0, "seed of random and tpe", ge=0)
-    startup: int = setting(10, "tpe: trials drawn at random before", ge=1)
+    startup: int = setting(10, "tpe: random trials at the start", ge=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +78,10 @@ class PrunerConfig(Settings):
     stage: Literal["pretrain", "classification"] = setting("pretrain", "whose metrics.csv is watched")
     column: str = setting("loss", "column of it: loss, a part of the loss, tuning_loss")
     direction: Literal["minimize", "maximize"] = setting("minimize", "which values of the column are good")
-    startup: int = setting(3, "median: trials that end before any is stopped", ge=1)
-    warmup: int = setting(0, "median: steps that no trial is stopped before", ge=0)
-    least: int = setting(1, "halving: steps that each trial is given", ge=1)
-    factor: int = setting(3, "halving: one of so many goes on", ge=2)
+    startup: int = setting(3, "median: trials that must end before one is stopped", ge=1)
+    warmup: int = setting(0, "median: steps before which no trial is stopped", ge=0)
+    least: int = setting(1, "halving: steps that each trial gets at least", ge=1)
+    factor: int = setting(3, "halving: one trial in N continues", ge=2)
 
 
 @dataclass(frozen=True, kw_only=True)

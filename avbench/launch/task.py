@@ -58,7 +58,7 @@ class Task:
             sys.exit(128 - status if status < 0 else status)  # as a shell has it; what it said is in the log above
 
     def checkpoint(self) -> DelayedSubmission:
-        """Stops the command after the step in flight and returns what goes on with it.
+        """Stops the command after the current step and returns what resumes it.
 
         Submitit calls this in the process of rank 0, inside a signal handler: the main program is held in ``wait``
         below and must not be waited for.

@@ -118,7 +118,7 @@ def steps(sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], co
                 follows="init" if i else "",
             )
         )
-    # How the weights came about belongs to the record: tables find it there.
+    # How the weights were obtained belongs to the record: tables find it there.
     inherited = _without(chain[-1].set, "data") if chain else {}
     goes_on = init == PRETRAIN
     if goes_on and not chain:

@@ -1,7 +1,7 @@
 """What a method must define, checked when it is loaded: what it defines is what is used, or it is refused.
 
 Methods derive from each other, and several functions compute the same in their own way. Where one of them is overridden
-and its companions are not, the companions would go on with the old.
+and its companions are not, the companions would still use the old.
 """
 
 from __future__ import annotations

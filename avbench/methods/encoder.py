@@ -114,7 +114,7 @@ class Encoder(nn.Module):
         model: Sizes of the transformers.
         input: Sizes of spectrogram and frame.
         modalities: Those it takes; the others have neither weights nor tokens.
-        modality_norms: LayerNorms of their own for the single-modality streams of the joint encoder.
+        modality_norms: separate LayerNorms for the single-modality streams of the joint encoder.
         trainable_positions: Train the position tables (fine-tuning does, pretraining does not).
         vanilla: No transformer for each modality: the joint one has all blocks, and one last LayerNorm (paper 2.2).
 

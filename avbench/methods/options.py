@@ -36,7 +36,7 @@ class PairConfig(SoundMaskingConfig):
 
     masking_ratio_audio: float | None = setting(None, "the same for audio alone; null: masking_ratio", ge=0, lt=1)
     masking_ratio_visual: float | None = setting(None, "the same for frames alone; null: masking_ratio", ge=0, lt=1)
-    modality_norms: bool = setting(True, "LayerNorms of their own for the single-modality streams of the joint encoder")
+    modality_norms: bool = setting(True, "separate LayerNorms for the single-modality streams of the joint encoder")
 
     def plan(self, grids: Mapping[Modality, Grid]) -> PairPlan:
         """Returns how the tokens of two grids, ``audio`` and ``visual``, are masked."""
@@ -63,7 +63,7 @@ class ContrastConfig(Settings):
 
     temperature: float = setting(0.05, "divisor of the cosine similarities", gt=0)
     contrast: Literal["one_way", "two_way"] = setting(
-        "one_way", "one_way: frames look for their sounds (paper); two_way: both directions"
+        "one_way", "one_way: visual to audio (paper); two_way: both directions"
     )
     negatives: Literal["local", "gathered"] = setting(
         "local", "other clips of a process's own batch (paper), or of all processes' batches"

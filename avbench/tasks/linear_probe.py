@@ -47,7 +47,7 @@ class LinearProbeConfig(Settings):
         "auto", "labels a clip: one (cross-entropy), any number (binary), or as the training clips have them"
     )
     label: str = setting("", "parts of the class names to predict, such as shape+pitch or 1+2; empty: whole names")
-    frames: Literal["mean", "concat"] = setting("mean", "vectors of several frames (Sync): their mean, or end to end")
+    frames: Literal["mean", "concat"] = setting("mean", "vectors of several frames (Sync): mean or concatenated")
     joint: Literal["joint", "concat"] = setting(
         "joint", "audio-visual vector: of the joint stream (paper), or those of the two single streams end to end"
     )
@@ -58,14 +58,14 @@ class LinearProbeConfig(Settings):
     learning_rates: tuple[float, ...] = setting(
         (3e-4, 1e-3, 3e-3, 1e-2, 3e-2), "learning rates of adam to choose from", gt=0
     )
-    iterations: int = setting(100, "most iterations of lbfgs", ge=1)
+    iterations: int = setting(100, "maximum iterations of lbfgs", ge=1)
     epochs: int = setting(20, "passes of adam over the training clips", ge=1)
-    batch_size: int = setting(256, "clips a step of adam", ge=1)
-    validation_fraction: float = setting(0.2, "share of the training clips to choose with, class by class", gt=0, lt=1)
+    batch_size: int = setting(256, "clips per step of adam", ge=1)
+    validation_fraction: float = setting(0.2, "share of the training clips, class by class, to choose with", gt=0, lt=1)
     absent: metric.Absent = setting(
         "present", "classes no evaluated clip has: left out of mAP and mAUC, or AP 0 and AUC -1 (reference)"
     )
-    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
 
 

@@ -63,17 +63,17 @@ class LocalizationConfig(Settings):
 
     protocol: Protocol = setting("auto", "whose protocol; auto: by the annotations, soundshapes for the embedded set")
     annotations: str = setting("", "annotation file or folder; empty: the masks of the embedded set", identity=False)
-    subset: str = setting("", "text file of sample ids, one a line, to judge only these", identity=False)
+    subset: str = setting("", "text file of sample ids, one per line, to evaluate only these", identity=False)
     negatives: str = setting("", "CSV video,audio,label of an extended set (SLAVC); empty: none", identity=False)
     similarity: Literal["auto", "cosine", "dot"] = setting(
         "auto", "of a patch token and the sound's vector; auto: the protocol's, dot with ade20k, else cosine"
     )
-    sign: Literal["positive", "negative"] = setting("positive", "negative: the least similar patches sound")
+    sign: Literal["positive", "negative"] = setting("positive", "negative: mark the least similar patches")
     centring: Literal["none", "evaluated", "train"] = setting(
         "none", "take the mean patch and the mean sound of these clips from all tokens first"
     )
     audio_vector: Literal["mean", "global"] = setting("mean", "the sound: mean of its tokens, or global token (Sync)")
-    frame: int = setting(-1, "frame judged where several are seen, from 0; -1: nearest to the annotated time", ge=-1)
+    frame: int = setting(-1, "frame to evaluate, from 0, of several; -1: nearest to the annotated time", ge=-1)
     binarisation: Binarisation = setting("ez", "ez: at least the median (EZ-VSL); lvs: above the upper median (LVS)")
     upsampling: Literal["auto", "bilinear", "bilinear_corners", "bicubic_corners"] = setting(
         "auto", "of the maps; auto: bilinear, with ez's boxes bilinear_corners"
@@ -89,12 +89,12 @@ class LocalizationConfig(Settings):
         "sigmoid", "AVSBench masks: of the map, before thresholds; none: maps are probabilities"
     )
     f_score: Form = setting("whole_set", "AVSBench masks: largest mean F over the set, or of each batch as published")
-    f_batch: int = setting(4, "frames a batch in the published form of F", ge=1)
+    f_batch: int = setting(4, "frames per batch in the published form of F", ge=1)
     control_seed: int = setting(0, "seed of the wrong sounds and the random maps", ge=0)
-    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
     pictures: int = setting(8, "samples on each sheet of overlays (first, best, worst); 0: none", ge=0, identity=False)
-    picture_folder: str = setting("", "where the sheets go; empty: beside the evaluation's files", identity=False)
+    picture_folder: str = setting("", "where the sheets go; empty: next to the evaluation's files", identity=False)
 
     def __post_init__(self) -> None:
         """Checks the fields.

@@ -47,7 +47,7 @@ class ReconstructionTaskConfig(Settings):
     )
     strategies: tuple[Literal["uniform", "time", "frequency", "time_frequency"], ...] = setting(
         ("uniform", "time", "frequency", "time_frequency"),
-        "what is removed of the spectrogram; the error of frames is that beside uniformly masked sound",
+        "masking strategies for the spectrogram; frames are measured with uniform ones",
     )
     form: Literal["exact", "reference"] = setting(
         "reference", "reference: the ratio exactly, lines and single tokens; exact: whole lines, the ratio about"
@@ -55,7 +55,7 @@ class ReconstructionTaskConfig(Settings):
     mask_seed: int = setting(0, "seed of the masks", ge=0)
     pictures: int = setting(4, "clips, the first ones, to draw pictures of", ge=0, identity=False)
     picture_ratio: float = setting(0.75, "masking ratio of the pictures", gt=0, lt=1, identity=False)
-    resamples: int = setting(1000, "bootstrap resamples behind the 95 % intervals; 0: none", ge=0, le=100_000)
+    resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
 
     def __post_init__(self) -> None:

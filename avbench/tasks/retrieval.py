@@ -40,7 +40,7 @@ class RetrievalConfig(Settings):
     )
     frame: int = setting(-1, "the one frame to compare, from 0; -1: all of them, aggregated", ge=-1)
     resamples: int = setting(
-        1000, "bootstrap resamples behind the 95 % intervals of ranks; 0: no intervals", ge=0, le=100_000
+        1000, "bootstrap resamples for the 95 % intervals of ranks; 0: no intervals", ge=0, le=100_000
     )
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 
 CARD = TaskCard(
-    summary="pretrain on sounds and pictures that do not belong together as well, probe both models on true pairs",
+    summary="pretrain also on shuffled pairs of sound and picture; probe both models on true pairs",
     needs=("vectors", "weights", "training clips"),
     modalities=("audio", "visual"),
     columns=("top1", "mAP", "R@10", "contrast_loss"),

@@ -103,7 +103,7 @@ def finetune(
     loss: Loss,
     work: Work,
 ) -> Path:
-    """Fine-tunes a model, or goes on with it where the folder holds checkpoints; it ends with the averaged weights.
+    """Fine-tunes a model, or resumes where the folder holds checkpoints; it ends with the averaged weights.
 
     A finished one is read again. What is left in the folder are those weights and metrics.csv.
 
@@ -123,7 +123,7 @@ def finetune(
     Raises:
         InputError: Fewer clips than a batch, or a folder with another fine-tuning.
         RunError: The loss is not finite, or the disk is full.
-        Interrupted: A signal; the same call goes on from there.
+        Interrupted: A signal; the same call resumes there.
     """
     if config.freeze:
         model.freeze()

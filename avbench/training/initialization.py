@@ -93,14 +93,14 @@ def initialise_from(
     if named is not None and named.decoder and "decoder_embed.weight" not in state:
         raise InputError(f"{name}: found no decoder in it, valid: {named.get}; an encoder alone under another name.")
     missing, unexpected = list(allow_missing), list(allow_unexpected)
-    homeless: set[str] = set()
+    without_place: set[str] = set()
     if describe(state).kind == "vit":
-        mapped, used, homeless = _image_transformer(state, own, name)
+        mapped, used, without_place = _image_transformer(state, own, name)
         unexpected += _ONLY_THEIRS
         missing += _ONLY_OURS
         if "decoder_embed.weight" not in state:
             missing += DECODER
-        unplaced = {key: state[key] for key in state.keys() - used - homeless}
+        unplaced = {key: state[key] for key in state.keys() - used - without_place}
     else:
         mapped, unplaced = dict(state), {}
         missing += _ONLY_SYNC
@@ -122,7 +122,7 @@ def initialise_from(
     )
     copied = tuple(key for key in own if key in mapped)
     kept = tuple(key for key in own if key not in mapped)
-    dropped = tuple(sorted({*unplaced, *homeless, *(mapped.keys() - own.keys())}))
+    dropped = tuple(sorted({*unplaced, *without_place, *(mapped.keys() - own.keys())}))
     return Initialised(source, copied, kept, dropped)
 
 
@@ -232,7 +232,7 @@ def _image_transformer(state: State, own: State, name: str) -> tuple[State, set[
     if depth != wanted:
         raise InputError(f"{name}: found {depth} blocks, valid: {wanted} = model.modality_depth + model.joint_depth.")
     mapped: State = {}
-    used, homeless = set(), set()
+    used, without_place = set(), set()
     for key, tensor in state.items():
         targets = dict(_targets(key, tensor, state, own))
         here = {target: value for target, value in targets.items() if target in own}
@@ -240,8 +240,8 @@ def _image_transformer(state: State, own: State, name: str) -> tuple[State, set[
         if here:
             used.add(key)
         elif targets and not key.startswith("blocks."):
-            homeless.add(key)
-    return mapped, used, homeless
+            without_place.add(key)
+    return mapped, used, without_place
 
 
 def _targets(key: str, tensor: Tensor, state: State, own: State) -> Iterator[tuple[str, Tensor]]:

@@ -39,7 +39,7 @@ class Description:
     model: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelConfig
     input: Mapping[str, Any] = field(default_factory=dict)  # fields of InputConfig
     config: Mapping[str, Any] = field(default_factory=dict)  # fields of the method's settings; our own files tell all
-    untold: tuple[str, ...] = ()  # settings the file does not tell
+    untold: tuple[str, ...] = ()  # settings that the file does not state; a key of the JSON
     position_tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # key -> shape
     registers: int = 0  # register tokens per modality
     global_tokens: bool = False
@@ -195,7 +195,7 @@ def _depth(state: Mapping[str, Tensor], name: str) -> int:
 
 
 def _heads(model: dict[str, Any], key: str, dim: int, width: int, *, known: bool) -> list[str]:
-    """Adds the heads of published widths to ``model``, or returns the setting that stays untold."""
+    """Adds the heads of published widths to ``model``, or returns the setting that is not stated."""
     if known and dim % width == 0:
         model[key] = dim // width
         return []

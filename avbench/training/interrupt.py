@@ -13,7 +13,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupted(KeyboardInterrupt):
     """Training was asked to stop and its state is on disk; the message says where, and how to go on.
 
-    It is a KeyboardInterrupt so that what handles failures of single runs does not go on with the next run.
+    It is a KeyboardInterrupt so that what handles failures of single runs does not continue with the next run.
     """
 
     def __init__(self, message: str, signal_number: int | None = None) -> None:

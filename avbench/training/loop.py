@@ -92,7 +92,7 @@ def train(
     share: Share | None = None,
     parallel: nn.Module | None = None,
 ) -> TrainResult:
-    """Trains a model, or goes on with training it where ``directory`` holds checkpoints.
+    """Trains a model, or resumes its training where ``directory`` holds checkpoints.
 
     Args:
         model: With its first weights; moved to ``device`` and trained in place.
@@ -127,7 +127,7 @@ def train(
     Raises:
         InputError: A setting that does not fit, or checkpoints of another pretraining in ``directory``.
         RunError: The loss is not finite, the disk is full, or the data ended early.
-        Interrupted: SIGINT, SIGTERM or ``stop``; the same call goes on from there.
+        Interrupted: SIGINT, SIGTERM or ``stop``; the same call resumes there.
     """
     _check(config, steps_per_epoch, section, validating=validate is not None)
     steps = config.steps or config.epochs * steps_per_epoch
@@ -201,7 +201,7 @@ def train(
             reason = request.reason or "a signal to another of its processes"
             raise Interrupted(
                 f"training stopped by {reason} after step {state.step} of {steps}; its state is in {saved}."
-                " The same command again goes on from there.",
+                " The same command resumes there.",
                 request.signal_number,
             )
         return TrainResult(

@@ -151,7 +151,7 @@ def validation_split(target: Array, fraction: float, seed: int) -> tuple[npt.NDA
     """Returns the clips to train on and those to choose with, about ``fraction``, in the same shares of each class.
 
     Clips are laid out class by class (of several labels, the rarest counts), in random order within each, and every
-    so-manieth is taken: each class gives its share to within one clip.
+    n-th is taken: each class gives its share to within one clip.
 
     Args:
         target: (n,) class indices or (n, C) zeros and ones.

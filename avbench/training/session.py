@@ -136,7 +136,9 @@ class Session:
             part = slice(number * size, (number + 1) * size)
             last = number == passes - 1
             with contextlib.nullcontext() if last else self.share.group.own_gradients(self.parallel):
-                found = self._forward(batch, noise.part(self.share.rows(number)), part)
+                # A pass that is one process's has nothing to share with those that others make meanwhile.
+                with objectives.alone() if self.share.together else contextlib.nullcontext():
+                    found = self._forward(batch, noise.part(self.share.rows(number)), part)
                 self.scaler.scale(found.pop("objective") / passes).backward()  # type: ignore[no-untyped-call]
             for name, value in found.items():
                 values[name] = values.get(name, 0.0) + value / passes

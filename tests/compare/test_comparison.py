@@ -181,8 +181,8 @@ def test_the_table_leaves_out_what_is_the_same(results: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["aa", "zz"], "run zz: no id of the 3 runs in"),
-        (["a", "ab"], "run a: found 3 runs that begin so (aa00, ab00, ac00), valid: one"),
+        (["aa", "zz"], "starts with 'zz'; valid: an id or its first digits"),
+        (["a", "ab"], "run a: found 3 run ids that start with it (aa00, ab00, ac00), valid: one"),
         (["aa", ""], "no id of the 3 runs"),
         (["aa"], "found 1 run, valid: 2 or more"),
         ([], "found no runs, valid: 2 or more"),

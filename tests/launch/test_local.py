@@ -1,4 +1,4 @@
-"""Jobs beside each other: their order and slots, failures, and signals."""
+"""Jobs in parallel: their order and slots, failures, and signals."""
 
 from __future__ import annotations
 

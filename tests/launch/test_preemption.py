@@ -43,6 +43,8 @@ def test_every_run_is_done_once_whatever_is_killed() -> None:
 
 def test_it_notices_jobs_that_are_submitted_twice(tmp_path: Path) -> None:
     blind = "from avbench.launch import slurm; slurm.active = lambda results: {}"
-    done = simulate("--jobs", "16", "--slots", "1", "--keep", str(tmp_path / "kept"), change=blind)
+    # Room for all: the second command of many finds the first one's jobs queued, whatever the machine's speed.
+    words = ("--jobs", "16", "--slots", "1", "--queue", "1000", "--keep", str(tmp_path / "kept"))
+    done = simulate(*words, change=blind)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "FAILED" in row(done.stdout, "jobs submitted though queued or running")

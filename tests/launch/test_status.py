@@ -72,7 +72,7 @@ def test_a_training_that_no_job_stands_for_is_told_with_its_progress(
         assert " ".join(line.split()) == told
     (state,) = job_states(tmp_path)
     assert state.state == "stale"
-    assert "the same command again goes on" in state.detail
+    assert "the same command resumes it" in state.detail
     write_json(folder / "done.json", {})
     assert job_states(tmp_path) == []
     assert read_progress(folder) is None

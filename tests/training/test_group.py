@@ -37,11 +37,20 @@ def test_two_processes_lose_as_one_does(
 
 
 @pytest.mark.slow
-def test_four_shares_of_a_batch_lose_alike_in_one_two_and_four_processes(clips_cache: Path, tmp_path: Path) -> None:
-    settings = ["method.negatives=local", "train.accumulate=4", "train.batch_size=12", "train.steps=3"]  # four of three
-    for world in (1, 2, 4):
-        train(clips_cache, tmp_path / str(world), ("cavmae",), settings, world)
-    for world in (2, 4):
+@pytest.mark.parametrize(
+    ("method", "further", "worlds"),
+    [
+        ("cavmae", ["method.negatives=local"], (2, 4)),
+        ("vanilla_avmae", [], (2,)),
+    ],  # the latter's passes cannot be halved
+)
+def test_four_shares_of_a_batch_lose_alike_in_one_two_and_four_processes(
+    clips_cache: Path, tmp_path: Path, method: str, further: list[str], worlds: tuple[int, ...]
+) -> None:
+    settings = [*further, "train.accumulate=4", "train.batch_size=12", "train.steps=3"]  # four of three
+    for world in (1, *worlds):
+        train(clips_cache, tmp_path / str(world), (method,), settings, world)
+    for world in worlds:
         same_losses(tmp_path / "1", tmp_path / str(world), 1)
 
 

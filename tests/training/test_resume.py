@@ -65,7 +65,7 @@ def test_signals_finish_the_step_and_leave_a_checkpoint(tmp_path: Path, number: 
     timer = threading.Timer(0.03, os.kill, (os.getpid(), number))
     before = signal.getsignal(number)
     timer.start()
-    with pytest.raises(Interrupted, match=rf"{number.name} after step \d+ of 23.*step-.*goes on") as caught:
+    with pytest.raises(Interrupted, match=rf"{number.name} after step \d+ of 23.*step-.*resumes") as caught:
         tiny.train(tmp_path / "stopped", feed=tiny.slow)
     assert caught.value.signal_number == number
     assert signal.getsignal(number) is before

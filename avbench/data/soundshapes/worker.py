@@ -90,7 +90,7 @@ class _Process:
             said = self._log.read().decode(errors="replace").strip().splitlines()
             raise RunError(
                 f"soundshapes: a process ended with status {status}: {said[-1] if said else 'it said nothing'}; "
-                "the clips made so far are kept, the same command goes on."
+                "the clips made so far are kept, the same command resumes."
             ) from None
         if not isinstance(made, Made):
             raise RunError(f"soundshapes: a process sent {type(made).__name__} instead of a clip.")
