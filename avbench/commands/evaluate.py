@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +15,7 @@ from avbench.errors import InputError
 
 if TYPE_CHECKING:
     from avbench.settings import Settings
+    from avbench.tasks.base import TaskResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,9 @@ class Command(LauncherOptions, ConfigOptions):
     """An .npz with id and map, from any model; for localization."""
     annotations: Path | None = None
     """What the heat maps are judged by."""
+    name: str | None = None
+    """What the row of --features or --heatmaps is called in tables; by default the file's name. --data names the data
+    that their clips are of."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output."""
     processes: int = 1
@@ -39,15 +44,17 @@ class Command(LauncherOptions, ConfigOptions):
         """Evaluates and prints the result."""
         for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features",))):
             if path is not None:
-                self._refuse(*others, "data", "eval_data", "checkpoint", "method", beside=path)
+                self._refuse(*others, "eval_data", "checkpoint", "method", beside=path)
                 given = {"--processes": self.processes != 1, "--launcher": self.on_cluster, "--dry-run": self.dry_run}
                 unused = next((option for option, value in given.items() if value), None)
                 if unused is not None:
                     raise InputError(f"{unused}: not used where {path} is evaluated; leave one of them out.")
         if self.features is not None:
-            return self._print(self._of_features(self.features), "features")
+            return self._of_features(self.features)
         if self.heatmaps is not None:
-            return self._print(self._of_heatmaps(self.heatmaps), "heat maps")
+            return self._of_heatmaps(self.heatmaps)
+        if self.name is not None:
+            raise InputError("--name: not used with a checkpoint, whose row has the method's name; leave it out.")
         return self._from_checkpoint()
 
     def _refuse(self, *names: str, beside: Path) -> None:
@@ -57,37 +64,56 @@ class Command(LauncherOptions, ConfigOptions):
                 f"--{refused[0].replace('_', '-')}: not used where {beside} is evaluated; leave one of them out."
             )
 
-    def _print(self, result: dict[str, Any], label: str) -> int:
-        from avbench.report.terminal import render_evaluation
-
-        text = json.dumps(result, indent=2) if self.format == "json" else render_evaluation(result, label)
-        sys.stdout.write(f"{text}\n")
-        return 0
-
     def _options(self) -> Settings:
         from avbench.resolve import task_options
 
         return task_options(self.task, self.config, tuple(text for group in self.set for text in group))
 
-    def _of_features(self, path: Path) -> dict[str, Any]:
+    def _of_features(self, path: Path) -> int:
         from avbench import registry
-        from avbench.tasks.base import evaluate_features
+        from avbench.tasks.base import judge_features
 
-        return evaluate_features(path, registry.find("task", self.task).load().TASK, self._options())
+        options = self._options()
+        task = registry.find("task", self.task).load().TASK
+        return self._judge(path, "features", options, lambda: judge_features(path, task, options))
 
-    def _of_heatmaps(self, path: Path) -> dict[str, Any]:
+    def _of_heatmaps(self, path: Path) -> int:
         from avbench import registry
-        from avbench.tasks.base import described
 
         task = registry.find("task", self.task).load().TASK
         if not hasattr(task, "evaluate_heatmaps"):
             raise InputError(f"--heatmaps: not used by task '{self.task}', valid: localization.")
-        if self.annotations is None:
+        annotations = self.annotations
+        if annotations is None:
             raise InputError(
                 "--annotations: found nothing, valid: the file or folder that the heat maps are judged by."
             )
         options = self._options()
-        return described(task, task.evaluate_heatmaps(path, self.annotations, options), options, {})
+        return self._judge(path, "heatmaps", options, lambda: (task.evaluate_heatmaps(path, annotations, options), {}))
+
+    def _judge(
+        self, path: Path, kind: str, options: Settings, evaluate: Callable[[], tuple[TaskResult, Mapping[str, Any]]]
+    ) -> int:
+        """Judges a file, records it and prints what was found."""
+        from avbench.given import Given, judge
+        from avbench.report.terminal import render_evaluation
+
+        given = Given(
+            name=path.stem if self.name is None else self.name,
+            path=path,
+            kind=kind,
+            task=self.task,
+            options=options,
+            data=self.data or "",
+            annotations=self.annotations,
+        )
+        record, where = judge(given, self.results, evaluate, force=self.force)
+        shown = {key: record[key] for key in ("task", "n", "ids_sha256", "metrics", "chance", "ci95", "config")}
+        if self.format == "json":
+            sys.stdout.write(json.dumps({**shown, "record": str(where)}, indent=2) + "\n")
+        else:
+            sys.stdout.write(f"{render_evaluation(shown, given.name)}\n\nrecord: {where}\n")
+        return 0
 
     def _from_checkpoint(self) -> int:
         from avbench.commands.run import Command as Run

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avbench.given import WEIGHTS
 from avbench.metrics.units import unit
 from avbench.report import marks
 from avbench.report.archive import Archive
@@ -31,7 +32,7 @@ class Builder:
     def build(self, entry: Entry, data: str | None) -> Table:
         """Returns a table of an entry, on the paper's data or on another data set."""
         layout = lay_out(entry, data)
-        rows = layout.rows
+        rows = [*layout.rows, *self._given(layout)]
         found = self._find(layout, rows)
         cells = {
             place: self._cell(layout, rows[place[0]], place[1], found.get(place)) for place in _places(layout, rows)
@@ -63,6 +64,16 @@ class Builder:
             rows=tuple(body),
             notes=tuple(_notes(layout, cells, found)),
         )
+
+    def _given(self, layout: Layout) -> list[RowEntry]:
+        """Returns rows of what was judged from files, below a heading, in tables that compare methods."""
+        if len({row.method for row in layout.entry.rows if row.method}) < 2:
+            return []
+        names = sorted({r.config.facts["method"] for r in self.archive.rows if r.config.facts["weights"] == WEIGHTS})
+        stub = len((layout.entry.other_stub or layout.entry.stub) if layout.data else layout.entry.stub)
+        rows = [RowEntry(stub=(name, *[""] * (stub - 1)), method=name, where={"weights": WEIGHTS}) for name in names]
+        kept = [row for row in rows if self._find(layout, [row])]
+        return [RowEntry(group="Judged from files"), *kept] if kept else []
 
     def _find(self, layout: Layout, rows: Sequence[RowEntry]) -> dict[Place, Found]:
         found: dict[Place, Found] = {}

@@ -14,7 +14,7 @@ from avbench.data import catalogue
 from avbench.report.archive import UNSHARED, Archive, Config, Light
 from avbench.settings import to_dict
 
-TRAINED = ("pretrained", "checkpoint")
+TRAINED = ("pretrained", "checkpoint", "given")
 _CLOSE = 1e-9
 
 

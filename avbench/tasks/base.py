@@ -246,12 +246,26 @@ def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:
     Raises:
         InputError: The file or the options cannot be used.
     """
+    result, said = judge_features(path, task, config)
+    return described(task, result, config, said)
+
+
+def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Mapping[str, Any]]:
+    """Returns what a task finds in a features file, and what that says of itself.
+
+    Args:
+        path: The .npz; see :mod:`avbench.features`.
+        task: The task.
+        config: Its options.
+
+    Raises:
+        InputError: The file or the options cannot be used.
+    """
     features = read_features(path)
     try:
-        result = task.evaluate(features, config)
+        return task.evaluate(features, config), features.config
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    return described(task, result, config, features.config)
 
 
 def described(task: Task[C], result: TaskResult, config: C, source: Mapping[str, Any]) -> dict[str, Any]:
