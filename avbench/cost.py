@@ -105,10 +105,17 @@ class Costs:
 
 
 class Bill:
-    """Adds up the device-hours of planned stages, each once."""
+    """Adds up the device-hours of planned stages, each once.
 
-    def __init__(self, costs: Costs) -> None:
+    Args:
+        costs: What was measured.
+        force: What is done is computed again.
+    """
+
+    def __init__(self, costs: Costs, *, force: bool = False) -> None:
         self._costs = costs
+        self._force = force
+        self._uncounted = 0
         self._stages: dict[str, _Estimate] = {}
 
     def add(self, plan: Plan) -> None:
@@ -116,15 +123,19 @@ class Bill:
         for each in (plan, *plan.variants):
             if each.pretrain is not None and each.train is not None:
                 self.add_pretraining(each.config, each.pretrain, each.train)
-        if not plan.evaluation.done:
+        if self._force or not plan.evaluation.done:
             hours = self._costs.task(plan.config)
             models = 2 if plan.pretrain is not None else 1
             self._note(plan.evaluation, "evaluations", hours, models)
 
     def add_pretraining(self, config: RunConfig, stage: Stage, train: Clips) -> None:
         """Adds a pretraining on the clips of the training split, unless it is done."""
-        if not stage.done:
+        if self._force or not stage.done:
             self._note(stage, "pretrainings", self._costs.pretraining(config, training_steps(config, len(train))))
+
+    def add_unknown(self) -> None:
+        """Adds a run whose stages cannot be told yet, as its clips or initial weights are not there."""
+        self._uncounted += 1
 
     def hours(self, stage: str) -> float | None:
         """Returns what a stage was estimated to take, by its id."""
@@ -143,12 +154,15 @@ class Bill:
             if found:
                 parts.append(f"{sum(each.times for each in found)} {kind}" + (f" {hours:.2f}" if hours else ""))
         unknown = sum(each.times for each in self._stages.values() if each.hours is None)
+        runs = "1 run" if self._uncounted == 1 else f"{self._uncounted} runs"
+        later = f"{runs} whose clips or initial weights are not there yet" if self._uncounted else ""
         if not parts:
-            return "cost: nothing to compute"
+            return f"cost: unknown for {later}" if later else "cost: nothing to compute"
+        later = later and f"; without {later}"
         if not total:
-            return f"cost: {', '.join(parts)}; unknown, as these results have no measured cost for them"
+            return f"cost: {', '.join(parts)}; unknown, as these results have no measured cost for them{later}"
         rest = f"; {unknown} of them unknown, as these results have no measured cost for them" if unknown else ""
-        return f"cost: about {total:.2f} device-hours ({', '.join(parts)}){rest}"
+        return f"cost: about {total:.2f} device-hours ({', '.join(parts)}){rest}{later}"
 
 
 @dataclass(frozen=True)

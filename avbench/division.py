@@ -117,7 +117,8 @@ def divide(
         if annotated is not None and not named:
             raise _none_annotated(config, clips, annotated)
         found = ", ".join(sorted(_splits(config, clips, annotated).keys() - {""}))
-        raise InputError(f"data.split: found {split}, valid: all, {found}, the splits {names} has.")
+        told = split if split == config.data.split else f"{config.data.split}, here {split}"
+        raise InputError(f"data.split: found {told}, valid: all, {found}, the splits {names} has.")
     held_out = "none" if split != "test" else "split" if named else "hash" if annotated is None else "annotations"
     used = {"train", "tune"} if apart and split == "test" else set()
     left_out = {} if held_out == "annotations" else _others(config, clips, split, used, annotated)

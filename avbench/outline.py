@@ -102,7 +102,7 @@ def show(
         form: Lines of text, or a JSON list with one object a run.
         pretraining_only: Leave the tasks out.
     """
-    bill = Bill(Costs(runner.execution.results))
+    bill = Bill(Costs(runner.execution.results), force=runner.execution.force)
     found = [_outline(runner, config, bill, pretraining_only=pretraining_only) for config in configs]
     if form == "json":
         return json.dumps([each.to_dict() for each in found], indent=2) + "\n"
@@ -112,6 +112,7 @@ def show(
 def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only: bool) -> Outline:
     unready = [source for source in dict.fromkeys(runner.sources(config)) if not source.ready]
     if unready:
+        bill.add_unknown()
         note = "ids follow from the prepared clips; run `avbench data prepare` first to see them"
         return Outline(config=config, steps=_unprepared(config, unready), note=note)
     corpus, judged = runner.corpus(config), ""
@@ -127,6 +128,7 @@ def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only:
             judged = account(plan.division.selection())
             stages = list(plan.stages)
     except MissingWeights as error:
+        bill.add_unknown()
         train, _ = training_clips(config, Corpus.of(corpus))
         step = _pretraining(config, 0 if train is None else len(train))
         return Outline(config=config, steps=(step,), note=f"ids follow from the initial weights: {error}")

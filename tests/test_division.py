@@ -115,6 +115,14 @@ def test_listed_clips_that_train_are_not_judged(tmp_path: Path, weights: Path) -
         plan(configured("linear_probe", *sets, checkpoint=weights), clips, tmp_path)
 
 
+def test_what_auto_means_is_said_where_the_data_have_no_such_split(tmp_path: Path, weights: Path) -> None:
+    for split, told in (("auto", "auto, here test"), ("test", "test")):
+        with pytest.raises(InputError, match=rf"data.split: found {told}, valid: all, train, the splits"):
+            plan(
+                configured("retrieval", f"data.split={split}", checkpoint=weights), Divided(4, ["train"] * 4), tmp_path
+            )
+
+
 def test_an_id_in_two_splits_is_refused(tmp_path: Path) -> None:
     clips = Divided(6, ["train"] * 3 + ["test"] * 3, names=["a", "b", "c", "a", "d", "e"])
     with pytest.raises(InputError, match=r"1 of the 3 judged clips .* ids are in both splits \(a\)"):

@@ -110,3 +110,19 @@ def test_stages_have_ids_once_the_clips_are_there_and_weights_that_are_not_are_n
     assert "found no mae_pretrain_vit_base_full.pth or ori_mae_11.pth" in missing["note"]
     assert main(["run", *words, "train.init=imagenet-mae", "--results", str(tmp_path / "results")]) == 2
     assert not (tmp_path / "results").exists()
+
+
+def test_the_cost_says_what_it_leaves_out_and_counts_what_is_forced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--method", "cavmae", "--set", *SMALL, "--results", str(tmp_path / "made"))
+
+    def cost(*more: str) -> str:
+        capsys.readouterr()
+        assert main(["pretrain", *words, "--dry-run", *more]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert cost() == "cost: unknown for 1 run whose clips or initial weights are not there yet"
+    assert main(["pretrain", *words]) == 0
+    assert cost() == "cost: nothing to compute"
+    assert "(1 pretrainings" in cost("--force")

@@ -188,7 +188,7 @@ def _is_done(folder: Path) -> bool:
     try:
         seal.read_done(folder)
     except InputError as error:
-        log.warning("%s The same command again makes it whole.", error)
+        log.warning("%s A run that needs it computes it again.", error)
         return False
     return True
 

@@ -84,10 +84,12 @@ def load_weights(
     if any(faults.values()):
         found = "; ".join(f"{len(keys)} {fault}: {some(keys)}" for fault, keys in faults.items() if keys)
         misfit = f"does not fit {type(model).__name__}: {found}"
-        other = _of_another(state, model)
+        only_positions = bool(shapes) and not (missing or unexpected or kinds) and all("pos_embed" in s for s in shapes)
+        # Training may start from another method's weights: where all but the tables fits, resizing them is the fix.
+        other = "" if only_positions else _of_another(state, model)
         if other:
             raise InputError(f"{name}: {other} (it {misfit}).")
-        raise InputError(f"{name} {misfit}. {_hint(shapes, common, only_shapes=not (missing or unexpected or kinds))}")
+        raise InputError(f"{name} {misfit}. {_hint(common, only_positions=only_positions)}")
     bad = not_finite(state, common)
     if bad:
         raise InputError(
@@ -113,10 +115,10 @@ def _of_another(state: State, model: nn.Module) -> str:
     return "" if found.fits_keys_of(model.name) else found.belongs()
 
 
-def _hint(shapes: list[str], common: list[str], *, only_shapes: bool) -> str:
+def _hint(common: list[str], *, only_positions: bool) -> str:
     if not common:
         return "No key fits: it is another kind of model; see avbench checkpoint inspect."
-    if shapes and only_shapes and all("pos_embed" in text for text in shapes):
+    if only_positions:
         return (
             "Only position tables differ: set the input sizes of the checkpoint, or ask for the tables to be resized"
             " (where training starts from it: --set train.init_resize=true)."
@@ -226,10 +228,7 @@ def build_from_checkpoint(
         change(InputConfig(), {**description.input, **(input or {})}, "input"),
     )
     _check_method(path, checkpoint, built)
-    try:
-        load_weights(built, checkpoint.state)
-    except InputError as error:
-        raise InputError(f"checkpoint {path}: {error}") from None
+    load_weights(built, checkpoint.state, name=f"checkpoint {path}")
     return built
 
 

@@ -190,7 +190,17 @@ def _unwrap(loaded: Any, path: Path) -> tuple[State, tuple[str, ...], str]:
         classes = ", ".join(dict.fromkeys(map(_class, wrong.values())))
         found = f"entries that are no tensors ({some(list(wrong))}): {classes}" if wrong else "no tensors"
         raise no_checkpoint(path, found)
+    unusual = [f"{key} ({form})" for key, value in loaded.items() if (form := _form(value))]
+    if unusual:
+        raise no_checkpoint(path, f"{len(unusual)} tensors that are no plain arrays: {some(unusual)}")
     return dict(loaded), tuple(others), taken
+
+
+def _form(tensor: Tensor) -> str:
+    """Returns how a tensor keeps its values where that is not as a plain array."""
+    if tensor.is_meta:
+        return "meta, without values"
+    return "" if tensor.layout is torch.strided else str(tensor.layout).removeprefix("torch.")
 
 
 def _tensor(value: object) -> bool:

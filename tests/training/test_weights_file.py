@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import re
 import struct
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +158,16 @@ def test_our_files_know_their_method_where_the_keys_do_not(tmp_path: Path) -> No
         build_from_checkpoint(tmp_path / "cavmae.safetensors", method="avmae")
     export_published(tmp_path / "cavmae.pth", make())  # which does not say: AV-MAE has the same keys
     load_weights(other, tmp_path / "cavmae.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (Tensor.to_sparse, "norm.weight (sparse_coo)"),
+        (lambda tensor: tensor.to("meta"), "norm.weight (meta, without values)"),
+    ],
+)
+def test_tensors_without_plain_values_are_named(change: Callable[[Tensor], Tensor], told: str, tmp_path: Path) -> None:
+    torch.save({"norm.weight": change(torch.ones(4)), "norm.bias": torch.zeros(4)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=re.escape(f"found 1 tensors that are no plain arrays: {told}, valid:")):
+        read_checkpoint(tmp_path / "w.pth")

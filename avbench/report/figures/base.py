@@ -141,10 +141,12 @@ def _pretraining(row: Light) -> str:
 @functools.cache
 def style() -> None:
     """Sets up matplotlib for all figures: no window, colours that the colour-blind tell apart, and steady output."""
+    # They tell of every glyph, and of the list of fonts that the first import writes.
+    for name in ("fontTools", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     import matplotlib as mpl
     import seaborn as sns
 
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph
     mpl.use("Agg")
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     mpl.rcParams.update(
