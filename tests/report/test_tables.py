@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import table_records
 from scipy import stats
 
+from avbench import cli
 from avbench.commands.tables import Command
 from avbench.errors import InputError
 from avbench.report import entry, published, separation
@@ -225,6 +227,17 @@ def test_commands_on_the_papers_data_pretrain_once_and_evaluate_these_weights(tm
     assert "lambda_c=0.1" in str(made[0])
     assert all(step.needs and step.needs[0] in {each.gives for each in made} for step in todo if not step.gives)
     assert len({str(step) for step in todo}) == len(todo)
+
+
+@pytest.mark.parametrize("data", [None, "soundshapes"])
+def test_the_command_line_reads_every_command_and_each_method_once(tmp_path: Path, data: str | None) -> None:
+    for step in steps(tmp_path, [entry.load(name) for name in entry.names()], data):
+        name, *options = step.words
+        command: Any = importlib.import_module(f"avbench.commands.{name}").Command
+        parsed = command.parse(name, options) if hasattr(command, "parse") else cli.parse(command, name, options)
+        assert isinstance(parsed, command)
+        methods = [parsed.method] if isinstance(parsed.method, str) else list(parsed.method)
+        assert len(set(methods)) == len(methods), step
 
 
 @pytest.mark.slow
