@@ -135,7 +135,9 @@ def our_steps(path: Path) -> Steps:
 
 
 def plain_steps(path: Path) -> Steps:
-    """Returns the way of a Python object a row; weights by the reference's loop over clips (facts/cavmae.md 2.3).
+    """Returns the way of a Python object a row; weights by the reference's loop over clips.
+
+    The loop: docs/protocol/cavmae.md 2.3.
 
     Of the prepared folder it reads four columns only: as objects, the places of the frames alone would take 8 GB.
     """

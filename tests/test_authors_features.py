@@ -56,7 +56,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def reference_inputs(root: Path, name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The authors' loader (facts/cavmae.md 2.3), with their libraries."""
+    """The authors' loader (docs/protocol/cavmae.md 2.3), with their libraries."""
     with wave.open(str(root / f"{name}.wav")) as file:
         samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
     waveform = torch.from_numpy(samples)[None]

@@ -15,7 +15,12 @@ import pytest
 from avbench import cli
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
+SOURCES = ("avbench", "tests", "benchmarks", "docs", "sweeps")
+_PROTOCOL = "docs/protocol/"
+# The numbers after a page: 1.9, 1.2-1.7, "3 and 6", "1.14, 3.3"; a line may end before them.
+_NUMBER = r"\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?"
+_CITED = re.compile(rf"{_PROTOCOL}(\w+)\.md[ \n#]+({_NUMBER}(?:(?:,| and) {_NUMBER})*)")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -28,6 +33,37 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_readme_has_no_gaps() -> None:
     for page in PAGES:
         assert not re.search(r"^(RUN_OUTPUT|MEASURED|TODO)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _texts() -> dict[Path, str]:
+    """Returns what is written in code, tests and pages, by file."""
+    files = [path for name in SOURCES for path in (ROOT / name).rglob("*") if path.suffix in (".py", ".md", ".yaml")]
+    return {path: path.read_text(encoding="utf-8") for path in [*files, *ROOT.glob("*.md")]}
+
+
+def _cited(text: str) -> list[tuple[str, str]]:
+    """Returns the sections that a text cites, (page, number), both ends of a range."""
+    joined = re.sub(r"\n[ #]*", " ", text)
+    return [(page, number) for page, numbers in _CITED.findall(joined) for number in re.findall(r"[\d.]+", numbers)]
+
+
+def test_every_cited_section_is_there() -> None:
+    headings = {
+        path.stem: set(re.findall(r"^##+ (\d+(?:\.\d+)?) ", path.read_text(encoding="utf-8"), re.MULTILINE))
+        for path in (ROOT / _PROTOCOL).glob("*.md")
+    }
+    cited = {(path.name, *section) for path, text in _texts().items() for section in _cited(text)}
+    assert len(cited) > 50
+    assert not sorted((name, page, number) for name, page, number in cited if number not in headings.get(page, set()))
+
+
+def test_citations_of_pages_name_a_section_and_no_page_that_is_not_here() -> None:
+    """Sections were once cited of notes that lay outside the repository."""
+    outside = re.compile(r"(?<![\w/])" + "facts" + r"/\w+\.md|\bfacts \d+\.\d")
+    for path, text in _texts().items():
+        assert not outside.search(text), path
+        pages = re.findall(rf"{_PROTOCOL}(\w+)\.md", text)
+        assert all((ROOT / _PROTOCOL / f"{page}.md").exists() for page in pages), path
 
 
 def _command_lines() -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 Retrieval: the plain loop over pairs of clips (:mod:`avbench.bench.retrieval`) takes hours at this size, so it runs on a
 few clips and its time is scaled by the square of their number. Classification: scikit-learn, class by class, as in the
-reference (facts/cavmae.md 3.4), at full size.
+reference (docs/protocol/cavmae.md 3.4), at full size.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Retrieval: seconds for the usual sizes, and the ratio to a plain double loop over pairs of clips.
 
-The plain way is what the reference does (facts/cavmae.md 4; facts/cavmae_sync.md 3): for each direction a Python loop
-over pairs, in each pair a dot product and two norms for every pair of frames it compares, then a sort of every row.
+The plain way is what the reference does (docs/protocol/cavmae.md 4; docs/protocol/cavmae_sync.md 3): for each direction
+a Python loop over pairs, in each pair a dot product and two norms for every pair of frames it compares, then a sort of
+every row.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from avbench.metrics.retrieval import AGGREGATIONS, Aggregation, Ranks, ranks
 from avbench.rng import numpy_stream
 
 Float32 = npt.NDArray[np.float32]
-SYNC = (1545, 16, 768)  # clips, frames and width of CAV-MAE Sync on the VGGSound subset (facts/cavmae_sync.md 3)
+SYNC = (1545, 16, 768)  # clips, frames, width of CAV-MAE Sync on the VGGSound subset (docs/protocol/cavmae_sync.md 3)
 LARGE = (100_000, 1, 768)
 FRAME_PAIRS: dict[Aggregation, Callable[[int], list[tuple[int, int]]]] = {
     "diagonal_mean": lambda frames: [(f, f) for f in range(frames)],

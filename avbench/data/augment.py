@@ -1,4 +1,4 @@
-"""What fine-tuning does to its training clips: mixing, SpecAugment, label smoothing (facts/cavmae.md 2.3).
+"""What fine-tuning does to its training clips: mixing, SpecAugment, label smoothing (docs/protocol/cavmae.md 2.3).
 
 Every draw is a function of (seed, epoch, clip, how often the clip came before in the epoch).
 """

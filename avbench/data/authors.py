@@ -1,4 +1,7 @@
-"""Clips in the authors' own layout, read in place: JSON manifest, sound files, frame_i/ID.jpg (facts/cavmae.md 2.1)."""
+"""Clips in the authors' own layout, read in place: JSON manifest, sound files, frame_i/ID.jpg.
+
+Source: docs/protocol/cavmae.md 2.1.
+"""
 
 from __future__ import annotations
 

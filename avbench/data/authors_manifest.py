@@ -1,4 +1,4 @@
-"""The authors' files: the JSON manifest and the label CSV (facts/cavmae.md 2.1), read into columns."""
+"""The authors' files: the JSON manifest and the label CSV (docs/protocol/cavmae.md 2.1), read into columns."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def open_clips(path: Path, labels: str = "") -> StoredClips:
     """Opens a prepared folder or an authors' manifest.
 
     Args:
-        path: A folder with ``manifest.parquet``, or a ``.json`` file (facts/cavmae.md 2.1).
+        path: A folder with ``manifest.parquet``, or a ``.json`` file (docs/protocol/cavmae.md 2.1).
         labels: Label CSV of an authors' manifest; empty: looked for beside it.
 
     Raises:

@@ -22,7 +22,7 @@ from avbench.errors import InputError, RunError
 from avbench.rng import numpy_stream
 
 Mode = Literal["train", "eval", "all_frames"]
-# Additive noise is uniform in [0, 1) per cell times a factor uniform in [0, 1/10) (facts/cavmae.md 2.3).
+# Additive noise is uniform in [0, 1) per cell times a factor uniform in [0, 1/10) (docs/protocol/cavmae.md 2.3).
 _NOISE_SCALE = 0.1
 
 
@@ -120,14 +120,15 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
     ``train`` draws one frame per clip and epoch; ``eval`` takes the one that
     :func:`~avbench.data.frames.eval_frame` names; ``all_frames`` takes as many frames as the clip with the most has, a
     shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window around it
-    (facts/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
+    (docs/protocol/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
 
     Args:
         clips: The clips.
         config: Sizes and normalisation.
         mode: Which frames.
-        noise: Training only: additive noise, then a circular roll along time, after normalisation (facts/cavmae.md
-            2.3). Not applied to windows, where a roll would part sound and frame; the reference applies none there.
+        noise: Training only: additive noise, then a circular roll along time, after normalisation
+            (docs/protocol/cavmae.md 2.3). Not applied to windows, where a roll would part sound and frame; the
+            reference applies none there.
         seed: Seed of frame, noise and other draws.
         augment: Fine-tuning: mixing, masks and targets (:mod:`avbench.data.augment`). In the reference's order: mixing,
             masks, normalisation, noise and roll.

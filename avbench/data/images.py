@@ -1,4 +1,4 @@
-"""From a frame to the model's image: the reference's transform (facts/cavmae.md 2.3).
+"""From a frame to the model's image: the reference's transform (docs/protocol/cavmae.md 2.3).
 
 Resize (short side, bicubic, antialiased) and CenterCrop as torchvision does them on a PIL image, then ToTensor and
 Normalize. A stored frame of the right size passes straight to the last two.

@@ -44,8 +44,8 @@ def to_picture(frame: av.VideoFrame, settings: PrepareSettings) -> Image.Image:
     """Returns a frame as it is shown and as it is stored: 8-bit RGB, upright, resized and cropped.
 
     The short side becomes ``settings.size``. Sizes and offsets are torchvision's Resize(size) + CenterCrop(size) on a
-    PIL image, bilinear with antialiasing (facts/cavmae.md 2.2). The frame's own colour matrix, range and display
-    matrix are honoured; HDR transfer curves are kept, not tone-mapped.
+    PIL image, bilinear with antialiasing (docs/protocol/cavmae.md 2.2). The frame's own colour matrix, range and
+    display matrix are honoured; HDR transfer curves are kept, not tone-mapped.
     """
     matrix = _MATRICES.get(int(frame.colorspace))
     picture: Any = _reformatter.reformat(frame, format="rgb24", src_colorspace=matrix).to_ndarray()

@@ -31,7 +31,7 @@ LIKE: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareSettings(Settings):
-    """How a media file becomes clips (facts/cavmae.md 2.2; Sync's extractor: facts/cavmae_sync.md 1.10).
+    """How a media file becomes clips (docs/protocol/cavmae.md 2.2; Sync's extractor: docs/protocol/cavmae_sync.md 2).
 
     The fields marked ``identity=False`` only bound the work: they cannot change a clip that is accepted.
     """

@@ -1,4 +1,4 @@
-"""Class-balanced sampling: clips of rare classes come more often (facts/cavmae.md 2.3)."""
+"""Class-balanced sampling: clips of rare classes come more often (docs/protocol/cavmae.md 2.3)."""
 
 from __future__ import annotations
 

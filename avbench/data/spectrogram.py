@@ -1,8 +1,8 @@
 """The log-mel spectrogram: Kaldi's filter bank as the reference calls it, then padding and normalisation.
 
 Equal to ``torchaudio.compliance.kaldi.fbank(waveform, htk_compat=True, use_energy=False, window_type="hanning",
-num_mel_bins=..., dither=0, frame_shift=10)`` (facts/cavmae.md 2.3), whose filters are rebuilt on every call. Here
-window and filters are built once per rate and size, and each group of mel bins only multiplies the part of the
+num_mel_bins=..., dither=0, frame_shift=10)`` (docs/protocol/cavmae.md 2.3), whose filters are rebuilt on every call.
+Here window and filters are built once per rate and size, and each group of mel bins only multiplies the part of the
 spectrum that it covers.
 """
 
@@ -182,7 +182,7 @@ def fit_rows(rows: Tensor, config: InputConfig, out: Tensor | None = None) -> Te
 
 
 def window_starts(n_frames: int, rows: int, length: int) -> list[int]:
-    """Returns where the audio window of each frame begins (facts/cavmae_sync.md 2).
+    """Returns where the audio window of each frame begins (docs/protocol/cavmae_sync.md 2).
 
     Frame ``i`` is centred on row ``i * rows / n_frames``, rounded half to even; windows are moved inside the rows.
 

@@ -18,7 +18,7 @@ _RATE_AT = 10
 def read_sound(path: Path) -> tuple[NDArray[np.float32], int]:
     """Returns a sound file as a mono waveform (samples,) in [-1, 1] and its own sample rate.
 
-    Channels are averaged. The reference keeps the first one instead (facts/cavmae.md 2.3).
+    Channels are averaged. The reference keeps the first one instead (docs/protocol/cavmae.md 2.3).
 
     Raises:
         OSError: The file is missing, or cannot be read.
@@ -115,7 +115,7 @@ def resample(waveform: NDArray[np.float32], rate: int, target: int) -> NDArray[n
     """Returns a mono waveform (samples,) at another sample rate; unchanged where the rates are equal.
 
     libswresample through PyAV, which also resamples when videos are prepared. The reference never resamples: it
-    computes the filter bank at the file's own rate (facts/cavmae.md 2.3).
+    computes the filter bank at the file's own rate (docs/protocol/cavmae.md 2.3).
     """
     if rate == target:
         return waveform

@@ -1,4 +1,4 @@
-"""Which tokens are kept and which are removed before the encoder (paper 2.1.3, Figure 2; facts/cavmae.md 1.9).
+"""Which tokens are kept and which are removed before the encoder (paper 2.1.3, Figure 2; docs/protocol/cavmae.md 1.9).
 
 A mask is a function of uniform draws that the caller hands in, so that a recorded mask can be made again and all
 devices agree. Structured masks remove whole rows (mel bins) and columns (time) of the grid. They come in two forms:

@@ -51,7 +51,7 @@ class PretrainOutput:
 def patchify(images: Tensor, patch_size: int) -> Tensor:
     """Cuts images into patches: (B, C, rows * p, columns * p) -> (B, rows * columns, p * p * C).
 
-    A patch is flattened by pixel row, pixel column and channel, channel fastest (facts/cavmae.md 1.6).
+    A patch is flattened by pixel row, pixel column and channel, channel fastest (docs/protocol/cavmae.md 1.6).
     """
     batch, channels, height, width = images.shape
     rows, columns = height // patch_size, width // patch_size

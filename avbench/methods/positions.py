@@ -1,4 +1,4 @@
-"""The grids of patches and their fixed sine-cosine position tables (paper 2.1.1; facts/cavmae.md 1.5)."""
+"""The grids of patches and their fixed sine-cosine position tables (paper 2.1.1; docs/protocol/cavmae.md 1.5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The transformer parts that all methods share, under the names of the published weights (facts/cavmae.md 1.2-1.7)."""
+"""The transformer parts that all methods share, under the names of the published weights.
+
+Source: docs/protocol/cavmae.md 1.2-1.7.
+"""
 
 from __future__ import annotations
 
@@ -129,11 +132,12 @@ def uninitialised() -> torch.device:
 
 
 def initialise(model: nn.Module, seed: int) -> None:
-    """Gives every parameter its first value, the same for a key whatever else the model holds (facts/cavmae.md 1.4).
+    """Gives every parameter its first value, the same for a key whatever else the model holds.
 
     Linear and patch projections are Xavier-uniform with zero bias (patch projections keep the uniform bias of a
     convolution), LayerNorms the identity, position tables zero (their owner writes them), register tokens normal with
-    deviation 1 (facts/cavmae_sync.md 1.3), all other parameters, the tokens, normal with deviation 0.02.
+    deviation 1 (docs/protocol/cavmae_sync.md 1.3), all other parameters, the tokens, normal with deviation 0.02
+    (docs/protocol/cavmae.md 1.4).
 
     Args:
         model: Built under :func:`uninitialised`; moved to the default device. On the meta device nothing is drawn.

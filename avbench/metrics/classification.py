@@ -1,7 +1,8 @@
 """Classification metrics: average precision, ROC AUC, d', top-k accuracy, their chance levels and bootstrap intervals.
 
-Source: facts/cavmae.md 3.4. Scores are compared in the precision they come in; everything else is float64. Per-class
-numbers equal scikit-learn's ``average_precision_score`` and ``roc_auc_score``: clips of equal score share a threshold.
+Source: docs/protocol/cavmae.md 3.4. Scores are compared in the precision they come in; everything else is float64.
+Per-class numbers equal scikit-learn's ``average_precision_score`` and ``roc_auc_score``: clips of equal score share a
+threshold.
 
 A class without a positive clip among those judged (for the AUC also: without a negative one) has no AP and no AUC.
 ``present``, the default, averages over the other classes; ``reference`` counts AP 0 and AUC -1, as the authors' code

@@ -1,6 +1,6 @@
 """Localization of sound in a picture: cIoU under the field's binarisations, its curves, and extended sets.
 
-Source: facts/cavmae_sync.md 5.2-5.4 and 8.9: VGG-SS (LVS, EZ-VSL), Flickr-SoundNet (consensus weights), IS3
+Source: docs/protocol/cavmae_sync.md 5.2-5.4 and 8.9: VGG-SS (LVS, EZ-VSL), Flickr-SoundNet (consensus weights), IS3
 (adaptive cIoU, IIoU), and the extended sets with negatives (SLAVC). Every function takes a block of maps, so that
 memory does not grow with the set; what it returns is one number a map.
 """
@@ -125,7 +125,8 @@ def count(marked: Bool) -> npt.NDArray[np.int64]:
 def oracle_ciou(truth: npt.NDArray[Any]) -> Float64:
     """Returns the best cIoU that exactly half of the pixels (the larger half of an odd number) can reach.
 
-    Ground-truth pixels come first, the heaviest of them before others, then pixels outside (facts 8.9).
+    Ground-truth pixels come first, the heaviest of them before others, then pixels outside
+    (docs/protocol/cavmae_sync.md 8.9).
 
     Args:
         truth: (n, H, W) weights in [0, 1].

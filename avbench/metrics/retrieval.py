@@ -5,7 +5,7 @@ R@k is the share of clips found among the first k, ties broken at random: its ex
 Equal means within ``TIE``: similarities are computed in float64 from whatever precision the features have, so that
 identical candidates differ by rounding (1e-15) only, while distinct float32 vectors differ by far more. Results
 therefore do not depend on the block size or on how the matrix product is tiled. (The reference counts a tie several
-times and drops queries with NaN; facts/cavmae.md 4.)
+times and drops queries with NaN; docs/protocol/cavmae.md 4.)
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def similarity(audio: Array, visual: Array, *, aggregation: Aggregation = "diago
         audio: (n, F, d), or (n, d) for one frame; any length but zero.
         visual: (m, G, d) or (m, d).
         aggregation: From the cosines of frames to one number: ``diagonal_mean`` and ``diagonal_max`` over frames of
-            the same index, ``mean`` and ``max`` over all pairs (CAV-MAE Sync; facts/cavmae_sync.md 3).
+            the same index, ``mean`` and ``max`` over all pairs (CAV-MAE Sync; docs/protocol/cavmae_sync.md 3).
 
     Returns:
         (n, m), in [-1, 1].

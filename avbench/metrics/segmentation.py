@@ -1,6 +1,7 @@
 """Heat maps against masks: average precision, IoU, the mIoU and F-score of AVSBench, ADE20K's pooled classes.
 
-Source: facts/cavmae_sync.md 5.1 (DenseAV's ADE20K SoundPrompted) and 5.4 (AVSBench S4); facts/embedded_set.md 3.
+Source: docs/protocol/cavmae_sync.md 5.1 (DenseAV's ADE20K SoundPrompted) and 5.4 (AVSBench S4);
+docs/protocol/embedded_set.md 3.
 Functions take blocks of maps and give one value an image, but for ADE20K, whose classes pool the pixels of their
 images.
 """

@@ -1,6 +1,7 @@
 """Classification: a method fine-tuned end to end with labels, on sound, picture, or both (paper Tables 1 and 2f-2h).
 
-Source: paper 3 and Table 4; facts/cavmae.md 3.3-3.4; CAV-MAE Sync's probe of frames, facts/cavmae_sync.md 1.9 and 4.
+Source: paper 3 and Table 4; docs/protocol/cavmae.md 3.3-3.4; CAV-MAE Sync's probe of frames,
+docs/protocol/cavmae_sync.md 1.9 and 4.
 """
 
 from __future__ import annotations

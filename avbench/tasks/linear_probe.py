@@ -1,6 +1,6 @@
 """Linear probe: what a LayerNorm and a linear layer read from frozen vectors of sound, picture, and both.
 
-Source: facts/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours; the paper's form (Tables 2i, 10) is
+Source: docs/protocol/cavmae.md 3.3 (head) and 3.4 (metrics). The recipe is ours; the paper's form (Tables 2i, 10) is
 task ``classification`` with ``task.freeze=true``, which trains the same head inside the fine-tuning loop.
 """
 

@@ -1,7 +1,7 @@
 """Localization: where in the picture a sound comes from, by the similarity of the sound to each patch.
 
-Source: facts/cavmae_sync.md 5 (protocols) and facts/embedded_set.md 3 and 6: a map counts as localization of sound only
-by what the right sound adds over the wrong one, so controls stand beside every number.
+Source: docs/protocol/cavmae_sync.md 5 (protocols) and docs/protocol/embedded_set.md 3 and 6: a map counts as
+localization of sound only by what the right sound adds over the wrong one, so controls stand beside every number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Reconstruction: how well removed patches are predicted, by masking ratio and strategy, and what that looks like.
 
-Source: paper Figure 5 (spectrograms) and Figures 9-13 (in-painting); facts/cavmae.md 1.9 and 1.11-1.13. A clip's masks
-are functions of its id, the same for every method, and those of a larger ratio remove what those of a smaller one do.
+Source: paper Figure 5 (spectrograms) and Figures 9-13 (in-painting); docs/protocol/cavmae.md 1.9 and 1.11-1.13. A
+clip's masks are functions of its id, the same for every method, and those of a larger ratio remove what those of a
+smaller one do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Retrieval: each clip's sound looks for its picture among all pictures, and the reverse.
 
-Source: paper Table 3; facts/cavmae.md 4; several frames a clip as in CAV-MAE Sync (facts/cavmae_sync.md 3).
+Source: paper Table 3; docs/protocol/cavmae.md 4; several frames a clip as in CAV-MAE Sync
+(docs/protocol/cavmae_sync.md 3).
 """
 
 from __future__ import annotations

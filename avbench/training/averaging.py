@@ -1,4 +1,4 @@
-"""The plain mean of a model's weights over epochs, kept on disk as a sum (facts/cavmae.md 3.4)."""
+"""The plain mean of a model's weights over epochs, kept on disk as a sum (docs/protocol/cavmae.md 3.4)."""
 
 from __future__ import annotations
 

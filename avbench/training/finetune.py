@@ -1,4 +1,7 @@
-"""End-to-end fine-tuning with labels, and the scores of what it gives (paper Table 4; facts/cavmae.md 3.3-3.4)."""
+"""End-to-end fine-tuning with labels, and the scores of what it gives (paper Table 4).
+
+Source: docs/protocol/cavmae.md 3.3-3.4.
+"""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Group:
         model = model.to(device)
         if self.world == 1:
             return model
-        # A method may leave parameters without gradient (facts/cavmae.md 1.3); they must stay without one.
+        # A method may leave parameters without gradient (docs/protocol/cavmae.md 1.3); they must stay without one.
         parallel: nn.Module = nn.parallel.DistributedDataParallel(
             model, find_unused_parameters=True, broadcast_buffers=False
         )

@@ -1,4 +1,4 @@
-"""Weights that pretraining starts from: of a related method, or of an image transformer (facts/cavmae.md 1.15).
+"""Weights that pretraining starts from: of a related method, or of an image transformer (docs/protocol/cavmae.md 1.15).
 
 What goes where is a table, and what is left over on either side must be named in one: nothing is skipped in silence.
 """
@@ -75,7 +75,7 @@ def initialise_from(
 
     Weights of the family (avbench's own or the authors') go to the keys of the same name. A decoder has no place in a
     method without one; CAV-MAE Sync's further tokens and heads keep their first values where the source has none. An
-    image transformer's weights go where facts/cavmae.md 1.15 says.
+    image transformer's weights go where docs/protocol/cavmae.md 1.15 says.
 
     Args:
         method: The method with its first values.
@@ -245,7 +245,7 @@ def _image_transformer(state: State, own: State, name: str) -> tuple[State, set[
 
 
 def _targets(key: str, tensor: Tensor, state: State, own: State) -> Iterator[tuple[str, Tensor]]:
-    """Yields where a tensor of an image transformer goes, and as what (the table of facts/cavmae.md 1.15)."""
+    """Yields where a tensor of an image transformer goes, and as what (the table of docs/protocol/cavmae.md 1.15)."""
     first, _, rest = key.partition(".")
     if first == "blocks":
         number, _, leaf = rest.partition(".")

@@ -68,7 +68,9 @@ class Pretraining:
 
 
 class Classification:
-    """Binary or soft-target cross-entropy of a fine-tuning model in one mode, means over clips (facts/cavmae.md 3.3).
+    """Binary or soft-target cross-entropy of a fine-tuning model in one mode, means over clips.
+
+    Source: docs/protocol/cavmae.md 3.3.
 
     Args:
         model: The model.

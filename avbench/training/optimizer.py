@@ -19,7 +19,7 @@ RATIO = "lr_ratio"  # a group's learning rate over the base rate
 def build_optimizer(
     model: nn.Module, config: TrainConfig, device: str, *, ratios: Mapping[tuple[str, ...], float] | None = None
 ) -> torch.optim.Optimizer:
-    """Returns Adam, with weight decay in the gradient (paper; facts/cavmae.md 3.1), or AdamW.
+    """Returns Adam, with weight decay in the gradient (paper; docs/protocol/cavmae.md 3.1), or AdamW.
 
     Args:
         model: Its parameters with ``requires_grad`` are trained; fixed position tables are not.

@@ -4,8 +4,8 @@ The vectors do not change, so the normalisation is done once, and the members of
 learning rates of Adam) are one matrix product: their heads lie side by side. The value is chosen on a part of the
 training clips that the heads have not seen; then one head is trained on all training clips. Test clips play no part.
 
-Source: the head is that of the fine-tuning model (facts/cavmae.md 1.14, 3.3: ``mlp_head``); the papers give no recipe
-for the probe (paper Tables 2i and 10), so the optimisers and their sweeps are ours.
+Source: the head is that of the fine-tuning model (docs/protocol/cavmae.md 1.14, 3.3: ``mlp_head``); the papers give no
+recipe for the probe (paper Tables 2i and 10), so the optimisers and their sweeps are ours.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Objective = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EPS = 1e-5  # nn.LayerNorm's
 BLOCK_LOGITS = 2**22  # logits held at a time: 16 MB, near a processor's cache
-BETAS = (0.95, 0.999)  # the authors' Adam (facts/cavmae.md 3.1), and its weight decay:
+BETAS = (0.95, 0.999)  # the authors' Adam (docs/protocol/cavmae.md 3.1), and its weight decay:
 ADAM_WEIGHT_DECAY = 5e-7
 
 

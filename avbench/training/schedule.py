@@ -11,8 +11,9 @@ def learning_rate(config: TrainConfig, step: int, *, steps: int, steps_per_epoch
     """Returns the learning rate of one optimiser step.
 
     ``step`` keeps the base rate for ``decay_start`` epochs and multiplies it by ``decay_rate`` then and after every
-    ``decay_every`` further epochs (the authors' MultiStepLR; facts/cavmae.md 3.1). ``cosine`` falls from the base
-    rate after the warm-up to ``final_lr`` times it at the end. Every schedule begins with the warm-up, if there is one.
+    ``decay_every`` further epochs (the authors' MultiStepLR; docs/protocol/cavmae.md 3.1). ``cosine`` falls from the
+    base rate after the warm-up to ``final_lr`` times it at the end. Every schedule begins with the warm-up, if there is
+    one.
 
     Args:
         config: Rates and times.

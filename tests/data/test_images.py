@@ -36,7 +36,7 @@ def test_equals_the_reference_transform(size: tuple[int, int], side: int) -> Non
 
 
 def test_recorded_numbers() -> None:
-    # facts/cavmae.md 9
+    # docs/protocol/cavmae.md 9
     y, x = np.mgrid[:240, :320]
     pixels = np.stack([x * 255 // 319, y * 255 // 239, (x + y) * 7 % 256], axis=-1).astype(np.uint8)
     image = to_tensor(pixels, InputConfig())

@@ -48,7 +48,7 @@ def test_equals_torchaudio(name: str, rate: int, n_mels: int) -> None:
 
 
 def test_recorded_numbers() -> None:
-    # facts/cavmae.md 9, torchaudio 2.11.
+    # docs/protocol/cavmae.md 9, torchaudio 2.11.
     n = np.arange(160000)
     draws = 43758.5453 * np.sin(12.9898 * n + sum(map(ord, "noise")))
     wave = 0.5 * np.sin(2 * np.pi * 440 * n / 16000) + 0.25 * np.sin(2 * np.pi * 1000 * n / 16000)
@@ -120,7 +120,7 @@ def test_window_too_short() -> None:
 @pytest.mark.parametrize(
     ("length", "starts"),
     [
-        # facts/cavmae_sync.md 2
+        # docs/protocol/cavmae_sync.md 2
         (96, [0, 16, 80, 144, 208, 272, 336, 400, 464, 528, 592, 656, 720, 784, 848, 912]),
         (192, [0, 0, 32, 96, 160, 224, 288, 352, 416, 480, 544, 608, 672, 736, 800, 832]),
         (304, [0, 0, 0, 40, 104, 168, 232, 296, 360, 424, 488, 552, 616, 680, 720, 720]),

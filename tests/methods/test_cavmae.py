@@ -127,7 +127,7 @@ def test_zero_weights_leave_work_out(small: Small, batch: Batch) -> None:
 
 
 def test_joint_blocks_are_chained(small: Small, batch: Batch) -> None:
-    """Every block counts in the single-modality streams; in the authors' code only the last does (facts 7.1)."""
+    """Every block counts in single streams; in the authors' code only the last (docs/protocol/cavmae.md 1.8)."""
     method = small()
     noise = draw(method)
     with torch.no_grad():

@@ -86,7 +86,7 @@ def test_contrast_alone_trains_global_tokens_and_registers(sync: Make, batch: Ba
 
 
 def test_patches_get_no_contrast_after_the_last_block(sync: Make, batch: Batch) -> None:
-    """The contrast reads global tokens alone, the reconstruction patches alone (facts/cavmae_sync.md 1.4)."""
+    """The contrast reads global tokens alone, the reconstruction patches alone (docs/protocol/cavmae_sync.md 1.4)."""
     method = sync(head_depth=1)
     found = latents(method, *batch, draw(method))
     found.audio.retain_grad()

@@ -44,7 +44,7 @@ def test_attention_head_does_not_know_the_order_of_the_frames() -> None:
 def test_attention_head_has_the_published_keys_and_size() -> None:
     with torch.device("meta"):
         made = ClassHead("attention", ModelConfig(), 2 * 768, 309, 16)
-    assert sum(p.numel() for p in made.parameters()) == 57_167_157  # facts/cavmae_sync.md 1.9: 57.17 M
+    assert sum(p.numel() for p in made.parameters()) == 57_167_157  # docs/protocol/cavmae_sync.md 1.9: 57.17 M
     keys = {published_key(f"head.{key}") for key in made.state_dict()}
     assert {"cls_cls_token", "classifier_layers.1.attn.qkv.weight", "classifier_norm.bias"} <= keys
     assert tuple(made.output.weight.shape) == (309, 1536)

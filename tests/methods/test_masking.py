@@ -32,7 +32,7 @@ def test_keep_and_restore_are_inverse() -> None:
     assert (restored[removed] == 7).all()
 
 
-# Kept tokens, and marked columns and rows of the authors' code (facts/cavmae.md 1.9).
+# Kept tokens, and marked columns and rows of the authors' code (docs/protocol/cavmae.md 1.9).
 TABLE = [
     (0.50, 256, 32, 4, 22, 2),
     (0.65, 179, 41, 5, 29, 3),

@@ -7,7 +7,7 @@ from avbench.methods.positions import Grid
 
 
 def test_patches_are_flattened_channel_fastest() -> None:
-    """The numbers of facts/cavmae.md 1.6."""
+    """The numbers of docs/protocol/cavmae.md 1.6."""
     audio = torch.arange(128 * 1024.0).reshape(1, 1, 128, 1024)
     patches = patchify(audio, 16)
     assert patches.shape == (1, 512, 256)

@@ -1,4 +1,7 @@
-"""cIoU and its curves against brute force, and the public boxes' reference points (facts/cavmae_sync.md 5, 8.9)."""
+"""cIoU and its curves against brute force, and the public boxes' reference points.
+
+Source: docs/protocol/cavmae_sync.md 5 and 8.9.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""CAV-MAE at full size against numbers of the authors' classes (facts/cavmae.md 9); weights from their formula."""
+"""CAV-MAE at full size against numbers of the authors' classes; weights from their formula.
+
+Source: docs/protocol/cavmae.md 9.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.objectives import contrast
 
-TOLERANCE = 1e-4  # absolute; the facts give six decimals
+TOLERANCE = 1e-4  # absolute; docs/protocol/cavmae.md 9 gives six decimals
 
 
 def u(name: str, n: int) -> np.ndarray:

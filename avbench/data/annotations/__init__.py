@@ -1,1 +1,1 @@
-"""The field's localization annotations as ground truth: one reader a data set (facts/cavmae_sync.md 5)."""
+"""The field's localization annotations as ground truth: one reader a data set (docs/protocol/cavmae_sync.md 5)."""

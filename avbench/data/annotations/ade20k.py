@@ -1,4 +1,6 @@
-"""ADE20K Sound and Speech Prompted: a scene, a sound or word, the pixels of its class (facts/cavmae_sync.md 5.1).
+"""ADE20K Sound and Speech Prompted: a scene, a sound or word, the pixels of its class.
+
+Source: docs/protocol/cavmae_sync.md 5.1.
 
 The folder has ``prompted_segmentation.csv`` (image_location, vggsound_file or speech_prompt_file, ade_class_id, timing)
 and ADE20K's label pictures: the image's path with ``.jpg`` as ``_seg.png``. A sample's id, and that of its clip, is

@@ -1,4 +1,4 @@
-"""AVSBench S4: five frames of each test clip, as boxes or as masks (facts/cavmae_sync.md 5.4).
+"""AVSBench S4: five frames of each test clip, as boxes or as masks (docs/protocol/cavmae_sync.md 5.4).
 
 Boxes: a JSON list of ``{"image": .../CLASS/CLIP/CLIP_K.png, "audio": .../CLIP.wav, "gt_box": [...]}`` in 224 pixels.
 Masks: the folder of ``CLASS/CLIP/CLIP_K.png``, white where it sounds. K counts the clip's seconds from 1; which instant

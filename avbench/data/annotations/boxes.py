@@ -1,4 +1,4 @@
-"""Boxes to masks, as the reference evaluators draw them (facts/cavmae_sync.md 5.2-5.3)."""
+"""Boxes to masks, as the reference evaluators draw them (docs/protocol/cavmae_sync.md 5.2-5.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flickr-SoundNet: boxes of up to three and more annotators over one picture a clip (facts/cavmae_sync.md 5.3).
+"""Flickr-SoundNet: boxes of up to three and more annotators over one picture a clip (docs/protocol/cavmae_sync.md 5.3).
 
 Coordinates are in a 256-pixel picture. Each box counts half, two or more over a pixel count whole (consensus). Two
 forms are read: a JSON object of id to list of boxes, and the folder of XML files, one a picture.

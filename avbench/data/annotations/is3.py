@@ -1,4 +1,4 @@
-"""IS3: synthetic pictures with two sources each, one sound a sample (facts/cavmae_sync.md 5.4).
+"""IS3: synthetic pictures with two sources each, one sound a sample (docs/protocol/cavmae_sync.md 5.4).
 
 A JSON list of ``{"image": path, "audio": path, "gt_box": [left, top, right, bottom]}`` in a 224-pixel picture; names
 are ``FIRST_SECOND_NUMBER_SOUNDING``. The clip of a sample has the picture's name, without folder and suffix.

@@ -1,4 +1,7 @@
-"""Extended sets: pairs of a picture and a sound of which nothing seen is heard (SLAVC; facts/cavmae_sync.md 5.4)."""
+"""Extended sets: pairs of a picture and a sound of which nothing seen is heard (SLAVC).
+
+Source: docs/protocol/cavmae_sync.md 5.4.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VGG-SS: boxes of sounding objects in one frame of 5,158 VGGSound test clips (facts/cavmae_sync.md 5.2).
+"""VGG-SS: boxes of sounding objects in one frame of 5,158 VGGSound test clips (docs/protocol/cavmae_sync.md 5.2).
 
 A JSON list of ``{"file": "YOUTUBEID_SECOND", "class": name, "bbox": [[left, top, right, bottom], ...]}`` in fractions
 of the frame at 5 s. Some are negative, above 1 or degenerate; two samples have no ground truth left; they stay.

@@ -1,7 +1,7 @@
 """One data set of the catalogue: a YAML file of this folder, read when it is asked for.
 
-Counts of the papers are those of their training logs (facts/cavmae.md 2.1). Class names are in the official order, in
-``classes/NAME.txt``: one ``id<TAB>name`` a line.
+Counts of the papers are those of their training logs (docs/protocol/cavmae.md 2.1). Class names are in the official
+order, in ``classes/NAME.txt``: one ``id<TAB>name`` a line.
 """
 
 from __future__ import annotations

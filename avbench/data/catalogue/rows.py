@@ -201,7 +201,7 @@ def _ade20k(reading: _Reading) -> Iterator[Row]:
 
 
 def _manifest(reading: _Reading) -> Iterator[Row]:
-    """The authors' manifest, ``{"data": [{"video_id", "labels", ...}]}`` (facts/cavmae.md 2.1)."""
+    """The authors' manifest, ``{"data": [{"video_id", "labels", ...}]}`` (docs/protocol/cavmae.md 2.1)."""
     for item in reading.json()["data"]:
         video, start = _second(item["video_id"])
         names = (reading.entry.class_name(mid) for mid in item.get("labels", "").split(",") if mid)

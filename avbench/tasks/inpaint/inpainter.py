@@ -1,6 +1,6 @@
 """A method with a decoder at masks of any ratio and strategy: predicted patches and their errors.
 
-Source: paper 2.2; facts/cavmae.md 1.11-1.13.
+Source: paper 2.2; docs/protocol/cavmae.md 1.11-1.13.
 """
 
 from __future__ import annotations

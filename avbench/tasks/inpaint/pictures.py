@@ -1,4 +1,4 @@
-"""Pictures of what a decoder makes of what masks leave (paper Figures 9-13; facts/cavmae.md 1.13)."""
+"""Pictures of what a decoder makes of what masks leave (paper Figures 9-13; docs/protocol/cavmae.md 1.13)."""
 
 from __future__ import annotations
 

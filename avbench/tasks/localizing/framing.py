@@ -1,7 +1,7 @@
 """How a frame becomes the square that a model sees, and what that does to boxes of the whole frame.
 
-Source: facts/cavmae_sync.md 5.2: LVS cuts the middle square out and leaves the boxes as they are, EZ-VSL changes the
-aspect of the whole frame, which keeps the boxes right.
+Source: docs/protocol/cavmae_sync.md 5.2: LVS cuts the middle square out and leaves the boxes as they are, EZ-VSL
+changes the aspect of the whole frame, which keeps the boxes right.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Heat maps from patch tokens and sound vectors, brought to the size at which they are judged; or from a file.
 
-Source: facts/cavmae_sync.md 5.1-5.2; centring and sign: facts/embedded_set.md 3 and 6.
+Source: docs/protocol/cavmae_sync.md 5.1-5.2; centring and sign: docs/protocol/embedded_set.md 3 and 6.
 """
 
 from __future__ import annotations
