@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,18 @@ def test_all_that_has_records_is_drawn_and_the_rest_says_why(drawn: tuple[Path, 
     assert "left out: figure_04: no records that differ in data.n_frames alone" in said
     assert "left out: sweeps: no records that differ in method.lambda_c alone; for x in" in said
     assert len(said.splitlines()) == 2
+
+
+@pytest.mark.parametrize("content", [b"\x00\x00\x00", b"step,contrast\nx,y\n", b""])
+def test_a_damaged_log_of_a_training_is_named_and_the_others_are_drawn(
+    results: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    shutil.copytree(results, tmp_path / "results")
+    first, *_ = sorted((tmp_path / "results" / "stages" / "pretrain").glob("[!.]*/metrics.csv"))
+    first.write_bytes(content)
+    assert main(["figures", "training", "--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "soundshapes" / "training.png").exists()
+    assert f"pretraining {first.parent.name}: metrics.csv" in caplog.text
 
 
 def test_the_same_records_give_the_same_bytes(results: Path, tmp_path: Path) -> None:

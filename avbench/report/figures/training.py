@@ -87,26 +87,32 @@ def _curve(context: Context, row: Light) -> Any:
     folder = store.stage_folder(context.results, "pretrain", stages[0]) if stages else None
     if folder is None or not (folder / "metrics.csv").exists() or not (folder / "done.json").exists():
         return None
-    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
-        lines = list(csv.DictReader(handle))
     try:
         train = seal.read_done(folder)["key"]["train"]
+        chance = math.log(train["batch_size"] / train["accumulate"])
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
+            found = [
+                {
+                    "method": row.config.facts["method"],
+                    "seed": row.seed,
+                    "step": int(line["step"]),
+                    "part": part,
+                    "loss": float(line[part]),
+                    "chance": chance if part == "contrast" else float("nan"),
+                }
+                for line in csv.DictReader(handle)
+                for part in PARTS
+                if line.get(part)
+            ]
     except Damaged as damage:
         log.warning("%s Its curve is left out.", damage)
         return None
-    chance = math.log(train["batch_size"] / train["accumulate"])
-    return pd.DataFrame(
-        [
-            {
-                "method": row.config.facts["method"],
-                "seed": row.seed,
-                "step": int(line["step"]),
-                "part": part,
-                "loss": float(line[part]),
-                "chance": chance if part == "contrast" else float("nan"),
-            }
-            for line in lines
-            for part in PARTS
-            if line.get(part)
-        ]
-    )
+    except (csv.Error, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        log.warning(
+            "pretraining %s: metrics.csv or done.json is damaged (%s); its curve is left out.", stages[0], error
+        )
+        return None
+    if not found:
+        log.warning("pretraining %s: metrics.csv has no losses; its curve is left out.", stages[0])
+        return None
+    return pd.DataFrame(found)
