@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import logging
+import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench import provenance, registry, store
+from avbench import provenance, registry, seal, store
 from avbench.errors import InputError
-from avbench.files import sha256_file
+from avbench.files import atomic_folder, canonical_json, sha256_file, write_json
 from avbench.settings import Settings, to_dict
 
 if TYPE_CHECKING:
+    from avbench.features import Features
     from avbench.tasks.base import TaskResult
 
 log = logging.getLogger("avbench")
 WEIGHTS = "given"  # in place of ``pretrained`` or ``checkpoint``
+VECTORS = "vectors"  # the stage in which the embeddings of runs are, too
+_DIGITS = 6  # of the file's hash, in a name that is made for it
+Judged = tuple["TaskResult", "Features | None"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,33 +34,46 @@ class Given:
     """A file that somebody made, and how it is judged.
 
     Attributes:
-        name: What its row is called, where a run has its method.
         path: The file.
         kind: ``features`` or ``heatmaps``.
         task: The task.
         options: The task's.
+        name: What its row is called, where a run has its method; None: by its file.
         data: The name of the data that its clips are of; "": not stated.
         annotations: What heat maps are judged by; None where nothing is.
     """
 
-    name: str
     path: Path
     kind: str
     task: str
     options: Settings
+    name: str | None = None
     data: str = ""
     annotations: Path | None = None
 
     def __post_init__(self) -> None:
-        """Checks the name.
+        """Checks the file and its name.
 
         Raises:
-            InputError: It is a method's, whose row it is not, or none.
+            InputError: There is no such file, or the name is a method's, whose row it is not, or none.
         """
-        methods = registry.entries("method")
-        if not self.name.strip() or self.name in methods:
-            found = "a method's name" if self.name in methods else "nothing"
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: no such file; valid: an .npz, as `avbench features` writes it.")
+        if self.name is None:
+            return
+        a_method = self.name in registry.entries("method")
+        if a_method or not self.name.strip() or not self.name.isprintable():
+            found = "a method's name" if a_method else repr(self.name)
             raise InputError(f"--name {self.name}: found {found}, valid: a name of its own, for its row in tables.")
+
+    def named(self) -> list[Given]:
+        """Returns it under the names that it can have, the first that is free being its own."""
+        if self.name is not None:
+            return [self]
+        stem = self.path.stem
+        own = f"{stem}-{sha256_file(self.path)[:_DIGITS]}"
+        names = [own] if stem in registry.entries("method") else [stem, own]
+        return [dataclasses.replace(self, name=name) for name in names]
 
     def key(self) -> dict[str, Any]:
         """Returns what decides the numbers, hashed to the record's id."""
@@ -61,7 +81,7 @@ class Given:
         return {
             "stage": "evaluation",
             "schema": store.SCHEMA,
-            "given": {"kind": self.kind, "name": self.name, "sha256": _sha256(self.path), "data": self.data},
+            "given": {"kind": self.kind, "name": self.name, "sha256": sha256_file(self.path), "data": self.data},
             "annotations": None if self.annotations is None else _sha256(self.annotations),
             "task": self.task,
             "task_version": task.version,
@@ -80,40 +100,118 @@ def _sha256(path: Path) -> str:
 
 
 def judge(
-    given: Given, results: Path, evaluate: Callable[[], tuple[TaskResult, Mapping[str, Any]]], *, force: bool = False
+    given: Given, results: Path, evaluate: Callable[[], Judged], *, force: bool = False
 ) -> tuple[dict[str, Any], Path]:
     """Judges a file, or takes what is recorded of it.
+
+    A name stands for one file on a set of clips: rows of tables are known by it. Where the file's own name is another
+    file's already, or a method's, it gets the start of its hash; a name that the user gave is refused then.
 
     Args:
         given: The file.
         results: The results folder.
-        evaluate: Returns the result, and what the file says of itself.
-        force: Judge it also where it is recorded.
+        evaluate: Returns the result, and the features where the file holds some.
+        force: Judge it also where it is recorded, and in place of another file of the name that the user gave.
 
     Returns:
         The record, and where it is.
 
     Raises:
-        InputError: The file or the options cannot be used.
+        InputError: The file or the options cannot be used, or the name is another file's.
     """
-    if not given.path.is_file():
-        raise InputError(f"{given.path}: no such file; valid: an .npz, as `avbench features` writes it.")
-    run_id = store.content_id(given.key())
-    path = store.run_folder(results, run_id) / "record.json"
-    record = None if force else store.usable_record(results, run_id)
-    if record is not None:
-        log.info("%s is recorded: reused", run_id)
-        return record, path
+    candidates = given.named()
+    ids = [store.content_id(each.key()) for each in candidates]
+    for run_id in () if force else ids:
+        record = store.usable_record(results, run_id)
+        if record is not None:
+            log.info("%s is recorded: reused", run_id)
+            return record, store.run_folder(results, run_id) / "record.json"
     start = time.monotonic()
-    result, said = evaluate()
-    record = _record(given, run_id, result, said, time.monotonic() - start)
-    return record, store.write_record(results, record, result.per_sample)
+    result, features = evaluate()
+    seconds = time.monotonic() - start
+    peers = [each for each in store.records(results) if each.get("ids_sha256") == result.ids_sha256]
+    said = {} if features is None else _json_sections(features.config)
+    taken = [_others(each, peers, said) for each in candidates]
+    chosen = next((i for i, each in enumerate(taken) if not each), len(candidates) - 1)
+    own, run_id, others = candidates[chosen], ids[chosen], taken[chosen]
+    if others and given.name is not None and not force:
+        raise InputError(
+            f"--name {given.name}: found another file recorded under it for these clips (run {others[0]}), valid: a"
+            " name of its own; --force replaces that record."
+        )
+    stages = {} if features is None else {VECTORS: [_keep(features, sha256_file(own.path), results)]}
+    record = _record(own, run_id, result, said, _data(own, result, said, peers), stages, seconds)
+    path = store.write_record(results, record, result.per_sample)
+    for other in others if given.name is not None else ():
+        shutil.rmtree(store.run_folder(results, other), ignore_errors=True)
+    return record, path
 
 
-def _record(given: Given, run_id: str, result: TaskResult, said: Mapping[str, Any], seconds: float) -> dict[str, Any]:
-    task = registry.find("task", given.task)
-    source = {key: value for key, value in said.items() if isinstance(value, Mapping)}  # sections of a run of ours
-    data = given.data or str(source.get("data", {}).get("source", "")) or given.path.stem
+def _others(given: Given, peers: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[str]:
+    """Returns the records of other files that have its name, task and seed, among those of its clips."""
+    place = (given.name, given.task, WEIGHTS, _seed(said))
+    sha256 = sha256_file(given.path)
+    return [
+        str(each["id"])
+        for each in peers
+        if (each.get("method"), each.get("task"), each.get("weights"), each.get("seed")) == place
+        and (each["config"].get("given") or {}).get("sha256") != sha256
+    ]
+
+
+def _json_sections(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a file says of a run of ours that made it: its sections and its seed, as far as they are such."""
+    try:
+        canonical_json(dict(said))
+    except ValueError:  # numbers that JSON has not
+        return {}
+    return {key: value for key, value in said.items() if isinstance(value, Mapping) or key == "seed"}
+
+
+def _seed(said: Mapping[str, Any]) -> int:
+    seed = said.get("seed")
+    return seed if type(seed) is int and seed >= 0 else 0
+
+
+def _data(given: Given, result: TaskResult, said: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the name of the data: as stated, by the file, or by what else is recorded of the same clips."""
+    source = Path(str(said.get("data", {}).get("source", "")))
+    if given.data or source.name:
+        return given.data or (source.parent.name if source.name == "manifest.json" else source.stem)
+    known = Counter(str(each["data"]) for each in peers).most_common(1)
+    return known[0][0] if known else f"clips-{result.ids_sha256[:8]}"
+
+
+def _keep(features: Features, sha256: str, results: Path) -> str:
+    """Keeps the embeddings as a run's are, so that fewer clips can be ranked again; returns the stage's id."""
+    import numpy as np
+
+    from avbench.extraction import EMBEDDING
+
+    key = {"stage": VECTORS, "given": sha256}
+    stage_id = store.content_id(key)
+    folder = store.stage_folder(results, VECTORS, stage_id)
+    if not (folder / seal.DONE).exists():
+        with atomic_folder(folder) as temporary:
+            for side in ("audio", "visual"):
+                np.save(temporary / f"{EMBEDDING}{side}.npy", getattr(features, side))
+            write_json(temporary / "ids.json", features.ids)
+            told = {"id": stage_id, "key": key, "wall_s": 0.0, seal.FILES: seal.seal(temporary)}
+            write_json(temporary / seal.DONE, told)
+    return stage_id
+
+
+def _record(
+    given: Given,
+    run_id: str,
+    result: TaskResult,
+    said: Mapping[str, Any],
+    data: str,
+    stages: Mapping[str, list[str]],
+    seconds: float,
+) -> dict[str, Any]:
+    task, seed = registry.find("task", given.task), _seed(said)
+    source = {key: value for key, value in said.items() if key != "seed"}
     options = {"name": given.task, **to_dict(given.options)}
     return {
         "schema": store.SCHEMA,
@@ -126,26 +224,26 @@ def _record(given: Given, run_id: str, result: TaskResult, said: Mapping[str, An
         "split": "given",
         "selection": {"clips": result.n, "of": result.n, "held_out": "none", "left_out": {}},
         "trained_on": {"known": False, "shared": 0},
-        "seed": 0,
+        "seed": seed,
         "precision": "fp32",
         "config": {
             **source,
             "method": {**source.get("method", {}), "name": given.name},
             "task": options,
-            "seed": 0,
+            "seed": seed,
             "precision": "fp32",
             "weights": WEIGHTS,
             "checkpoint": None,
             "presets": [],
             "given": {"kind": given.kind, "file": given.path.name, "sha256": sha256_file(given.path)},
         },
-        "stages": {},
+        "stages": dict(stages),
         "n": result.n,
         "ids_sha256": result.ids_sha256,
         "metrics": result.metrics,
         "chance": result.chance,
         "ci95": {name: list(interval) for name, interval in result.ci95.items()},
-        "wall_s": {"evaluate": round(seconds, 3)},
+        "wall_s": {**dict.fromkeys(stages, 0.0), "evaluate": round(seconds, 3)},
         "device_hours": round(seconds / 3600, 6),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git": provenance.git_state(),

@@ -12,8 +12,9 @@ from avbench.cli import main
 
 
 @pytest.fixture
-def maps(tmp_path: Path) -> list[str]:
-    """Two VGG-SS boxes and a map for each: one on its box, one beside it."""
+def maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two VGG-SS boxes and a map for each: one on its box, one beside it; records go into the folder of the test."""
+    monkeypatch.chdir(tmp_path)
     boxes = [{"file": f"clip{i}_000001", "class": "dog", "bbox": [[0.0, 0.0, 0.8, 0.8]]} for i in range(2)]
     (tmp_path / "vggss.json").write_text(json.dumps(boxes))
     row, column = np.mgrid[:14, :14]

@@ -153,7 +153,8 @@ def test_features_and_evaluate_from_the_checkpoint_agree_with_the_run(
     assert "42 clips" in capsys.readouterr().out  # of every split
     assert main(["features", *words, "data.split=test", "--out", str(out), "--results", str(tmp_path)]) == 0
     capsys.readouterr()
-    assert main(["evaluate", "--task", "retrieval", "--features", str(out), "--format", "json"]) == 0
+    words = ["--features", str(out), "--results", str(tmp_path), "--format", "json"]
+    assert main(["evaluate", "--task", "retrieval", *words]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["metrics"] == record["metrics"]
     assert answer["ids_sha256"] == record["ids_sha256"]

@@ -16,8 +16,9 @@ def test_results_are_printed_on_terminals_that_are_not_utf8(tmp_path: Path, enco
     rng = np.random.default_rng(0)
     audio = rng.normal(size=(20, 8)).astype("f4")
     np.savez(tmp_path / "x.npz", id=np.array([f"c{i}" for i in range(20)]), audio=audio, visual=audio)
+    words = ["--features", str(tmp_path / "x.npz"), "--results", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-m", "avbench", "evaluate", "--task", "retrieval", "--features", str(tmp_path / "x.npz")],
+        [sys.executable, "-m", "avbench", "evaluate", "--task", "retrieval", *words],
         env={**os.environ, "PYTHONIOENCODING": encoding},
         capture_output=True,
         check=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,8 +14,8 @@ from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
+    from avbench.given import Judged
     from avbench.settings import Settings
-    from avbench.tasks.base import TaskResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,17 +89,18 @@ class Command(LauncherOptions, ConfigOptions):
                 "--annotations: found nothing, valid: the file or folder that the heat maps are judged by."
             )
         options = self._options()
-        return self._judge(path, "heatmaps", options, lambda: (task.evaluate_heatmaps(path, annotations, options), {}))
+        return self._judge(
+            path, "heatmaps", options, lambda: (task.evaluate_heatmaps(path, annotations, options), None)
+        )
 
-    def _judge(
-        self, path: Path, kind: str, options: Settings, evaluate: Callable[[], tuple[TaskResult, Mapping[str, Any]]]
-    ) -> int:
+    def _judge(self, path: Path, kind: str, options: Settings, evaluate: Callable[[], Judged]) -> int:
         """Judges a file, records it and prints what was found."""
+        from avbench import registry
         from avbench.given import Given, judge
         from avbench.report.terminal import render_evaluation
 
         given = Given(
-            name=path.stem if self.name is None else self.name,
+            name=self.name,
             path=path,
             kind=kind,
             task=self.task,
@@ -110,9 +111,12 @@ class Command(LauncherOptions, ConfigOptions):
         record, where = judge(given, self.results, evaluate, force=self.force)
         shown = {key: record[key] for key in ("task", "n", "ids_sha256", "metrics", "chance", "ci95", "config")}
         if self.format == "json":
-            sys.stdout.write(json.dumps({**shown, "record": str(where)}, indent=2) + "\n")
+            used = {**record["config"]["task"], "version": registry.find("task", self.task).load().TASK.version}
+            shown["config"] = {**record["config"], "task": used}
+            sys.stdout.write(json.dumps(shown, indent=2) + "\n")
+            sys.stderr.write(f"record: {where}\n")  # standard output is the result alone
         else:
-            sys.stdout.write(f"{render_evaluation(shown, given.name)}\n\nrecord: {where}\n")
+            sys.stdout.write(f"{render_evaluation(shown, record['method'])}\n\nrecord: {where}\n")
         return 0
 
     def _from_checkpoint(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from avbench.compare.run import Run
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
+from avbench.given import WEIGHTS as GIVEN
 from avbench.metrics import paired
 from avbench.settings import to_dict
 
@@ -183,6 +184,8 @@ def _warnings(first: Run, second: Run) -> list[str]:
     names = f"{first.id} and {second.id}"
     if one["data"] != other["data"]:
         found.append(f"{names} are on other data sets ({one['data']} and {other['data']}).")
+    elif GIVEN in (one.get("weights"), other.get("weights")):
+        pass  # of files that others made the ids are known, not the content
     elif not _differ(first, second) and one["data_sha256"] != other["data_sha256"]:
         found.append(f"{names} judge samples of the same ids and of other content, or prepared in another way.")
     options = [_flat(to_dict(run.options, identity_only=True)) for run in (first, second)]

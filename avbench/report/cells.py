@@ -86,7 +86,7 @@ class Builder:
 
     def _cell(self, layout: Layout, row: RowEntry, column: int, found: Found | None) -> Cell:
         number = layout.number(row, column) if layout.has_cell(row, column) else None
-        runnable = layout.query(row, column) is not None
+        runnable = layout.query(row, column) is not None and row.where.get("weights") != WEIGHTS
         cell = Cell(runnable=runnable)
         if number is not None:
             cell = dataclasses.replace(cell, published=number.value, published_text=number.text)

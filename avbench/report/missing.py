@@ -146,7 +146,8 @@ def launch(todo: Iterable[Step]) -> list[Step]:
 def _of_entry(builder: Builder, layout: Layout, entry: Entry) -> list[_Run]:
     table = builder.build(entry, layout.data)
     found = []
-    for row, shown in zip(layout.rows, table.rows, strict=True):
+    # Rows of files that others made come after the layout's: no command here fills them.
+    for row, shown in zip(layout.rows, table.rows, strict=False):
         if not isinstance(shown, Row):
             continue
         for column, cell in enumerate(shown.cells):

@@ -246,12 +246,12 @@ def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:
     Raises:
         InputError: The file or the options cannot be used.
     """
-    result, said = judge_features(path, task, config)
-    return described(task, result, config, said)
+    result, features = judge_features(path, task, config)
+    return described(task, result, config, features.config)
 
 
-def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Mapping[str, Any]]:
-    """Returns what a task finds in a features file, and what that says of itself.
+def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Features]:
+    """Returns what a task finds in a features file, and what was in it.
 
     Args:
         path: The .npz; see :mod:`avbench.features`.
@@ -263,7 +263,7 @@ def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Ma
     """
     features = read_features(path)
     try:
-        return task.evaluate(features, config), features.config
+        return task.evaluate(features, config), features
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
