@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import provenance, registry, seal, store
-from avbench.errors import InputError
-from avbench.files import atomic_folder, canonical_json, sha256_file, write_json
-from avbench.settings import Settings, to_dict
+from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
+from avbench.errors import AvbenchError, InputError
+from avbench.files import atomic_folder, check_folder_name, sha256_file, write_json
+from avbench.settings import Settings, build, to_dict
 
 if TYPE_CHECKING:
     from avbench.features import Features
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("avbench")
 WEIGHTS = "given"  # in place of ``pretrained`` or ``checkpoint``
 VECTORS = "vectors"  # the stage in which the embeddings of runs are, too
+_SECTIONS: Mapping[str, type[Settings]] = {
+    "data": DataConfig,
+    "input": InputConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+}
 _DIGITS = 6  # of the file's hash, in a name that is made for it
 Judged = tuple["TaskResult", "Features | None"]
 
@@ -92,9 +99,15 @@ class Given:
 
 
 def _sha256(path: Path) -> str:
-    """Returns the hash of a file, or of the names and hashes of all files of a folder."""
-    if not path.is_dir():
+    """Returns the hash of a file, or of the names and hashes of all files of a folder.
+
+    Raises:
+        InputError: There is no such file or folder.
+    """
+    if path.is_file():
         return sha256_file(path)
+    if not path.is_dir():
+        raise InputError(f"--annotations {path}: no such file or folder; valid: annotations (docs/tasks.md).")
     files = sorted(each for each in path.rglob("*") if each.is_file())
     return store.content_id({each.relative_to(path).as_posix(): sha256_file(each) for each in files})
 
@@ -160,12 +173,21 @@ def _others(given: Given, peers: Sequence[Mapping[str, Any]], said: Mapping[str,
 
 
 def _json_sections(said: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a file says of a run of ours that made it: its sections and its seed, as far as they are such."""
-    try:
-        canonical_json(dict(said))
-    except ValueError:  # numbers that JSON has not
-        return {}
-    return {key: value for key, value in said.items() if isinstance(value, Mapping) or key == "seed"}
+    """Returns what a file says of a run of ours that made it: its sections and its seed, as far as they are such.
+
+    Others may mean something else by the same names, and whoever reads records takes their settings for what they are.
+    """
+    found: dict[str, Any] = {key: said[key] for key in said if key == "seed"}
+    for name, kind in _SECTIONS.items():
+        if isinstance(said.get(name), Mapping):
+            try:
+                found[name] = to_dict(build(kind, said[name], name))
+            except InputError:
+                continue
+    method = said.get("method")
+    if isinstance(method, Mapping) and method.get("name") in list(registry.entries("method")):
+        found["method"] = dict(method)
+    return found
 
 
 def _seed(said: Mapping[str, Any]) -> int:
@@ -175,11 +197,28 @@ def _seed(said: Mapping[str, Any]) -> int:
 
 def _data(given: Given, result: TaskResult, said: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> str:
     """Returns the name of the data: as stated, by the file, or by what else is recorded of the same clips."""
-    source = Path(str(said.get("data", {}).get("source", "")))
-    if given.data or source.name:
-        return given.data or (source.parent.name if source.name == "manifest.json" else source.stem)
+    if given.data or "data" in said:
+        return given.data or data_name(build(DataConfig, said["data"]).judged.source)
     known = Counter(str(each["data"]) for each in peers).most_common(1)
     return known[0][0] if known else f"clips-{result.ids_sha256[:8]}"
+
+
+def data_name(source: str) -> str:
+    """Returns what runs on some data call them, whose clips need not be here.
+
+    Raises:
+        InputError: It is no name, nor a path that ends in one.
+    """
+    from avbench.data.locate import locate
+
+    try:
+        name = locate(DataConfig(source=source), InputConfig()).name if source else ""
+    except AvbenchError:  # a name that somebody gave, or a path on another machine
+        path = Path(source)
+        name = path.parent.name if path.name == "manifest.json" else path.name
+        name = path.stem if path.suffix in (".csv", ".json") and path.name != "manifest.json" else name
+    check_folder_name("--data", name)  # tables and figures of it go into a folder of that name
+    return name
 
 
 def _keep(features: Features, sha256: str, results: Path) -> str:

@@ -49,6 +49,16 @@ def test_what_does_not_go_with_heat_maps_is_refused(
     assert told in capsys.readouterr().err
 
 
+def test_annotations_that_are_not_there_are_refused_and_nothing_is_written(
+    maps: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["--annotations", "none.json", "--results", "nothing"]
+    assert main(["evaluate", "--task", "localization", *maps[:2], *words]) == 2
+    assert "--annotations none.json: no such file or folder" in capsys.readouterr().err
+    assert not (tmp_path / "nothing").exists()
+
+
 def test_heat_maps_need_annotations(maps: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--task", "localization", *maps[:2]]) == 2
     assert "--annotations: found nothing" in capsys.readouterr().err

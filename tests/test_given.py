@@ -11,8 +11,12 @@ import pytest
 
 from avbench import store
 from avbench.cli import main
+from avbench.cost import Costs
+from avbench.errors import InputError
 from avbench.files import sha256_file
-from avbench.report.page import groups
+from avbench.report.archive import Archive
+from avbench.report.page import gallery, groups
+from avbench.resolve import Request, resolve
 from avbench.tasks.retrieval import TASK
 
 
@@ -120,12 +124,24 @@ def test_seeds_of_one_model_are_one_row(tmp_path: Path) -> None:
     assert row.first["data"] == "mine"
 
 
-@pytest.mark.parametrize("said", [{"data": 3, "seed": "x"}, {"train": {"lr": float("nan")}}, {"task": {"name": []}}])
+SAID: list[dict[str, Any]] = [
+    {"data": 3, "seed": "x"},
+    {"train": {"lr": float("nan")}},
+    {"task": {"name": []}},
+    {"train": {"batch_size": "x", "accumulate": 2}, "data": {"source": 3}, "model": {"patch_size": []}},
+    {"method": {"name": [], "x": 1}, "data": {"clips_seed": "many"}},
+    {"x": "\ud800"},
+]
+
+
+@pytest.mark.parametrize("said", SAID)
 def test_what_a_file_says_of_itself_breaks_nothing(tmp_path: Path, said: dict[str, Any]) -> None:
     assert evaluate(features(tmp_path / "x.npz", 0, said=said), tmp_path) == 0
     (record,) = store.records(tmp_path)
     assert (record["method"], record["seed"], record["data"]) == ("x", 0, f"clips-{record['ids_sha256'][:8]}")
-    assert main(["report", "--results", str(tmp_path)]) == 0
+    for words in (["list", "runs"], ["tables"], ["report"], ["figures"], ["tables", "--cost"], ["status"]):
+        assert main([*words, "--results", str(tmp_path)]) == 0, words
+    assert not Archive(tmp_path).broken
 
 
 def test_common_clips_are_ranked_again_from_the_embeddings_that_were_kept(
@@ -167,3 +183,42 @@ def test_heat_maps_are_recorded_too(tmp_path: Path) -> None:
     assert store.read_per_sample(tmp_path, record["id"])["id"].tolist() == ["clip0_000001", "clip1_000001"]
     assert main(["tables", "table_sync_localization", "--data", "vggss", "--results", str(tmp_path)]) == 0
     assert "\nmaps &" in (tmp_path / "tables" / "vggss" / "table_sync_localization.tex").read_text()
+
+
+def test_settings_that_a_file_of_ours_names_are_recorded_and_cost_nothing(tmp_path: Path) -> None:
+    config = resolve(Request(method="cavmae", sets=("data.source=/elsewhere/clips.v2", "method.lambda_c=0.5")))
+    assert evaluate(features(tmp_path / "ours.npz", 0, said=config.to_dict()), tmp_path) == 0
+    (record,) = store.records(tmp_path)
+    assert (record["method"], record["data"], record["weights"]) == ("ours", "clips.v2", "given")
+    assert record["config"]["method"] == {**config.to_dict()["method"], "name": "ours"}
+    assert record["config"]["model"] == config.to_dict()["model"]
+    assert Costs(tmp_path).task(config) is None  # its time is no evaluation's, with embeddings to compute
+
+
+def test_data_are_named_as_runs_name_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = features(tmp_path / "theirs.npz", 0)
+    for given in ("mine", "/elsewhere/mine", "elsewhere/mine.csv", "mine/manifest.json"):
+        assert evaluate(path, tmp_path / "results", "--data", given) == 0
+    (record,) = store.records(tmp_path / "results")
+    assert record["data"] == "mine"
+    assert evaluate(path, tmp_path / "other", "--data", "") == 2
+    assert "--data: found ''" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_gallery_takes_its_clips_from_a_run_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert evaluate(features(tmp_path / "a.npz", 0), tmp_path, "--data", "mine") == 0
+    (record,) = store.records(tmp_path)
+    run = {**record, "id": "run", "method": "cavmae", "weights": "pretrained"}
+    store.write_record(tmp_path, run, store.read_per_sample(tmp_path, record["id"]))
+    asked = []
+
+    def opened(record: dict[str, Any], results: Path) -> None:
+        asked.append(record["method"])
+        raise InputError("gone")
+
+    monkeypatch.setattr(gallery, "open_judged", opened)
+    gallery.galleries(groups.group(groups.read(tmp_path)[0], tmp_path), tmp_path)
+    assert asked == ["cavmae"]

@@ -96,7 +96,7 @@ class Command(LauncherOptions, ConfigOptions):
     def _judge(self, path: Path, kind: str, options: Settings, evaluate: Callable[[], Judged]) -> int:
         """Judges a file, records it and prints what was found."""
         from avbench import registry
-        from avbench.given import Given, judge
+        from avbench.given import Given, data_name, judge
         from avbench.report.terminal import render_evaluation
 
         given = Given(
@@ -105,7 +105,7 @@ class Command(LauncherOptions, ConfigOptions):
             kind=kind,
             task=self.task,
             options=options,
-            data=self.data or "",
+            data=data_name(self.data) if self.data is not None else "",
             annotations=self.annotations,
         )
         record, where = judge(given, self.results, evaluate, force=self.force)
