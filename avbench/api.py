@@ -13,7 +13,7 @@ from avbench.settings import shown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from avbench.embedding import Model
+    from avbench.running.embed import Model
 
 
 def run(
@@ -59,7 +59,7 @@ def run(
         RunError: A run failed; the others were finished and recorded.
     """
     from avbench.commands.options import ConfigOptions
-    from avbench.runner import Execution, Runner
+    from avbench.running.runner import Execution, Runner
     from avbench.training.device import resolve_device
 
     options = ConfigOptions(
@@ -84,10 +84,10 @@ def run(
 
 
 def results(folder: str | Path = "results") -> pd.DataFrame:
-    """Returns all records as a long table: one row for each run and metric; see :func:`avbench.store.load`."""
-    from avbench import store
+    """Returns all records as a long table: one row for each run and metric; see :func:`avbench.store.records.load`."""
+    from avbench.store.records import load_table
 
-    return store.load(Path(folder))
+    return load_table(Path(folder))
 
 
 def load_model(method: str, checkpoint: str | Path, *, device: str = "auto", precision: str = "auto") -> Model:
@@ -102,7 +102,7 @@ def load_model(method: str, checkpoint: str | Path, *, device: str = "auto", pre
     Raises:
         InputError: No such method or file, or keys that are missing, unexpected or of another shape.
     """
-    from avbench.embedding import Model
+    from avbench.running.embed import Model
 
     return Model.load(method, Path(checkpoint), device=device, precision=precision)
 
@@ -131,7 +131,7 @@ def similarity(
     Raises:
         InputError: A file cannot be used, or there is no model.
     """
-    from avbench.embedding import Model
+    from avbench.running.embed import Model
 
     if model is None:
         model = Model.newest(Path(results))

@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from avbench import __version__
+from avbench.commands.terminal import make_printable
 from avbench.errors import AvbenchError, InputError, unknown
 from avbench.files import check_folder
-from avbench.interpreter import check_code
-from avbench.terminal import make_printable
-from avbench.version import __version__
+from avbench.processes import check_code
 
 COMMANDS = {
     "run": "pretrain if needed, evaluate, print the table, say where the record is",

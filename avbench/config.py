@@ -1,7 +1,7 @@
 """The sections of a run's configuration: data, input, model, train. Methods and tasks add one section each.
 
 Defaults are the paper's (CAV-MAE, ICLR 2023; sections 2-3 and Table 4). Presets, a YAML file and ``--set`` change
-them; see :mod:`avbench.resolve`.
+them; see :mod:`avbench.running.request`.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from pathlib import Path
 from preemption_cluster import Cluster, forked
 from preemption_work import LOG_EVERY, STEPS, Diary, Work, digest, newest_checkpoint, pretrain, scores
 
-from avbench import store
 from avbench.errors import AvbenchError
 from avbench.files import sha256_file
 from avbench.launch.status import counts, job_states
 from avbench.launch.unit import is_full
+from avbench.store.records import all_records, read_per_sample, read_record
 from avbench.training.session import WEIGHTS
 
 _SAMPLE = 25  # trainings that are made again undisturbed: those that were interrupted most often
@@ -97,8 +97,8 @@ def _check_records(found: Findings, cluster: Cluster, evaluations: Sequence[Work
     for work in evaluations:
         weights = cluster.results / "stages" / "pretrain" / work.source / WEIGHTS
         try:
-            record = store.read_record(cluster.results, work.id)
-            rows = store.read_per_sample(cluster.results, work.id)
+            record = read_record(cluster.results, work.id)
+            rows = read_per_sample(cluster.results, work.id)
         except AvbenchError:
             record = None
         if record is None or len(rows["score"]) != record["n"] or digest(rows["score"]) != record["per_sample_sha256"]:
@@ -110,7 +110,7 @@ def _check_records(found: Findings, cluster: Cluster, evaluations: Sequence[Work
         twice += max(0, words.count("wrote") - 1) + (
             "begun" in words[words.index("wrote") :] if "wrote" in words else 0
         )
-    found.expect("records readable", len(list(store.records(cluster.results))), len(evaluations))
+    found.expect("records readable", len(list(all_records(cluster.results))), len(evaluations))
     found.expect("records lost or torn", torn, 0)
     found.expect("records of other weights than the final ones", wrong, 0)
     found.tell("evaluations begun again after a kill", again)

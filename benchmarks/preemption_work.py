@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avbench import store
 from avbench.config import TrainConfig
 from avbench.errors import RunError
 from avbench.files import locked, sha256_file, write_json
@@ -21,6 +20,7 @@ from avbench.launch.unit import Unit
 from avbench.methods.masking import Draws, MaskNoise
 from avbench.methods.objectives import PretrainOutput
 from avbench.rng import numpy_stream, torch_stream
+from avbench.store.records import SCHEMA, content_id, read_record, write_record
 from avbench.training.loop import WEIGHTS, train
 
 STEPS, PER_EPOCH, BATCH, WIDTH = 60, 12, 4, 8
@@ -63,13 +63,13 @@ def works(count: int) -> list[Work]:
     for seed in range(count):
         method, number = f"method{seed // 10:02d}", str(seed % 10)
         common = ["--seeds", number, "--results", "results"]
-        source = store.content_id({"stage": "pretrain", "seed": seed})
+        source = content_id({"stage": "pretrain", "seed": seed})
         folder = f"stages/pretrain/{source}"
         words = ("pretrain", "--method", method, *common)
         unit = Unit(f"{method} seed {number} pretrain", "pretrain", words, (folder,), together=True)
         found.append(Work(unit, source, seed, source))
         for task in TASKS:
-            name = store.content_id({"stage": "evaluation", "task": task, "weights": source})
+            name = content_id({"stage": "evaluation", "task": task, "weights": source})
             words = ("run", "--method", method, "--task", task, *common)
             unit = Unit(f"{method} seed {number} {task}", task, words, (f"runs/{name}",), (folder,))
             found.append(Work(unit, name, seed, source))
@@ -136,7 +136,7 @@ class _Agreement:
 
 
 def pretrain(work: Work, results: Path, diary: Diary, *, fails_at: int = 0, pause: float = _PAUSE_S) -> None:
-    """Does what ``avbench.stages.pretrain`` does: the lock, the training or what is left of it, ``done.json``.
+    """Does what ``avbench.running.stages.pretrain`` does: the lock, the training or what is left of it, ``done.json``.
 
     Args:
         work: The run.
@@ -182,12 +182,12 @@ def pretrain(work: Work, results: Path, diary: Diary, *, fails_at: int = 0, paus
 
 
 def evaluate(work: Work, results: Path, diary: Diary) -> None:
-    """Does what ``avbench.runner`` does: the record where it is there, or else the numbers and the record.
+    """Does what ``avbench.running.runner`` does: the record where it is there, or else the numbers and the record.
 
     Raises:
         RunError: The pretraining that it needs is not done.
     """
-    if store.read_record(results, work.id) is not None:
+    if read_record(results, work.id) is not None:
         diary.note("reused")
         return
     source = results / "stages" / "pretrain" / work.source
@@ -197,7 +197,7 @@ def evaluate(work: Work, results: Path, diary: Diary) -> None:
     rows = scores(work, source / WEIGHTS)
     time.sleep(4 * _PAUSE_S)
     record = {
-        "schema": store.SCHEMA,
+        "schema": SCHEMA,
         "id": work.id,
         "task": work.unit.kind,
         "seed": work.seed,
@@ -206,7 +206,7 @@ def evaluate(work: Work, results: Path, diary: Diary) -> None:
         "n": _SAMPLES,
         "metrics": {"mean": float(rows.mean())},
     }
-    store.write_record(results, record, {"id": np.arange(_SAMPLES).astype(str), "score": rows})
+    write_record(results, record, {"id": np.arange(_SAMPLES).astype(str), "score": rows})
     diary.note("wrote")
     time.sleep(2 * _PAUSE_S)  # the table is printed
 

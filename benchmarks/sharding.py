@@ -22,9 +22,9 @@ def measure(preset: str, parallel: str) -> str:
     import torch
 
     from avbench.methods.objectives import PretrainOutput
-    from avbench.resolve import Request, resolve
     from avbench.rng import torch_stream
-    from avbench.stages import build
+    from avbench.running.request import Request, resolve
+    from avbench.running.stages import build
     from avbench.training.group import join
     from avbench.training.optimizer import build_optimizer, optimizer_tensors
 

@@ -26,11 +26,11 @@ class Records:
     """The newest record of each method, task, weights and seed."""
 
     def __init__(self, folder: Path, seeds: Sequence[int]) -> None:
-        from avbench import store
+        from avbench.store.records import all_records
 
         self.seeds = tuple(seeds)
         self._found: dict[tuple[str, str, str, str, int], dict[str, Any]] = {}
-        for record in sorted(store.records(folder), key=lambda record: str(record["created"])):
+        for record in sorted(all_records(folder), key=lambda record: str(record["created"])):
             label = record["config"]["task"].get("label") or "all"
             self._found[record["method"], record["task"], record["weights"], label, record["seed"]] = record
 

@@ -64,7 +64,7 @@ def outputs(task: str, ids: Any, strength: float, draw: Any) -> tuple[dict[str, 
 
 def write(results: Path, count: int, clips: int) -> None:
     """Writes records, without syncing each to disk."""
-    from avbench.resolve import Request, resolve
+    from avbench.running.request import Request, resolve
 
     ids = np.array([f"clip-{i:06d}" for i in range(clips)])
     pool, made = results / "pool", {}

@@ -20,15 +20,16 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from avbench import presets, registry
+from avbench import registry
 from avbench.bench.flops import step_flops
 from avbench.bench.machine import Clock, data_sheet_flops, matmul_flops, memory_bytes, peak_memory_bytes
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
 from avbench.errors import InputError, RunError, unknown
 from avbench.methods.base import Method
-from avbench.provenance import hardware, versions
+from avbench.recipes import presets
 from avbench.rng import torch_stream
 from avbench.settings import change
+from avbench.store.provenance import hardware, versions
 from avbench.training.device import resolve_device
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import autocast, gradient_scaler, resolve_precision

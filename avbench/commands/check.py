@@ -6,7 +6,7 @@ import importlib
 import sys
 from dataclasses import dataclass
 
-from avbench import provenance
+from avbench.store import provenance
 
 MODULES = ("numpy", "torch", "torchvision", "torchaudio", "timm", "av", "pandas", "pyarrow", "safetensors")
 

@@ -279,7 +279,7 @@ class Stats:
         """Prints the figures as JSON."""
         from avbench.data.locate import locate, open_source
         from avbench.data.stats import data_stats, plot_stats
-        from avbench.resolve import data_options
+        from avbench.running.request import data_options
 
         if self.plot is not None and self.plot.suffix != ".png":
             raise InputError(f"--plot {self.plot}: valid: a name that ends in .png.")

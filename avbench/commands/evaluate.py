@@ -14,7 +14,7 @@ from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
-    from avbench.given import Judged
+    from avbench.running.given import Judged
     from avbench.settings import Settings
 
 
@@ -65,7 +65,7 @@ class Command(LauncherOptions, ConfigOptions):
             )
 
     def _options(self) -> Settings:
-        from avbench.resolve import task_options
+        from avbench.running.request import task_options
 
         return task_options(self.task, self.config, tuple(text for group in self.set for text in group))
 
@@ -96,8 +96,8 @@ class Command(LauncherOptions, ConfigOptions):
     def _judge(self, path: Path, kind: str, options: Settings, evaluate: Callable[[], Judged]) -> int:
         """Judges a file, records it and prints what was found."""
         from avbench import registry
-        from avbench.given import Given, data_name, judge
         from avbench.report.terminal import render_evaluation
+        from avbench.running.given import Given, data_name, judge
 
         given = Given(
             name=self.name,

@@ -23,7 +23,7 @@ class Command(ConfigOptions):
 
     def execute(self) -> int:
         """Extracts and writes the features."""
-        from avbench.runner import Execution, Runner
+        from avbench.running.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
         if self.checkpoint is None:

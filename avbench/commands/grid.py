@@ -14,8 +14,8 @@ from avbench.errors import InputError
 if TYPE_CHECKING:
     from avbench.launch.grid import Cells
     from avbench.launch.job import Finished, Job
-    from avbench.resolve import RunConfig
-    from avbench.runner import Runner
+    from avbench.running.request import RunConfig
+    from avbench.running.runner import Runner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Command(LauncherOptions, ConfigOptions):
         return self._local(cells)
 
     def _local(self, cells: Cells) -> int:
-        from avbench.runner import Execution, Runner
+        from avbench.running.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
         device = resolve_device(self.device)
@@ -76,7 +76,7 @@ class Command(LauncherOptions, ConfigOptions):
 
     def _tell(self, runner: Runner, configs: list[RunConfig]) -> int:
         """Prints the plan, or the records there are."""
-        from avbench import outline
+        from avbench.commands import outline
         from avbench.commands.run import print_records
 
         if self.dry_run:

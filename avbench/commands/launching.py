@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from avbench.config import Precision
     from avbench.launch.profile import Profile
     from avbench.launch.unit import Unit
-    from avbench.resolve import RunConfig
-    from avbench.runner import Runner
+    from avbench.running.request import RunConfig
+    from avbench.running.runner import Runner
 
 
 Asked = tuple[tuple[str, ...], tuple[str, ...], tuple[int, ...]]  # methods, tasks, seeds
@@ -176,7 +176,7 @@ def launch(
         InputError: They cannot be run there; nothing was submitted.
     """
     from avbench.launch.unit import units_of_pretrainings, units_of_runs
-    from avbench.runner import Execution, Runner
+    from avbench.running.runner import Execution, Runner
 
     profile = open_profile(launcher.cluster)
     there = elsewhere(options, profile)

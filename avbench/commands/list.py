@@ -87,13 +87,13 @@ def _data() -> list[tuple[str, str]]:
 
 
 def _presets() -> list[tuple[str, str]]:
-    from avbench import presets
+    from avbench.recipes import presets
 
     return [(name, str(presets.load(name)["summary"])) for name in presets.names()]
 
 
 def _weights() -> list[tuple[str, str]]:
-    from avbench import initial_weights
+    from avbench.training import initial_weights
 
     place = initial_weights.folder()
     return [
@@ -117,7 +117,7 @@ def _figures() -> list[tuple[str, str]]:
 
 
 def _runs(results: Path) -> list[tuple[str, str]]:
-    from avbench import store
+    from avbench.store.records import all_records
 
     return [
         (
@@ -127,5 +127,5 @@ def _runs(results: Path) -> list[tuple[str, str]]:
                 f" n = {record['n']}, {record['created']}"
             ),
         )
-        for record in store.records(results)
+        for record in all_records(results)
     ]

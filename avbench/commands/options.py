@@ -12,8 +12,8 @@ import tyro
 from avbench.config import Precision
 from avbench.errors import InputError
 from avbench.files import check_folder
-from avbench.resolve import Request
-from avbench.seal import check_weights
+from avbench.running.request import Request
+from avbench.store.seal import check_weights
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
@@ -114,7 +114,8 @@ def _start(name: str, results: Path) -> str:
     Raises:
         InputError: It is neither.
     """
-    from avbench import initial_weights, store
+    from avbench.store.records import read_record, stage_folder
+    from avbench.training import initial_weights
     from avbench.training.session import WEIGHTS
 
     if name == "none":
@@ -125,9 +126,9 @@ def _start(name: str, results: Path) -> str:
         check_weights(Path(name).expanduser())
         return name
     stage = name
-    if "/" not in name and (record := store.read_record(results, name)) is not None:
+    if "/" not in name and (record := read_record(results, name)) is not None:
         stage = next(iter(record["stages"].get("pretrain", [])), "")
-    weights = store.stage_folder(results, "pretrain", stage) / WEIGHTS
+    weights = stage_folder(results, "pretrain", stage) / WEIGHTS
     if not stage or not weights.is_file():
         raise InputError(
             f"--init {name}: no such file, nor the id of a run or pretraining with weights in {results}; valid: a file,"

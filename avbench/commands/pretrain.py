@@ -11,7 +11,7 @@ from avbench.commands.options import ConfigOptions
 from avbench.errors import AvbenchError, InputError
 
 if TYPE_CHECKING:
-    from avbench.resolve import Request
+    from avbench.running.request import Request
     from avbench.training.group import Group
 
 
@@ -41,7 +41,7 @@ class Command(LauncherOptions, ConfigOptions):
             return self._train(requests, device, group)
 
     def _submit(self) -> int:
-        from avbench import outline
+        from avbench.commands import outline
 
         own = [] if self.parallel == "ddp" else ["--parallel", self.parallel]
         asked = [(self.method, ("",), self.seeds)]
@@ -56,8 +56,8 @@ class Command(LauncherOptions, ConfigOptions):
         return 0
 
     def _train(self, requests: list[Request], device: str, group: Group) -> int:
-        from avbench import outline
-        from avbench.runner import Execution, Runner
+        from avbench.commands import outline
+        from avbench.running.runner import Execution, Runner
 
         runner = Runner(Execution(results=self.results, device=device, force=self.force, group=group))
         configs = runner.resolve_all(requests, planning=self.dry_run)

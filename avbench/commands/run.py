@@ -33,8 +33,8 @@ class Command(LauncherOptions, ConfigOptions):
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
-        from avbench import outline
-        from avbench.runner import Execution, Runner
+        from avbench.commands import outline
+        from avbench.running.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
         if self.on_cluster:
@@ -65,7 +65,7 @@ class Command(LauncherOptions, ConfigOptions):
         return 1 if failed else 0
 
     def _submit(self) -> int:
-        from avbench import outline
+        from avbench.commands import outline
 
         own = [] if self.processes == 1 else ["--processes", str(self.processes)]
         runner, configs, status = launch(self, self, [(self.method, self.task, self.seeds)], own)
@@ -87,8 +87,8 @@ def print_records(records: list[dict[str, Any]], form: str) -> None:
 
 
 def _print_tables(records: list[dict[str, Any]]) -> None:
-    from avbench.division import account
     from avbench.report.terminal import render
+    from avbench.running.division import account
 
     def table(record: dict[str, Any]) -> tuple[str, str, str]:
         return record["task"], record["data"], record["split"]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from avbench.launch.pool import Pool
     from avbench.launch.sweep import Params, Sweep
     from avbench.launch.trial import Step
-    from avbench.resolve import RunConfig
-    from avbench.runner import Runner
+    from avbench.running.request import RunConfig
+    from avbench.running.runner import Runner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,7 @@ def check(sweep: Sweep, common: ConfigOptions, path: str) -> tuple[Runner, list[
     Raises:
         InputError: A trial could not be run; the message says which.
     """
-    from avbench.runner import Execution, Runner
+    from avbench.running.runner import Execution, Runner
 
     runner = Runner(Execution(results=common.results))  # which looks things up and computes nothing
     configs: list[RunConfig] = []
@@ -192,7 +192,7 @@ def check_settings(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
         InputError: A trial has settings that cannot be used; the message says which.
     """
     from avbench.data.locate import locate
-    from avbench.resolve import resolve
+    from avbench.running.request import resolve
 
     missing: dict[str, None] = {}
     for name, step in _steps(sweep, common):

@@ -79,7 +79,7 @@ class Command:
         return 1 if failed else 0
 
     def _tell_cost(self, tables: list[Table]) -> None:
-        from avbench.cost import spent
+        from avbench.launch.cost import spent
 
         every: dict[str, None] = {}
         for table in tables:
@@ -121,8 +121,8 @@ def estimate(results: Path, todo: Sequence[Step]) -> str:
     """Returns what commands that have not run would take, as one line; those of data that are not here are counted."""
     from avbench.cli import parse
     from avbench.commands.run import Command as Run
-    from avbench.cost import Bill, Costs
-    from avbench.runner import Execution, Runner
+    from avbench.launch.cost import Bill, Costs
+    from avbench.running.runner import Execution, Runner
 
     runner, bill, unknown = Runner(Execution(results=results)), Bill(Costs(results)), 0
     for step in todo:

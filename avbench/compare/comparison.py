@@ -11,8 +11,8 @@ import numpy as np
 from avbench.compare.run import Run
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
-from avbench.given import WEIGHTS as GIVEN
 from avbench.metrics import paired
+from avbench.running.given import WEIGHTS as GIVEN
 from avbench.settings import to_dict
 
 SHORT = 12  # digits shown of a commit or hash

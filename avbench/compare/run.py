@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench import extraction, registry, seal, store
+from avbench import registry
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
-from avbench.features import Features
 from avbench.files import read_json
 from avbench.metrics.evidence import Evidence
+from avbench.running import extraction
 from avbench.settings import Settings, build
+from avbench.store import seal
+from avbench.store.features import Features
+from avbench.store.records import read_per_sample, read_record, stage_folder
 from avbench.tasks.base import Task, positions
 
 NAMED = 4  # ids named in an error
@@ -44,7 +47,7 @@ def find(results: Path, name: str) -> Run:
             f"run {name}: found {len(begin)} run ids that start with it ({', '.join(begin[:NAMED])}{more}), valid: one;"
             " give more digits."
         )
-    record = store.read_record(results, begin[0])
+    record = read_record(results, begin[0])
     if record is None:
         raise InputError(f"run {name}: its record in {folder} has just gone; see: avbench list runs.")
     return Run(results, record)
@@ -96,7 +99,7 @@ class Run:
     @functools.cached_property
     def outputs(self) -> dict[str, npt.NDArray[Any]]:
         """Its per-sample outputs, ``id`` among them."""
-        return store.read_per_sample(self.results, self.id)
+        return read_per_sample(self.results, self.id)
 
     @property
     def ids(self) -> list[str]:
@@ -131,7 +134,7 @@ class Run:
             InputError: They are no longer in the results folder.
         """
         stages = self.record["stages"].get(VECTORS, [])
-        folder = store.stage_folder(self.results, VECTORS, stages[0] if stages else "none")
+        folder = stage_folder(self.results, VECTORS, stages[0] if stages else "none")
         if not (folder / "done.json").exists():
             raise InputError(
                 f"run {self.id}: found no embeddings in {folder} (stage '{VECTORS}'), needed to rank {len(ids)} of its"

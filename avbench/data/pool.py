@@ -16,7 +16,7 @@ from typing import IO
 from avbench.data.payload import Done, Message, Refusal
 from avbench.data.prepare_settings import PrepareSettings
 from avbench.errors import RunError
-from avbench.interpreter import ONE_CORE, start
+from avbench.processes import ONE_CORE, start
 from avbench.settings import to_dict
 
 _START_TIMEOUT_S = 120.0

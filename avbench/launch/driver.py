@@ -27,7 +27,7 @@ from avbench.launch.sweep import Params, Sweep
 if TYPE_CHECKING:
     import optuna
 
-    from avbench.runner import Runner
+    from avbench.running.runner import Runner
 
 _POLL_S = 0.2
 

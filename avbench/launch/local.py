@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from avbench.interpreter import environment, words
 from avbench.launch.job import Finished, Job
 from avbench.launch.pool import stop_signals
+from avbench.processes import environment, words
 
 log = logging.getLogger("avbench")
 _POLL_S = 0.1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, did_you_mean
-from avbench.presets import SECTIONS
+from avbench.recipes.presets import SECTIONS
 from avbench.settings import finite, shown
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench import seal
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.launch import ledger, queue
 from avbench.launch.job import last_error
 from avbench.launch.unit import is_full
-from avbench.plan import STARTED
+from avbench.running.plan import STARTED
+from avbench.store import seal
 
 log = logging.getLogger("avbench")
 State = Literal["running", "queued", "failed", "stale", "done"]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from avbench.interpreter import words
+from avbench.processes import words
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

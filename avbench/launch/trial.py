@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from avbench import store
 from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError, RunError
 from avbench.launch.space import OPTIONS, Scalar, text
 from avbench.launch.sweep import Objective, PrunerConfig, Sweep
 from avbench.launch.sweep_file import read_pretraining
+from avbench.store.records import read_record, stage_folder
 
 if TYPE_CHECKING:
-    from avbench.resolve import Request, RunConfig
-    from avbench.runner import Runner
+    from avbench.running.request import Request, RunConfig
+    from avbench.running.runner import Runner
 
 PRETRAIN = "pretrain"  # as ``init``: the weights of the sweep's own pretraining
 METRICS = "metrics.csv"
@@ -159,7 +159,7 @@ def commands(sweep: Sweep, params: Mapping[str, Scalar], common: ConfigOptions) 
 
 def weights_of(step: Step, runner: Runner) -> tuple[Path, bool]:
     """Returns the file of a pretraining's weights, and whether it is done."""
-    from avbench.plan import plan_pretraining
+    from avbench.running.plan import plan_pretraining
     from avbench.training.session import WEIGHTS
 
     (config,) = step.configs(runner)
@@ -172,7 +172,7 @@ def records(step: Step, runner: Runner) -> list[dict[str, Any] | None]:
     found = []
     for config in step.configs(runner):
         plan = runner.plans(config, with_untrained=step.untrained)[0 if step.untrained else -1]
-        found.append(store.read_record(runner.execution.results, plan.evaluation.id))
+        found.append(read_record(runner.execution.results, plan.evaluation.id))
     return found
 
 
@@ -188,7 +188,7 @@ def watched(step: Step, pruner: PrunerConfig, runner: Runner) -> Path | None:
             return plan.pretrain.folder / METRICS
         if config.task_name == pruner.stage:
             # One folder for each model that is fine-tuned; the first is watched.
-            folder = store.stage_folder(runner.execution.results, config.task_name, plan.evaluation.id)
+            folder = stage_folder(runner.execution.results, config.task_name, plan.evaluation.id)
             return folder / "*" / METRICS
     return None
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.cost import Bill, Costs
+from avbench.launch.cost import Bill, Costs
 
 if TYPE_CHECKING:
     from avbench.launch.job import Job
-    from avbench.plan import Plan, Stage
-    from avbench.resolve import RunConfig
-    from avbench.runner import Runner
+    from avbench.running.plan import Plan, Stage
+    from avbench.running.request import RunConfig
+    from avbench.running.runner import Runner
 
 _MARKS = ("record.json", "done.json", "prepare.json")  # what a folder that is full holds
 

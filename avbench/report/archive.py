@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench import seal, store
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, parse_json
-from avbench.initial_weights import name_of
+from avbench.store import seal
+from avbench.store.records import ID_LENGTH, run_folder, stage_folder
+from avbench.training.initial_weights import name_of
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
@@ -265,7 +266,7 @@ def _init(source: str, results: Path) -> str:
 def _pretraining(results: Path, stage: str) -> dict[str, Any]:
     """Returns what a pretraining in the results says of itself; nothing where it is gone."""
     try:
-        done = seal.read_done(store.stage_folder(results, "pretrain", stage))
+        done = seal.read_done(stage_folder(results, "pretrain", stage))
         key = done["key"]
         found = {f"method.{name}": value for name, value in key["options"].items()}
         found |= {f"train.{name}": value for name, value in key["train"].items()}
@@ -274,7 +275,7 @@ def _pretraining(results: Path, stage: str) -> dict[str, Any]:
     except (InputError, KeyError, TypeError, AttributeError):
         return {}
     if not source and init:
-        source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[: store.ID_LENGTH]
+        source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[:ID_LENGTH]
     found["train.init"] = _init(source, results)
     return found
 
@@ -310,7 +311,7 @@ def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
 
     import numpy as np
 
-    path = store.run_folder(results, run_id) / "per_sample.npz"
+    path = run_folder(results, run_id) / "per_sample.npz"
     streams = wanted.split("/")[:-1]
     try:
         with np.load(path, allow_pickle=False) as arrays:

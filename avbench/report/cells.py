@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.given import WEIGHTS
 from avbench.metrics.units import unit
 from avbench.report import marks
 from avbench.report.archive import Archive
@@ -18,6 +17,7 @@ from avbench.report.layout import Layout, digits, lay_out, title
 from avbench.report.selection import Found, Query, find
 from avbench.report.separation import Judge, ensemble
 from avbench.report.table import Cell, Column, Group, Row, Table
+from avbench.running.given import WEIGHTS
 
 Place = tuple[int, int]  # row among the layout's rows, column
 

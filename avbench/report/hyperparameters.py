@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from avbench import presets
 from avbench.config import FinetuneConfig, InputConfig, TrainConfig
+from avbench.recipes import presets
 from avbench.report import published
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
 from avbench.report.table import Cell, Column, Group, Row, Table

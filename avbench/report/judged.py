@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from avbench import registry, store
+from avbench import registry
 from avbench.errors import InputError
+from avbench.store.records import stage_folder
 
 if TYPE_CHECKING:
     from avbench.compare.run import Run
@@ -130,7 +131,7 @@ def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Model]:
     from avbench.training.session import WEIGHTS
 
     stages = record["stages"].get("pretrain", [])
-    weights = store.stage_folder(results, "pretrain", stages[0] if stages else "none") / WEIGHTS
+    weights = stage_folder(results, "pretrain", stages[0] if stages else "none") / WEIGHTS
     if not weights.exists():
         raise InputError("its weights are no longer in the results folder.")
     module, config = registry.find("method", record["method"]).load(), record["config"]

@@ -6,13 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from avbench import initial_weights, presets, registry
+from avbench import registry
 from avbench.data import catalogue
 from avbench.metrics.units import Unit
+from avbench.recipes import presets
 from avbench.report import published
 from avbench.report.archive import CLIPS
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
 from avbench.report.selection import Query
+from avbench.training import initial_weights
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
 ANY = "*"  # a row of every method: the columns say which

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from avbench import interpreter, registry
+from avbench import processes, registry
 from avbench.data.locate import EMBEDDED
 from avbench.report.archive import Archive
 from avbench.report.cells import Builder, ensemble_queries
@@ -129,8 +129,8 @@ def launch(todo: Iterable[Step]) -> list[Step]:
             continue
         words = [made[word[1:]] if word.startswith("$") else word for word in step.words]
         done = subprocess.run(
-            interpreter.words(*words),
-            env={**os.environ, **interpreter.environment()},
+            processes.words(*words),
+            env={**os.environ, **processes.environment()},
             stdout=subprocess.PIPE if step.gives else None,
             text=True,
             check=False,

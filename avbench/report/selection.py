@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from avbench import presets, registry
+from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
+from avbench.recipes import presets
 from avbench.report.archive import UNSHARED, Archive, Config, Light
 from avbench.settings import to_dict
 

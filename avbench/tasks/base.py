@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
-from avbench.features import Features, read_features
 from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, to_dict
+from avbench.store.features import Features, read_features
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.resolve import RunConfig
-    from avbench.subject import Subject
+    from avbench.running.request import RunConfig
+    from avbench.tasks.subject import Subject
 
 C = TypeVar("C", bound=Settings)
 Outputs = Mapping[str, npt.NDArray[Any]]  # ``id`` and one array a per-sample output, (n, ...)
@@ -235,7 +235,7 @@ def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:
     """Evaluates a features file, whoever made it.
 
     Args:
-        path: The .npz; see :mod:`avbench.features`.
+        path: The .npz; see :mod:`avbench.store.features`.
         task: The task.
         config: Its options.
 
@@ -254,7 +254,7 @@ def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Fe
     """Returns what a task finds in a features file, and what was in it.
 
     Args:
-        path: The .npz; see :mod:`avbench.features`.
+        path: The .npz; see :mod:`avbench.store.features`.
         task: The task.
         config: Its options.
 

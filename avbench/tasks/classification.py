@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench import registry, trained_on
+from avbench import registry
 from avbench.config import FinetuneConfig
 from avbench.errors import InputError
 from avbench.files import sha256_file
@@ -21,12 +21,13 @@ from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, check_classes, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, judge
+from avbench.training import trained_on
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
     from avbench.methods.classifier import Classifier
-    from avbench.resolve import RunConfig
-    from avbench.subject import Subject
+    from avbench.running.request import RunConfig
+    from avbench.tasks.subject import Subject
 
 Scores = npt.NDArray[np.float32]
 

@@ -22,8 +22,8 @@ from avbench.tasks.labels import LabelPair, check_classes, read_pair
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.resolve import RunConfig
-    from avbench.subject import Part, Pooled, Subject
+    from avbench.running.request import RunConfig
+    from avbench.tasks.subject import Part, Pooled, Subject
 
 Array = npt.NDArray[Any]
 

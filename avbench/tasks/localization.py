@@ -28,10 +28,10 @@ from avbench.tasks.base import Annotated, Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from avbench.data.annotations.sample import Annotations
-    from avbench.resolve import RunConfig
-    from avbench.subject import Subject
+    from avbench.running.request import RunConfig
     from avbench.tasks.localizing.inputs import Judged
     from avbench.tasks.localizing.scores import Scorer, Source
+    from avbench.tasks.subject import Subject
 
 CARD = TaskCard(
     summary="find the sounding object by its sound: cIoU@0.5 and AUC, AP, mIoU, with controls",

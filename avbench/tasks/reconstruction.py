@@ -26,8 +26,8 @@ from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avbench.subject import Subject
     from avbench.tasks.inpaint.inpainter import Model
+    from avbench.tasks.subject import Subject
 
 CARD = TaskCard(
     summary="mean squared error of removed patches by masking ratio and strategy, and in-painted pictures",

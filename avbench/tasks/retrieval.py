@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
-from avbench.features import Features
 from avbench.metrics import retrieval as metric
 from avbench.metrics.bootstrap import intervals
 from avbench.metrics.evidence import Evidence, of_ranks
 from avbench.metrics.units import unit
 from avbench.settings import Settings, setting
+from avbench.store.features import Features
 from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
 
 CARD = TaskCard(

@@ -29,9 +29,9 @@ from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.features import Features
-    from avbench.resolve import RunConfig
-    from avbench.subject import Subject
+    from avbench.running.request import RunConfig
+    from avbench.store.features import Features
+    from avbench.tasks.subject import Subject
 
 Array = npt.NDArray[Any]
 

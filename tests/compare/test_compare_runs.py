@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from avbench import store
 from avbench.cli import main
 from avbench.compare.run import find
+from avbench.store.records import all_records, read_per_sample, read_record
 
 SMALL = ["--set", "data.train_clips=16", "data.test_clips=12", "train.batch_size=8", "train.steps=2", "train.workers=0"]
 TASKS = ["retrieval", "linear_probe"]
@@ -23,15 +23,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AVBENCH_CACHE", str(results / "cache"))
         assert main(["run", *QUICK, "--results", str(results)]) == 0
-        first = next(store.records(results))["id"]
-        (results / "some.txt").write_text("\n".join(store.read_per_sample(results, first)["id"][::-1][:8]))
+        first = next(all_records(results))["id"]
+        (results / "some.txt").write_text("\n".join(read_per_sample(results, first)["id"][::-1][:8]))
         assert main(["run", *QUICK, f"data.subset={results / 'some.txt'}", "--results", str(results)]) == 0
     return results
 
 
 def pair(results: Path, task: str) -> list[str]:
     """The runs on eight clips and on all test clips, of the trained model."""
-    found = [r for r in store.records(results) if (r["task"], r["weights"]) == (task, "pretrained")]
+    found = [r for r in all_records(results) if (r["task"], r["weights"]) == (task, "pretrained")]
     return [r["id"] for r in sorted(found, key=lambda r: r["n"])]
 
 
@@ -50,7 +50,7 @@ def test_fewer_clips_of_a_run_give_what_a_run_on_them_gave(
     assert comparison["n"] == 8
     assert comparison["left_out"] == []
     for name, row in comparison["metrics"].items():
-        assert row["first"] == store.read_record(runs, small)["metrics"][name]  # type: ignore[index]
+        assert row["first"] == read_record(runs, small)["metrics"][name]  # type: ignore[index]
         assert row["second"] == pytest.approx(row["first"], rel=1e-4, abs=1e-6)
 
 
@@ -63,6 +63,6 @@ def test_without_common_ids_a_warning_and_no_statistics(runs: Path, capsys: pyte
 
 
 def test_every_run_gives_its_own_metrics_again(runs: Path) -> None:
-    for record in store.records(runs):
+    for record in all_records(runs):
         run = find(runs, record["id"])
         assert run.task.recompute(run.outputs, run.ids, run.options) == record["metrics"]

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avbench import store
 from avbench.cli import main
 from avbench.compare.comparison import Comparison, compare
 from avbench.compare.run import Run, find
 from avbench.compare.text import render
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
-from avbench.extraction import unit_length
-from avbench.features import Features
 from avbench.files import write_json
 from avbench.metrics import paired
 from avbench.metrics.evidence import of_ranks
 from avbench.report import terminal
+from avbench.running.extraction import unit_length
+from avbench.store.features import Features
+from avbench.store.records import SCHEMA, all_records, read_per_sample, read_record, stage_folder, write_record
 from avbench.tasks import linear_probe, retrieval
 from avbench.tasks.base import TaskResult
 from avbench.tasks.labels import LabelPair, Labels
@@ -32,7 +32,7 @@ OPTIONS = retrieval.RetrievalConfig(resamples=20)
 
 def write(results: Path, run_id: str, result: TaskResult, task: str, **changes: Any) -> dict[str, Any]:
     record = {
-        "schema": store.SCHEMA,
+        "schema": SCHEMA,
         "id": run_id,
         "method": "cavmae",
         "task": task,
@@ -49,7 +49,7 @@ def write(results: Path, run_id: str, result: TaskResult, task: str, **changes: 
         **result.to_dict(),
         **changes,
     }
-    store.write_record(results, record, result.per_sample)
+    write_record(results, record, result.per_sample)
     return record
 
 
@@ -59,7 +59,7 @@ def retrieved(results: Path, run_id: str, ids: list[str], noise: float, **change
     audio, visual, other = np.random.default_rng(0).standard_normal((3, N, 1, 8)).astype(np.float32)
     audio, visual = 3 * audio[place], 2 * (audio + noise * visual + 0 * other)[place]
     result = retrieval.TASK.evaluate(Features(ids, unit_length(audio), unit_length(visual)), OPTIONS)
-    folder = store.stage_folder(results, "vectors", f"v{run_id}")
+    folder = stage_folder(results, "vectors", f"v{run_id}")
     folder.mkdir(parents=True)
     order = np.arange(len(ids))[::-1]  # rows lie in another order than the run had them
     for name, values in (("audio", audio), ("visual", visual), ("joint", audio + visual)):
@@ -88,11 +88,11 @@ def test_the_same_clips_are_compared_in_pairs_whatever_their_order(results: Path
     (pair,) = found.pairs
     assert found.warnings == []
     assert (pair.n, pair.ids_sha256, pair.left_out) == (N, hash_ids(IDS), [])
-    one, other = (store.read_per_sample(results, name) for name in ("aa00", "ab00"))
+    one, other = (read_per_sample(results, name) for name in ("aa00", "ab00"))
     ranks = [{side: each[f"{side}_rank"][np.argsort(each["id"])] for side in ("a2v", "v2a")} for each in (one, other)]
     wanted = paired.compare(of_ranks(np.array(IDS), ranks[1]), of_ranks(np.array(IDS), ranks[0]), resamples=100)
     for name, row in pair.rows.items():
-        assert row.first == store.read_record(results, "aa00")["metrics"][name]  # type: ignore[index]
+        assert row.first == read_record(results, "aa00")["metrics"][name]  # type: ignore[index]
         assert row.difference == row.second - row.first  # type: ignore[operator]
         assert row.paired == wanted[name]
     assert pair.rows["a2v/R@1"].difference < 0  # type: ignore[operator]
@@ -217,10 +217,10 @@ def test_a_probe_on_fewer_clips_against_scores_of_its_own(tmp_path: Path) -> Non
     probed(tmp_path, "p1", 1.0)
     probed(tmp_path, "p22", 2.0, IDS[10:])
     (pair,) = compared(tmp_path, "p1", "p22", common_ids=True).pairs
-    whole = store.read_per_sample(tmp_path, "p1")
+    whole = read_per_sample(tmp_path, "p1")
     wanted = linear_probe.evidence({name: values[10:] for name, values in whole.items()}, "present").values
     assert {name: row.first for name, row in pair.rows.items()} == wanted
-    assert {name: row.second for name, row in pair.rows.items()} == store.read_record(tmp_path, "p22")["metrics"]  # type: ignore[index]
+    assert {name: row.second for name, row in pair.rows.items()} == read_record(tmp_path, "p22")["metrics"]  # type: ignore[index]
     result = pair.rows["audio/mAP"].paired
     assert result is not None
     assert result.low is not None
@@ -232,10 +232,10 @@ def test_a_probe_on_fewer_clips_against_scores_of_its_own(tmp_path: Path) -> Non
 def test_what_is_not_kept_by_sample_is_named(tmp_path: Path) -> None:
     for run_id, ids in (("p1", IDS), ("p2", IDS[5:])):
         probed(tmp_path, run_id, 1.0, ids)
-        outputs = store.read_per_sample(tmp_path, run_id)
-        record = store.read_record(tmp_path, run_id)
+        outputs = read_per_sample(tmp_path, run_id)
+        record = read_record(tmp_path, run_id)
         assert record is not None
-        store.write_record(tmp_path, record, {key: v for key, v in outputs.items() if key != "audio/scores"})
+        write_record(tmp_path, record, {key: v for key, v in outputs.items() if key != "audio/scores"})
     (pair,) = compared(tmp_path, "p1", "p2", common_ids=True).pairs
     assert pair.rows["audio/top1"].paired is not None
     assert set(pair.left_out) == {"audio/mAP", "audio/mAUC", "audio/d_prime"}
@@ -248,9 +248,9 @@ def test_what_is_not_kept_by_sample_is_named(tmp_path: Path) -> None:
 def test_tasks_that_keep_nothing_by_sample(tmp_path: Path) -> None:
     for run_id, ids in (("p1", IDS), ("p2", IDS[5:])):
         probed(tmp_path, run_id, 1.0, ids)
-        record = store.read_record(tmp_path, run_id)
+        record = read_record(tmp_path, run_id)
         assert record is not None
-        store.write_record(tmp_path, record, {"id": np.array(ids)})
+        write_record(tmp_path, record, {"id": np.array(ids)})
     with pytest.raises(InputError, match="task 'linear_probe' keeps nothing by sample here"):
         compared(tmp_path, "p1", "p2", common_ids=True)
     (pair,) = compared(tmp_path, "p1", "p1").pairs
@@ -258,7 +258,7 @@ def test_tasks_that_keep_nothing_by_sample(tmp_path: Path) -> None:
 
 
 def test_the_table_of_runs_says_that_rows_are_of_other_clips(results: Path) -> None:
-    records = {record["id"]: record for record in store.records(results)}
+    records = {record["id"]: record for record in all_records(results)}
     text = terminal.render([records["aa00"], records["ac00"]])
     assert "Not all of these judge the same clips (n = 45: cav; n = 60: cavmae)" in text
     assert "n = 45 or 60 clips" in text

@@ -15,8 +15,8 @@ from avbench.data.catalogue.entry import entry
 from avbench.data.catalogue.subset import read_subset, subset_ids
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
-from avbench.plan import make_plan
-from avbench.resolve import Request, resolve
+from avbench.running.plan import make_plan
+from avbench.running.request import Request, resolve
 
 IDS = ["-a_000001", "b_c", "v1.2"]
 

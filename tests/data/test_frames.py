@@ -20,7 +20,7 @@ from avbench.data.locate import locate, open_source
 from avbench.data.prepare import PrepareSettings, prepare
 from avbench.data.prepared import PreparedClips
 from avbench.errors import InputError
-from avbench.resolve import Request, resolve
+from avbench.running.request import Request, resolve
 
 INPUT = InputConfig(image_size=16, target_length=64, n_mels=16)
 NEAR = 0.006  # grey levels come back to one step, and a frame is two: half a frame of 96

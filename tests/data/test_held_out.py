@@ -10,8 +10,8 @@ import clip_files
 import pytest
 
 import avbench
-from avbench import store
 from avbench.cli import main
+from avbench.store.records import all_records, read_per_sample
 
 TINY = [
     *(
@@ -39,11 +39,11 @@ def manifest(folder: Path, first: int, count: int, *, splits: bool = False, labe
 
 
 def records(results: Path, task: str) -> list[dict[str, Any]]:
-    return [record for record in store.records(results) if record["task"] == task]
+    return [record for record in all_records(results) if record["task"] == task]
 
 
 def judged(results: Path, record: dict[str, Any]) -> set[str]:
-    return set(store.read_per_sample(results, record["id"])["id"].tolist())
+    return set(read_per_sample(results, record["id"])["id"].tolist())
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ import pytest
 from safetensors.torch import load_file
 from slurm_cluster import Cluster
 
-from avbench import store
 from avbench.launch import ledger
+from avbench.store.records import all_records
 
 pytestmark = pytest.mark.slurm
 SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.threads=1"]
@@ -166,7 +166,7 @@ def test_a_grid_goes_out_as_arrays_that_wait_for_each_other(place: Place) -> Non
     assert sum("--dependency=" in script for script in scripts) == 3
     place.finish(400)
     assert place.states() == ["done"] * 19
-    records = list(store.records(place.results))
+    records = list(all_records(place.results))
     assert {record["method"] for record in records if record["task"] == "linear_probe"} == ALL_METHODS
     assert len(records) == 2 * (5 + 7)  # each with its untrained model
     assert len(list(place.results.glob("stages/pretrain/*/done.json"))) == 7
@@ -342,7 +342,7 @@ def test_a_sweep_whose_driver_is_killed_goes_on(place: Place, tmp_path: Path) ->
     jobs = [entry for submission in ledger.submissions(place.results) for entry in submission.entries]
     assert len(jobs) == len({entry.command for entry in jobs}) == 2
     assert len(list(place.results.glob("stages/pretrain/*/done.json"))) == 2
-    assert len(list(store.records(place.results))) == 2
+    assert len(list(all_records(place.results))) == 2
     table = (place.results / "sweeps" / "weight" / "trials.csv").read_text()
     assert len(table.splitlines()) == 3
 

@@ -9,7 +9,7 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.cav import Cav, CavConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.resolve import Request, resolve
+from avbench.running.request import Request, resolve
 
 INPUT = InputConfig(target_length=32, n_mels=16, image_size=32)
 MODEL = ModelConfig(embed_dim=16, num_heads=2, modality_depth=1, patch_size=8, decoder_embed_dim=8, decoder_depth=1)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avbench import store
 from avbench.config import DataConfig
 from avbench.data.locate import locate, open_source
-from avbench.features import Features
-from avbench.resolve import Request, resolve
+from avbench.running.request import Request, resolve
+from avbench.store.features import Features
+from avbench.store.records import SCHEMA, stage_folder, write_record
 from avbench.tasks.retrieval import TASK, RetrievalConfig
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -42,14 +42,14 @@ def study(folder: Path, patch: pytest.MonkeyPatch) -> Path:
                 found = TASK.evaluate(Features(ids, audio, visual), RetrievalConfig(resamples=50))
                 record = _record(run_id, about, weights, seed, judged.sha256)
                 record |= {**found.to_dict(), "stages": {"vectors": [run_id]}}
-                store.write_record(results, record, found.per_sample)
+                write_record(results, record, found.per_sample)
     for method in ("cav", "cavmae"):
         about = resolve(Request(method=method, task="localization", data="soundshapes", sets=SETS)).to_dict()
         run_id = f"localization{method}"
         record = _record(run_id, about, "pretrained", 0, judged.sha256)
         record |= {"n": 8, "ids_sha256": judged.ids_sha256(), "metrics": {"AUC": 0.4 + len(method) / 50}}
-        store.write_record(results, record, {"id": np.array(ids)})
-        pictures = store.stage_folder(results, "localization", run_id) / "pictures"
+        write_record(results, record, {"id": np.array(ids)})
+        pictures = stage_folder(results, "localization", run_id) / "pictures"
         pictures.mkdir(parents=True)
         Image.new("RGB", (600, 300), "teal").save(pictures / "best.png")
     return results
@@ -57,7 +57,7 @@ def study(folder: Path, patch: pytest.MonkeyPatch) -> Path:
 
 def _record(run_id: str, config: dict[str, Any], weights: str, seed: int, sha256: str) -> dict[str, Any]:
     return {
-        "schema": store.SCHEMA,
+        "schema": SCHEMA,
         "id": run_id,
         "method": config["method"]["name"],
         "task": config["task"]["name"],
@@ -83,7 +83,7 @@ def _record(run_id: str, config: dict[str, Any], weights: str, seed: int, sha256
 def _vectors(
     results: Path, name: str, ids: list[str], audio: np.ndarray[Any, Any], visual: np.ndarray[Any, Any], weights: str
 ) -> None:
-    folder = store.stage_folder(results, "vectors", name)
+    folder = stage_folder(results, "vectors", name)
     folder.mkdir(parents=True)
     np.save(folder / "audio.npy", audio)
     np.save(folder / "visual.npy", visual)
@@ -93,7 +93,7 @@ def _vectors(
 
 
 def _curve(results: Path, name: str) -> None:
-    folder = store.stage_folder(results, "pretrain", name)
+    folder = stage_folder(results, "pretrain", name)
     folder.mkdir(parents=True)
     rows = "".join(f"{step},1,0.1,{4 / step},{step / 300}\n" for step in range(1, 201))
     (folder / "metrics.csv").write_text("step,epoch,lr,loss,wall_s\n" + rows)

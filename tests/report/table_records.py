@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from avbench import store
 from avbench.metrics.evidence import of_ranks, of_scores
+from avbench.store.records import SCHEMA, write_record
 
 CLIPS = 60
 CLASSES = 5
@@ -31,7 +31,7 @@ def record(run_id: str, method: str, task: str, seed: int = 0, **changes: Any) -
         else:
             settings[section] = value
     return {
-        "schema": store.SCHEMA,
+        "schema": SCHEMA,
         "id": run_id,
         "method": method,
         "task": task,
@@ -59,7 +59,7 @@ def retrieval(results: Path, run_id: str, method: str, skill: float, seed: int =
     ranks = {side: np.ceil(draw.random(len(ids)) ** skill * len(ids)) for side in ("a2v", "v2a")}
     metrics = {"metrics": dict(of_ranks(ids, ranks).values), **changes}
     arrays = {"id": ids, **{f"{side}_rank": each for side, each in ranks.items()}}
-    store.write_record(results, record(run_id, method, "retrieval", seed, **metrics), arrays)
+    write_record(results, record(run_id, method, "retrieval", seed, **metrics), arrays)
 
 
 def scored(
@@ -76,7 +76,7 @@ def scored(
         evidence = of_scores(ids, scores, target)
         arrays |= {f"{stream}/top1": evidence.means["top1"].totals, f"{stream}/scores": scores}
         metrics |= {f"{stream}/{name}": value for name, value in evidence.values.items()}
-    store.write_record(results, record(run_id, method, task, seed, **{"metrics": metrics, **changes}), arrays)
+    write_record(results, record(run_id, method, task, seed, **{"metrics": metrics, **changes}), arrays)
 
 
 PAPER = {

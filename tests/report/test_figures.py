@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import table_records
 
-from avbench import store
 from avbench.cli import main
 from avbench.compare.run import Run
 from avbench.report.archive import Archive
 from avbench.report.figures.base import Context, main_rows
 from avbench.report.figures.curves import families
 from avbench.report.figures.drawn import figures_of, names
+from avbench.store.records import all_records, write_record
 
 SMALL = ["data.train_clips=16", "data.test_clips=12", "train.batch_size=8", "train.steps=2", "train.log_every=1"]
 METHODS, TASKS = ("avmae", "cavmae"), ("retrieval", "reconstruction", "localization")
@@ -94,7 +94,7 @@ def test_a_gallery_shows_what_the_embeddings_rank_first(results: Path, figure: s
     assert found.drawing is not None
     (record,) = [
         r
-        for r in store.records(results)
+        for r in all_records(results)
         if (r["method"], r["task"], r["weights"]) == ("cavmae", "retrieval", "pretrained")
     ]
     run = Run(results, record)
@@ -113,7 +113,7 @@ def test_reconstruction_curves_are_means_of_the_records(results: Path, tmp_path:
     table = rows(tmp_path / "soundshapes" / "figure_05.csv")
     (record,) = [
         r
-        for r in store.records(results)
+        for r in all_records(results)
         if (r["method"], r["task"], r["weights"]) == ("avmae", "reconstruction", "pretrained")
     ]
     mine = {
@@ -164,7 +164,7 @@ def test_of_several_configurations_the_one_with_most_seeds_is_shown(tmp_path: Pa
 def test_a_newer_sweep_does_not_take_the_place_of_the_study(tmp_path: Path) -> None:
     write_sweep(tmp_path)  # of as many seeds each
     record = table_records.record("e" * 16, "cavmae", "linear_probe", settings={"method.lambda_c": 0.01})
-    store.write_record(tmp_path, record, {"id": np.array(["clip"])})
+    write_record(tmp_path, record, {"id": np.array(["clip"])})
     context = Context(tmp_path, Archive(tmp_path), "soundshapes")
     assert {row.config.facts["method.lambda_c"] for row in main_rows(context, context.rows("retrieval"))} == {0.01}
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from page_records import HOSTILE, study
 
-from avbench import store
 from avbench.commands.report import Command
 from avbench.errors import InputError
 from avbench.report.page.build import for_script, write
 from avbench.report.page.gallery import galleries
 from avbench.report.page.groups import group, metric_info, read
 from avbench.report.page.runs import POINTS, curve, differences
+from avbench.store.records import read_per_sample, read_record
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_row_is_the_mean_over_seeds(results: Path, text: str) -> None:
         for row in data(text)["groups"]
         if (row["method"], row["task"], row["weights"]) == ("cavmae", "retrieval", "pretrained")
     ]
-    records = [store.read_record(results, name) for name in row["runs"]]
+    records = [read_record(results, name) for name in row["runs"]]
     values = [record["metrics"]["a2v/R@5"] for record in records if record]
     mean, sd, low, high, chance = row["values"]["a2v/R@5"]
     assert row["seeds"] == [0, 1]
@@ -128,7 +128,7 @@ def test_a_gallery_shows_what_the_run_ranked(results: Path) -> None:
         for query in queries:
             assert [row["method"] for row in query["rows"]] == ["cav", "cavmae"]
             for row in query["rows"]:
-                outputs = store.read_per_sample(results, gallery["runs"][row["method"]])
+                outputs = read_per_sample(results, gallery["runs"][row["method"]])
                 rank = dict(zip(outputs["id"].tolist(), outputs[f"{direction}_rank"].tolist(), strict=True))[
                     query["query"]
                 ]

@@ -135,7 +135,7 @@ def test_published_number_difference_and_marks_stand_beside_it(results: Path) ->
 
 def test_the_ensemble_is_of_both_models_scores(results: Path) -> None:
     from avbench.metrics.classification import summarise
-    from avbench.store import read_per_sample
+    from avbench.store.records import read_per_sample
 
     cell = row(only(results, "table_01"), "Audio-MAE").cells[2]
     audio, visual = (read_per_sample(results, name) for name in ("c0", "c1"))
@@ -172,7 +172,7 @@ def test_tied_is_a_paired_bootstrap_of_the_means_over_seeds(results: Path) -> No
         wanted = {"task": "retrieval", "data": ("soundshapes",), "metric": metric, "presets": ("soundshapes",)}
         return find(archive, Query(method=method, **wanted))
 
-    from avbench.store import read_per_sample
+    from avbench.store.records import read_per_sample
 
     for other, metric in (("cav", "a2v/R@1"), ("avmae", "a2v/R@10"), ("cav", "v2a/R@5")):
         best, second = of("cavmae", metric), of(other, metric)
@@ -244,7 +244,7 @@ def test_the_command_line_reads_every_command_and_each_method_once(tmp_path: Pat
 def test_every_command_is_understood(tmp_path: Path) -> None:
     """Each is parsed and resolved as the command line would, but for weights and data that are not here."""
     from avbench import registry
-    from avbench.resolve import Request, resolve
+    from avbench.running.request import Request, resolve
 
     seen: set[tuple[object, ...]] = set()
     for data in (None, "soundshapes"):
@@ -349,15 +349,15 @@ def test_an_entry_of_ones_own_needs_one_file(results: Path, tmp_path: Path) -> N
 
 def test_probes_are_averaged_by_their_probabilities_not_their_logarithms(tmp_path: Path) -> None:
     """Clip 0 has class 0. Means of probabilities put it first (0.505 and 0.45), those of logarithms second."""
-    from avbench import store
     from avbench.report.archive import Archive
     from avbench.report.separation import ensemble
+    from avbench.store.records import write_record
 
     ids, target = np.array(["x", "y"]), np.array([0, 1])
     found = {"audio": [[0.98, 0.02], [0.6, 0.4]], "visual": [[0.03, 0.97], [0.3, 0.7]]}
     for side, method in (("audio", "audiomae"), ("visual", "visualmae")):
         arrays = {"id": ids, "target": target, f"{side}/scores": np.log(np.array(found[side], np.float32))}
         record = table_records.record(side, method, "linear_probe", metrics={f"{side}/mAP": 0.5}, n=2)
-        store.write_record(tmp_path, record, arrays)
+        write_record(tmp_path, record, arrays)
     rows = {row.id: row for row in Archive(tmp_path).rows}
     assert ensemble(tmp_path, [rows["audio"]], [rows["visual"]], "mAP") == [1.0]

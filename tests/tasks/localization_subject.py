@@ -13,7 +13,7 @@ from label_rows import codes_of
 from avbench.config import DataConfig, InputConfig
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
-from avbench.subject import Tokens
+from avbench.tasks.subject import Tokens
 
 SIZE = 32
 
@@ -61,7 +61,7 @@ class FakeClips:
 
 @dataclass
 class FakeSubject:
-    """See :class:`avbench.subject.Subject`; what the task does not ask for is left out."""
+    """See :class:`avbench.tasks.subject.Subject`; what the task does not ask for is left out."""
 
     evaluated: Any
     made: Tokens

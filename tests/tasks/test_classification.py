@@ -10,13 +10,13 @@ import torch
 from classifiers import classifier_of
 from labelled_clips import INPUT, MODEL, LabelledClips
 
-from avbench import registry, trained_on
+from avbench import registry
 from avbench.config import DataConfig, FinetuneConfig, TrainConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
-from avbench.resolve import Request, RunConfig, resolve
+from avbench.running.request import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
-from avbench.training import finetune
+from avbench.training import finetune, trained_on
 from avbench.training.checkpoints import export_published
 
 

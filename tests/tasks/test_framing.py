@@ -59,7 +59,7 @@ def test_stretched_frames_hold_the_whole_frame() -> None:
 
 
 def test_stretched_tokens_are_computed_once_and_fit_the_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from avbench import extraction
+    from avbench.running import extraction
 
     model, path = model_and_boxes(tmp_path)
     made = []

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avbench import stages
 from avbench.cli import main
-from avbench.resolve import Request, resolve
+from avbench.running import stages
+from avbench.running.request import Request, resolve
 from avbench.training.checkpoints import save_weights
 
 GREEN = (64, 255, 96)

@@ -15,10 +15,10 @@ import pytest
 from avbench import registry
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
-from avbench.features import Features, write_features
 from avbench.metrics.bootstrap import resample_indices
 from avbench.metrics.retrieval import DIRECTIONS, METRICS, ranks
 from avbench.metrics.shares import wilson
+from avbench.store.features import Features, write_features
 from avbench.tasks.base import evaluate_features
 from avbench.tasks.retrieval import CARD, CONFIG, TASK, RetrievalConfig
 

@@ -17,7 +17,7 @@ from avbench.data.soundshapes.factors import clip_factors
 from avbench.data.soundshapes.picture import frame_times, masks
 from avbench.data.soundshapes.render import render
 from avbench.errors import RunError
-from avbench.interpreter import ONE_CORE, start
+from avbench.processes import ONE_CORE, start
 
 _COMMAND = "from avbench.data.soundshapes.worker import serve; serve()"
 _FEW = 48  # so few clips take less time than starting a process

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench import registry, store
+from avbench import registry
 from avbench.report.archive import Archive, Light
+from avbench.store.records import read_record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ class Context:
 
     def record(self, row: Light) -> dict[str, Any]:
         """Returns the whole record of a row."""
-        found = store.read_record(self.results, row.id)
+        found = read_record(self.results, row.id)
         if found is None:  # went since the archive was read
             raise NothingToDraw(f"run {row.id} has just gone.")
         return found

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avbench import store
 from avbench.report.archive import Light
 from avbench.report.figures.base import Context, Drawing, FigureCard, NothingToDraw, label, subplots
 from avbench.report.figures.pictures import bare, chosen_row
+from avbench.store.records import read_per_sample, stage_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ def draw(context: Context) -> list[Drawing]:
     from PIL import Image
 
     row = chosen_row(context, "localization")
-    folder = store.stage_folder(context.results, "localization", row.id) / "pictures"
+    folder = stage_folder(context.results, "localization", row.id) / "pictures"
     sheets = [folder / f"{name}.png" for name in ("best", "worst") if (folder / f"{name}.png").exists()]
     if not sheets:
         raise NothingToDraw(f"no pictures in {folder}; run the task again with --force.")
@@ -53,7 +53,7 @@ def _shown(context: Context, row: Light, sheet: str) -> pd.DataFrame:
     """Returns the samples on a sheet with their scores, best or worst first: those the task drew."""
     import pandas as pd
 
-    outputs = store.read_per_sample(context.results, row.id)
+    outputs = read_per_sample(context.results, row.id)
     names = [name for name in ("AP", "wrong_audio/AP", "cIoU", "wrong_audio/cIoU") if name in outputs]
     table = pd.DataFrame({name: outputs[name] for name in ("id", *names)})
     table.insert(0, "run", row.id)

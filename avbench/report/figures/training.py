@@ -7,7 +7,6 @@ import logging
 import math
 from typing import Any
 
-from avbench import seal, store
 from avbench.files import Damaged
 from avbench.report.archive import Light
 from avbench.report.figures.base import (
@@ -23,6 +22,8 @@ from avbench.report.figures.base import (
     seeds_of,
     subplots,
 )
+from avbench.store import seal
+from avbench.store.records import stage_folder
 
 CARD = FigureCard(title="Losses during pretraining", order=60)
 # Columns of metrics.csv, and what a panel is called.
@@ -84,7 +85,7 @@ def _curve(context: Context, row: Light) -> Any:
     import pandas as pd
 
     stages = context.record(row)["stages"].get("pretrain", [])
-    folder = store.stage_folder(context.results, "pretrain", stages[0]) if stages else None
+    folder = stage_folder(context.results, "pretrain", stages[0]) if stages else None
     if folder is None or not (folder / "metrics.csv").exists() or not (folder / "done.json").exists():
         return None
     try:

@@ -11,6 +11,7 @@ from avbench.errors import AvbenchError, InputError
 from avbench.report.judged import DIRECTIONS, nearest, open_judged
 from avbench.report.page import media
 from avbench.report.page.groups import Group, Record
+from avbench.running.given import WEIGHTS
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
@@ -49,7 +50,8 @@ def _gallery(data: str, members: Sequence[Group], results: Path) -> dict[str, An
     first: dict[str, Record] = {}
     for each in members:
         first.setdefault(each.first["method"], each.first)
-    record = next(iter(first.values()))
+    # A file that was judged seldom says where its clips are.
+    record = min(first.values(), key=lambda record: record["weights"] == WEIGHTS)
     shown: dict[str, Any] = {
         "data": data,
         "n": record["n"],

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench import store
 from avbench.errors import RunError
 from avbench.report.page import media
 from avbench.report.page.groups import Group
+from avbench.store.records import stage_folder
 
 MOST = {"localization": 3, "reconstruction": 2}  # pictures shown of a run
 _ORDER = ("best", "first", "worst")
@@ -54,7 +54,7 @@ def of_task(task: str, groups: Sequence[Group], results: Path) -> list[dict[str,
 
 
 def _files(results: Path, task: str, run_id: str) -> tuple[str, list[Path]] | None:
-    folder = store.stage_folder(results, task, run_id) / "pictures"
+    folder = stage_folder(results, task, run_id) / "pictures"
     files = sorted(folder.glob("*.png"), key=lambda path: (_place(path.stem), path.name))
     return (run_id, files) if files else None
 

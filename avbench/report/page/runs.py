@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench import seal, store
 from avbench.errors import AvbenchError, InputError
 from avbench.report.page.groups import Group, Record
+from avbench.store import seal
+from avbench.store.records import stage_folder
 
 POINTS = 60  # of a curve
 _NOT_CURVES = ("step", "epoch", "wall_s", "clips_per_s", "data_wait_share")
@@ -48,7 +49,7 @@ def described(groups: Sequence[Group], results: Path) -> dict[str, Any]:
         for record in each.records:
             stage = pretraining(record, results)
             if stage and stage not in curves:
-                curves[stage] = curve(store.stage_folder(results, "pretrain", stage) / "metrics.csv")
+                curves[stage] = curve(stage_folder(results, "pretrain", stage) / "metrics.csv")
             git = record.get("git") or {}
             runs[record["id"]] = {
                 "group": i,
@@ -90,7 +91,7 @@ def pretraining(record: Record, results: Path) -> str:
     for stage in ("vectors", "tokens"):
         for name in stages.get(stage, []):
             try:
-                done = seal.read_done(store.stage_folder(results, stage, name))
+                done = seal.read_done(stage_folder(results, stage, name))
                 return str(done["key"]["weights"]["pretrain"])
             except (InputError, KeyError, TypeError):
                 continue
@@ -130,7 +131,7 @@ def differences(record: Record) -> list[list[Any]] | None:
 
 @functools.cache
 def _usual(method: str, task: str, data: str | None, presets: tuple[str, ...], seed: int) -> dict[str, Any] | None:
-    from avbench.resolve import Request, resolve
+    from avbench.running.request import Request, resolve
 
     try:
         return resolve(Request(method=method, task=task, data=data, presets=presets, seed=seed)).to_dict()

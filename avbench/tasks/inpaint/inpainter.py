@@ -23,7 +23,7 @@ from avbench.rng import numpy_stream
 from avbench.training.precision import autocast
 
 if TYPE_CHECKING:
-    from avbench.subject import Subject
+    from avbench.tasks.subject import Subject
 
 _EPSILON = 1e-6  # the objective's, added to a patch's variance
 

@@ -20,8 +20,8 @@ from avbench.files import read_json, write_json
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.subject import Part, Subject, Tokens
     from avbench.tasks.localization import LocalizationConfig
+    from avbench.tasks.subject import Part, Subject, Tokens
 
 Int64 = npt.NDArray[np.int64]
 _DONE = "done.json"
@@ -75,7 +75,7 @@ def tokens_of(subject: Subject, config: LocalizationConfig, part: Part = "evalua
     """
     if config.image == "crop":
         return subject.tokens(part)
-    from avbench import extraction
+    from avbench.running import extraction
 
     clips, run = seen(subject, config, part), subject.config
     folder = subject.folder / f"stretched_{part}"

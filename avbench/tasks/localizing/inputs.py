@@ -27,8 +27,8 @@ from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.subject import Subject, Tokens
     from avbench.tasks.localization import LocalizationConfig
+    from avbench.tasks.subject import Subject, Tokens
 
 Int64 = npt.NDArray[np.int64]
 _LATE_S = 0.5  # a judged frame this far from the annotated time is mentioned

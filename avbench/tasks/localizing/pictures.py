@@ -13,10 +13,10 @@ from avbench.data.images import resize_and_crop
 from avbench.tasks.localizing.overlay import Tile, write_sheet
 
 if TYPE_CHECKING:
-    from avbench.subject import Subject
     from avbench.tasks.base import TaskResult
     from avbench.tasks.localizing.inputs import Judged
     from avbench.tasks.localizing.scores import Scorer, Source
+    from avbench.tasks.subject import Subject
 
 _RANKED = {"AP": "AP", "cIoU": "cIoU", "avs_iou": "IoU"}  # measure that orders samples, and what it is called
 _NAMES = {"": "own sound", "wrong_audio": "another clip's sound"}

@@ -1,0 +1,155 @@
+"""Finds methods, tasks and figures by name: the package's own folders first, then plug-ins from other packages.
+
+Nothing is imported to list them. A method file ``methods/NAME.py`` (or task file) assigns a literal
+``CARD = Card(...)``, which is read from the source text, so ``avbench list`` answers without torch. Another package
+adds one with an entry point in the group ``avbench.methods`` or ``avbench.tasks`` that names such a module.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import importlib.util
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from avbench.errors import InputError, unknown
+
+Kind = Literal["method", "task", "figure"]
+OWN = "avbench"  # where the package's own entries come from
+_PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method, task or figure, not yet imported."""
+
+    name: str
+    module: str
+    path: Path
+    origin: str  # "avbench", or the distribution a plug-in comes from
+    kind: Kind = "method"
+
+    @functools.cached_property
+    def card(self) -> dict[str, Any]:
+        """The literal keyword arguments of the module's ``CARD``.
+
+        Raises:
+            InputError: The module has no literal ``CARD``.
+        """
+        card = _read_card(self.path)
+        if card is None:
+            raise InputError(f"{self.module}: found no 'CARD = Card(...)' with literal arguments; add one.")
+        return card
+
+    def load(self) -> ModuleType:
+        """Imports the module (and with it torch, for methods), and checks that it has what its kind must have.
+
+        Raises:
+            InputError: It cannot be imported, or lacks something or contradicts itself.
+        """
+        return _load(self)[0]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The hashes of the code from outside that it is made of, by package; of the package's own there is none.
+
+        They are of the files as they were when the module was imported, so they stand for what runs.
+        """
+        return {} if self.origin == OWN else _load(self)[1]
+
+
+@functools.cache
+def _load(entry: Entry) -> tuple[ModuleType, dict[str, str]]:
+    """Returns an entry's module, checked, and what it is made of from outside the package."""
+    if entry.origin == OWN:
+        return importlib.import_module(entry.module), {}
+    from avbench.registry.outside import outside
+
+    try:
+        module = importlib.import_module(entry.module)
+    except Exception as error:  # whatever another package's code raises
+        raise InputError(
+            f"plug-in {entry.kind} '{entry.name}' of {entry.origin}: {entry.module} cannot be imported"
+            f" ({type(error).__name__}: {error}); mend or remove its package."
+        ) from error
+    found = outside(module)
+    if entry.kind == "method":
+        from avbench.registry import contract
+
+        for name in ("METHOD", "CONFIG"):
+            if not hasattr(module, name):
+                raise InputError(f"method '{entry.name}': {entry.module} has no {name}; assign its class.")
+        contract.check(entry.name, module.METHOD, entry.card)
+    return module, found
+
+
+def _read_card(path: Path) -> dict[str, Any] | None:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if (
+            isinstance(node, ast.Assign)
+            and any(isinstance(target, ast.Name) and target.id == "CARD" for target in node.targets)
+            and isinstance(node.value, ast.Call)
+        ):
+            return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords if word.arg}
+    return None
+
+
+def _plug_ins(kind: Kind) -> list[Entry]:
+    entries = []
+    for point in metadata.entry_points(group=f"avbench.{kind}s"):
+        spec = importlib.util.find_spec(point.module)
+        if spec is None or spec.origin is None:
+            raise InputError(
+                f"plug-in {kind} '{point.name}': module '{point.module}' cannot be found; reinstall its package."
+            )
+        origin = point.dist.name if point.dist else point.module.partition(".")[0]
+        entries.append(Entry(point.name, point.module, Path(spec.origin), origin, kind))
+    return entries
+
+
+@functools.cache
+def entries(kind: Kind) -> dict[str, Entry]:
+    """Returns every method, task or figure by name, without importing any of them.
+
+    Raises:
+        InputError: A plug-in takes a name that is taken, or cannot be found.
+    """
+    package = f"avbench.{_PACKAGES[kind]}"
+    folder = Path(__file__).parent.parent.joinpath(*_PACKAGES[kind].split("."))
+    found: dict[str, Entry] = {}
+    for path in sorted(folder.glob("*.py")):
+        if _read_card(path) is not None:
+            found[path.stem] = Entry(path.stem, f"{package}.{path.stem}", path, OWN, kind)
+    for entry in _plug_ins(kind):
+        if entry.name in found:
+            raise InputError(
+                f"plug-in {kind} '{entry.name}' of {entry.origin}: the name is taken by {found[entry.name].origin}."
+            )
+        found[entry.name] = entry
+    return found
+
+
+def find(kind: Kind, name: str) -> Entry:
+    """Returns one entry by name.
+
+    Raises:
+        InputError: No such name; the nearest and all valid ones are listed.
+    """
+    known = entries(kind)
+    if name not in known:
+        raise unknown(kind, name, known)
+    return known[name]
+
+
+def why_not(method: Entry, task: Entry) -> str:
+    """Returns the sentence that a method cannot do a task, with the reason where the cards tell it."""
+    takes, needs = method.card["modalities"], task.card.get("modalities", ())
+    reason = ""
+    if set(needs) - set(takes):
+        reason = f": it takes {' and '.join(takes)} only, and the task compares {' and '.join(needs)}"
+    return f"method '{method.name}' cannot do task '{task.name}'{reason}."

@@ -1,0 +1,147 @@
+"""Results on disk: one folder a run with an atomic JSON record and its per-sample outputs.
+
+RESULTS/runs/ID/record.json      config, provenance, metrics; see :func:`write_record`
+RESULTS/runs/ID/per_sample.npz   ``id`` and one array a per-sample output, in the order of ``id``
+RESULTS/stages/STAGE/ID/         what stages leave for each other (weights, features)
+"""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avbench.errors import InputError
+from avbench.files import Damaged, atomic_folder, canonical_json, read_json, set_aside, sha256_text, write_json
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+log = logging.getLogger("avbench")
+SCHEMA = 2
+COLUMNS = ("id", "method", "task", "weights", "data", "split", "seed", "precision", "n", "ids_sha256")
+ID_LENGTH = 16  # hexadecimal digits shown and used for folders: 64 bits of the SHA-256
+
+
+def content_id(key: dict[str, Any]) -> str:
+    """Returns the id of a run or stage: the start of the SHA-256 of its canonical JSON."""
+    return sha256_text(canonical_json(key))[:ID_LENGTH]
+
+
+def run_folder(results: Path, run_id: str) -> Path:
+    """Returns the folder of a run's record."""
+    return results / "runs" / run_id
+
+
+def stage_folder(results: Path, stage: str, stage_id: str) -> Path:
+    """Returns the folder of a stage's output."""
+    return results / "stages" / stage / stage_id
+
+
+def write_record(results: Path, record: dict[str, Any], per_sample: dict[str, npt.NDArray[Any]]) -> Path:
+    """Writes one finished run; the folder appears complete or not at all.
+
+    Args:
+        results: The results folder.
+        record: JSON values with at least ``id``.
+        per_sample: Arrays of one row a sample, ``id`` among them.
+
+    Returns:
+        The path of the record.
+    """
+    import numpy as np
+
+    folder = run_folder(results, record["id"])
+    with atomic_folder(folder) as temporary:
+        np.savez(temporary / "per_sample.npz", allow_pickle=False, **per_sample)
+        write_json(temporary / "record.json", record)
+    return folder / "record.json"
+
+
+def read_record(results: Path, run_id: str) -> dict[str, Any] | None:
+    """Returns a run's record, or None when there is none.
+
+    Raises:
+        Damaged: The file is there and is not a record.
+    """
+    path = run_folder(results, run_id) / "record.json"
+    if not path.exists():
+        return None
+    return _parse(path)
+
+
+def usable_record(results: Path, run_id: str) -> dict[str, Any] | None:
+    """Returns a run's record, or None when there is none; a damaged one is set aside, to be computed again."""
+    try:
+        return read_record(results, run_id)
+    except Damaged as damage:
+        set_aside(damage)
+        return None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    fix = "the run's command computes it again."
+    try:
+        record: dict[str, Any] = read_json(path)
+    except Damaged as damage:
+        raise Damaged(f"{damage} {fix[0].upper()}{fix[1:]}", path) from None
+    if not {"id", "schema", "metrics"} <= record.keys() or not isinstance(record["metrics"], dict):
+        raise Damaged(f"{path}: found no id, schema and metrics; {fix}", path)
+    return record
+
+
+def read_per_sample(results: Path, run_id: str) -> dict[str, npt.NDArray[Any]]:
+    """Returns a run's per-sample arrays by name.
+
+    Raises:
+        InputError: They are missing or unreadable.
+    """
+    import numpy as np
+
+    path = run_folder(results, run_id) / "per_sample.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: per-sample outputs cannot be read ({error}); run again with --force.") from None
+
+
+def all_records(results: Path) -> Iterator[dict[str, Any]]:
+    """Yields every record under a results folder, in order of id; those that are damaged are named and left out."""
+    for path in sorted((results / "runs").glob("[!.]*/record.json")):
+        try:
+            yield _parse(path)
+        except Damaged as damage:
+            log.warning("%s Left out.", damage)
+
+
+def load_table(results: Path) -> pd.DataFrame:
+    """Returns all records as a long table: one row for each run and metric.
+
+    Columns: id, method, task, weights, data, split, seed, precision, n, ids_sha256, metric, value, low, high (95 %
+    interval), chance, created, commit.
+    """
+    import pandas as pd
+
+    columns = [*COLUMNS, "metric", "value", "low", "high", "chance", "created", "commit"]
+    rows = []
+    for record in all_records(results):
+        shared = {name: record.get(name) for name in COLUMNS}
+        for metric, value in record["metrics"].items():
+            low, high = record.get("ci95", {}).get(metric, (None, None))
+            rows.append(
+                {
+                    **shared,
+                    "metric": metric,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "chance": record.get("chance", {}).get(metric),
+                    "created": record.get("created"),
+                    "commit": record.get("git", {}).get("commit"),
+                }
+            )
+    return pd.DataFrame(rows, columns=columns)

@@ -1,0 +1,173 @@
+"""What a stage left is known by its hash, and what is damaged is named, set aside and computed again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avbench.cli import main
+from avbench.files import Damaged, write_json
+from avbench.store import seal
+from avbench.store.records import all_records
+
+SMALL = ["--set", "data.train_clips=8", "data.test_clips=8", "train.batch_size=4", "train.steps=2", "train.workers=0"]
+RUN = ["run", "--method", "cavmae", "--skip-untrained", *SMALL]
+BROKEN = ["", "{", "[]", "{}", '{"key": {}, "wall_s": NaN}', "[" * 200_000, "9" * 5000, "\xff"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of one run."""
+    results = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVBENCH_CACHE", str(results / "cache"))
+        assert main([*RUN, "--results", str(results / "results")]) == 0
+    return results
+
+
+@pytest.fixture
+def results(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AVBENCH_CACHE", str(finished / "cache"))
+    subprocess.run(["cp", "-a", str(finished / "results"), str(tmp_path / "results")], check=True)
+    return tmp_path / "results"
+
+
+def only(results: Path, pattern: str) -> Path:
+    (path,) = results.glob(pattern)
+    return path
+
+
+def values(results: Path) -> list[object]:
+    return [record["metrics"] for record in all_records(results)]
+
+
+def again(results: Path, *, task: str = "retrieval") -> int:
+    return main([*RUN, "--task", task, "--results", str(results)])
+
+
+def forget(results: Path) -> None:
+    """Hides the record, so that the evaluation is made again from the stages."""
+    folder = only(results, "runs/[!.]*")
+    folder.rename(results / "old")
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_stage_whose_done_json_is_damaged_is_not_done(tmp_path: Path, text: str) -> None:
+    (tmp_path / "done.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(Damaged, match=r"done\.json: "):
+        seal.read_done(tmp_path, seal.WHOLE)
+    assert [damage.path.name for damage in seal.damages(tmp_path, seal.WHOLE)] == ["done.json"]
+
+
+def test_any_change_of_a_file_is_noticed(tmp_path: Path) -> None:
+    np.save(tmp_path / "audio.npy", np.arange(12, dtype=np.float32))
+    write_json(tmp_path / "ids.json", ["a", "b"])
+    write_json(tmp_path / "done.json", {"key": {}, "wall_s": 1.0, seal.FILES: seal.seal(tmp_path)})
+    assert list(seal.damages(tmp_path)) == []
+    array = np.load(tmp_path / "audio.npy", mmap_mode="r+")
+    array[3] = -array[3]
+    array.flush()
+    os.utime(tmp_path / "audio.npy", ns=(1, 1))
+    (tmp_path / "ids.json").unlink()
+    assert [damage.path.name for damage in seal.damages(tmp_path)] == ["audio.npy", "ids.json"]
+
+
+def test_a_damaged_done_json_is_set_aside_and_the_numbers_come_again(
+    results: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = values(results)
+    for stage in ("pretrain", "vectors"):
+        only(results, f"stages/{stage}/*/done.json").write_text("{")
+    for command in (["report"], ["tables", "--cost"], ["status"]):
+        capsys.readouterr()
+        assert main([*command, "--results", str(results)]) in (0, 1)
+        assert "Traceback" not in capsys.readouterr().err
+    assert again(results) == 0  # the record stands
+    forget(results)
+    caplog.clear()
+    assert again(results) == 0
+    assert caplog.text.count("done.json: cannot be read as JSON") == 2
+    assert values(results) == before
+    for stage in ("pretrain", "vectors"):
+        folder = only(results, f"stages/{stage}/*/done.json").parent
+        assert (folder / "done.json.damaged").read_text() == "{"
+        assert list(seal.damages(folder)) == []
+
+
+@pytest.mark.parametrize("name", ["vectors/*/audio.npy", "vectors/*/ids.json", "pretrain/*/weights.safetensors"])
+def test_another_number_is_never_printed_from_changed_outputs(
+    results: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    before = values(results)
+    path = only(results, f"stages/{name}")
+    if path.suffix == ".npy":
+        array = np.load(path, mmap_mode="r+")
+        array[0, 0, 0] = -array[0, 0, 0]
+        array.flush()
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(json.loads(path.read_text())[::-1], indent=2))
+    else:
+        data = bytearray(path.read_bytes())
+        data[-2] ^= 0x80
+        path.write_bytes(bytes(data))
+        (only(results, "stages/vectors/*/done.json")).unlink()
+    forget(results)
+    assert again(results) == 0
+    assert f"{path.name}: is not what was written" in caplog.text
+    assert path.with_name(f"{path.name}.damaged").exists()
+    assert values(results) == before
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_damaged_record_is_listed_without_and_computed_again(
+    results: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    before = values(results)
+    only(results, "runs/[!.]*/record.json").write_bytes(text.encode("latin-1"))
+    assert values(results) == []
+    assert "Left out" in caplog.text
+    assert again(results) == 0
+    assert values(results) == before
+
+
+def test_five_at_once_compute_one_evaluation(results: Path) -> None:
+    before = values(results)
+    forget(results)
+    command = [sys.executable, "-m", "avbench", *RUN, "--results", str(results)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(5)]
+    told = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * 5, told
+    assert sum("reused, nothing computed" in output for output, _ in told) == 4
+    assert len({output.replace(" (reused, nothing computed)", "") for output, _ in told}) == 1
+    assert values(results) == before
+
+
+def test_weights_that_were_changed_are_not_started_from_nor_judged(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = only(results, "stages/pretrain/*/weights.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-2] ^= 0x80
+    weights.write_bytes(bytes(data))
+    for option in (["--init", str(weights)], ["--init", weights.parent.name], ["--checkpoint", str(weights)]):
+        assert main([*RUN, *option, "--results", str(results)]) == 2
+        assert "weights.safetensors: is not what was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"steps": "x"}'])
+def test_damaged_notes_of_jobs_are_named_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    for name in ("jobs/20260101-000000-0.json", "stages/pretrain/a/started.json", "stages/pretrain/b/done.json"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert main(["status", "--results", str(tmp_path)]) == 1  # what was begun is stale
+    assert "20260101-000000-0.json" in caplog.text
+    assert "pretrain/a" in caplog.text

@@ -1,0 +1,77 @@
+"""Workers run the code of the command that started them, or say that they have another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import avbench
+from avbench import processes
+from avbench.errors import InputError
+from avbench.store import provenance
+
+
+def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **processes.environment(), **variables}
+    return subprocess.run(
+        processes.words("--version"), cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_other_code_in_the_working_folder_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "avbench").mkdir()
+    (tmp_path / "avbench" / "__init__.py").write_text("")
+    (tmp_path / "avbench" / "__main__.py").write_text("print('other code')\n")
+    assert run(tmp_path).stdout == f"avbench {avbench.__version__}\n"
+
+
+def test_a_worker_with_other_code_refuses_in_one_line(tmp_path: Path) -> None:
+    copy = tmp_path / "avbench"
+    shutil.copytree(Path(avbench.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    assert run(tmp_path, PYTHONPATH=str(tmp_path)).returncode == 0  # a copy of the same code is the same code
+    with (copy / "version.py").open("a") as file:
+        file.write("# edited\n")
+    answer = run(tmp_path, PYTHONPATH=str(tmp_path))
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"avbench: error: {copy}: found code ")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_what_nobody_started_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(processes.CODE, raising=False)
+    processes.check_code()
+    monkeypatch.setenv(processes.CODE, "0" * 64)
+    with pytest.raises(InputError, match="valid: 0000000000000000, that of what started this process"):
+        processes.check_code()
+
+
+def test_an_installed_package_tells_the_commit_that_pip_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Installed:
+        def __init__(self, text: str | None) -> None:
+            self.text = text
+
+        def read_text(self, _: str) -> str | None:
+            return self.text
+
+    def state(text: str | None) -> dict[str, object]:
+        monkeypatch.setattr(provenance.metadata, "distribution", lambda _: Installed(text))
+        provenance.git_state.cache_clear()
+        return provenance.git_state()
+
+    monkeypatch.setattr(
+        provenance, "_git", lambda *words, root=None: None if root is None else "c0ffee\n" * (words[0] == "rev-parse")
+    )
+    try:
+        given = state('{"url": "https://example.org/a.git", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}')
+        assert (given["commit"], given["from"]) == ("abc123", "installed from its repository")
+        home = Path(avbench.__file__).parents[1]
+        local = state(f'{{"url": "{home.as_uri()}", "dir_info": {{}}}}')
+        assert (local["commit"], local["from"]) == ("c0ffee", "installed from a checkout")
+        assert state(None)["from"] == "installed"
+        assert state(None)["commit"] is None
+    finally:
+        provenance.git_state.cache_clear()
