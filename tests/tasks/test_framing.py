@@ -14,8 +14,9 @@ from PIL import Image
 
 from avbench import registry
 from avbench.errors import InputError
-from avbench.tasks.localization import CONFIG, TASK, LocalizationConfig
+from avbench.tasks.localization import CONFIG, TASK
 from avbench.tasks.localizing import framing
+from avbench.tasks.localizing.options import LocalizationConfig
 
 from .localization_subject import FakeClips, FakeSubject, planted, subject
 

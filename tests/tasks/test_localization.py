@@ -16,7 +16,8 @@ from avbench.data.soundshapes import make
 from avbench.errors import InputError
 from avbench.metrics.shares import wilson
 from avbench.tasks.base import TaskResult
-from avbench.tasks.localization import CONFIG, TASK, LocalizationConfig
+from avbench.tasks.localization import CONFIG, TASK
+from avbench.tasks.localizing.options import LocalizationConfig
 from avbench.tasks.localizing.summary import summarise
 
 from .localization_subject import FakeClips, FakeSubject, planted, subject

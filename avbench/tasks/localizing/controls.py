@@ -18,7 +18,7 @@ from avbench.tasks.localizing.heatmaps import Similarity
 from avbench.tasks.localizing.scores import Rules, Source
 
 if TYPE_CHECKING:
-    from avbench.tasks.localization import LocalizationConfig
+    from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Subject
 
 BOXES = ("vggss", "flickr", "is3", "avsbench_boxes")  # protocols of boxes, judged by cIoU alone

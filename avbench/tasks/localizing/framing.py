@@ -20,7 +20,7 @@ from avbench.files import read_json, write_json
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.tasks.localization import LocalizationConfig
+    from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Part, Subject, Tokens
 
 Int64 = npt.NDArray[np.int64]

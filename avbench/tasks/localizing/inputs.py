@@ -27,7 +27,7 @@ from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
 
 if TYPE_CHECKING:
     from avbench.data.clips import Clips
-    from avbench.tasks.localization import LocalizationConfig
+    from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Subject, Tokens
 
 Int64 = npt.NDArray[np.int64]
