@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from avbench.version import __version__
+
 if TYPE_CHECKING:
     from avbench.api import load_model, results, run, similarity
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "load_model", "results", "run", "similarity"]
 
 

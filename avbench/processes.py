@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
-import avbench
 from avbench.errors import InputError
 
+_PACKAGE = Path(__file__).resolve().parent
 CODE = "AVBENCH_CODE"  # in the environment of a worker: the hash of the code of the process that started it
 #: Of an interpreter that computes on one core: NumPy's linear algebra would otherwise reserve threads and memory.
 ONE_CORE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -37,7 +37,7 @@ def environment(paths: Iterable[str] | None = None) -> dict[str, str]:
     """
     from avbench.store.provenance import code_sha256
 
-    home = str(Path(avbench.__file__).resolve().parents[1])
+    home = str(_PACKAGE.parent)
     own = [str(Path(path).absolute()) for path in sys.path if not _is_pythons(path)]
     found = [home, *filter(None, own if paths is None else paths)]
     return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(found)), "PYTHONSAFEPATH": "1", CODE: code_sha256()}
@@ -60,7 +60,7 @@ def check_code() -> None:
     wanted = os.environ.get(CODE)
     if wanted and wanted != code_sha256():
         raise InputError(
-            f"{Path(avbench.__file__).parent}: found code {code_sha256()[:16]}, valid: {wanted[:16]}, that of what"
+            f"{_PACKAGE}: found code {code_sha256()[:16]}, valid: {wanted[:16]}, that of what"
             " started this process; the code has changed since, or another is installed here: give the command again."
         )
 

@@ -115,7 +115,7 @@ class Prepare:
         Raises:
             InputError: They are not understood.
         """
-        from avbench.cli import parse
+        from avbench.commands.parse import parse
 
         words = [word.partition("=")[2] for word in arguments if word.startswith("--like=")]
         words += [value for option, value in itertools.pairwise(arguments) if option == "--like"]

@@ -119,7 +119,7 @@ class Command:
 
 def estimate(results: Path, todo: Sequence[Step]) -> str:
     """Returns what commands that have not run would take, as one line; those of data that are not here are counted."""
-    from avbench.cli import parse
+    from avbench.commands.parse import parse
     from avbench.commands.run import Command as Run
     from avbench.launch.cost import Bill, Costs
     from avbench.running.runner import Execution, Runner

@@ -87,8 +87,8 @@ def _by_task(rows: Iterable[Group]) -> dict[str, list[Group]]:
 
 
 def _head(records: Sequence[Record], results: Path) -> dict[str, Any]:
-    from avbench import __version__
     from avbench.store.provenance import git_state
+    from avbench.version import __version__
 
     state = git_state()
     created = sorted(record["created"] for record in records if record.get("created"))
