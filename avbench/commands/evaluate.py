@@ -96,7 +96,7 @@ class Command(LauncherOptions, ConfigOptions):
     def _judge(self, path: Path, kind: str, options: Settings, evaluate: Callable[[], Judged]) -> int:
         """Judges a file, records it and prints what was found."""
         from avbench import registry
-        from avbench.report.terminal import render_evaluation
+        from avbench.compare.terminal import render_evaluation
         from avbench.running.given import Given, data_name, judge
 
         given = Given(

@@ -87,7 +87,7 @@ def print_records(records: list[dict[str, Any]], form: str) -> None:
 
 
 def _print_tables(records: list[dict[str, Any]]) -> None:
-    from avbench.report.terminal import render
+    from avbench.compare.terminal import render
     from avbench.running.division import account
 
     def table(record: dict[str, Any]) -> tuple[str, str, str]:

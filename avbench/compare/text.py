@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from avbench.compare.comparison import Comparison, Pair, Row
+from avbench.compare.terminal import NONE, columns
 from avbench.metrics.units import Unit, unit
-from avbench.report.terminal import NONE, columns
 
 LONGEST = 40  # characters of a setting's value
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avbench.compare.terminal import NONE
 from avbench.launch.sweep import Objective, Params, Sweep
 from avbench.metrics.units import Unit
-from avbench.report.terminal import NONE
 
 if TYPE_CHECKING:
     import optuna

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avbench.cli import main
+from avbench.compare import terminal
 from avbench.compare.comparison import Comparison, compare
 from avbench.compare.run import Run, find
 from avbench.compare.text import render
@@ -17,7 +18,6 @@ from avbench.errors import InputError
 from avbench.files import write_json
 from avbench.metrics import paired
 from avbench.metrics.evidence import of_ranks
-from avbench.report import terminal
 from avbench.running.extraction import unit_length
 from avbench.store.features import Features
 from avbench.store.records import SCHEMA, all_records, read_per_sample, read_record, stage_folder, write_record

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avbench.compare.terminal import DIRECTIONS, columns
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json
 from avbench.metrics.units import unit
-from avbench.report.terminal import DIRECTIONS, columns
 
 Record = dict[str, Any]
 MainClips = dict[tuple[str, str], str]  # task and data set to the clips that most rows judge

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from avbench.report.terminal import render, render_evaluation
+from avbench.compare.terminal import render, render_evaluation
 
 
 def record(**changes: Any) -> dict[str, Any]:
