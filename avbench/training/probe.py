@@ -287,17 +287,18 @@ def _adam(
     """Returns the heads after mini-batch training, each with its own learning rate."""
     n, members = len(rows), torch.arange(len(theta), device=theta.device)
     batches = math.ceil(n / recipe.batch_size)
-    first, second = torch.zeros_like(theta), torch.zeros_like(theta)
-    step = 0
+    groups = [{"params": [head.clone()], "lr": rate} for head, rate in zip(theta, rates.tolist(), strict=True)]
+    optimizer = torch.optim.Adam(groups, betas=BETAS)
+    points = [group["params"][0] for group in optimizer.param_groups]
+    steps = batches * recipe.epochs
+    cosine = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
     for epoch in range(recipe.epochs):
         order = torch.from_numpy(numpy_stream(seed, "probe/order", epoch).permutation(n)).to(theta.device)
         for batch in torch.split(order, recipe.batch_size):
-            share = 0.5 * (1 + math.cos(math.pi * step / (batches * recipe.epochs)))
-            step += 1
-            _, gradient = objective(theta, members, batch)
-            first.lerp_(gradient, 1 - BETAS[0])
-            second.lerp_(gradient**2, 1 - BETAS[1])
-            mean, square = first / (1 - BETAS[0] ** step), second / (1 - BETAS[1] ** step)
-            theta = theta - share * rates[:, None] * mean / (square.sqrt() + 1e-8)
+            _, gradients = objective(torch.stack(points), members, batch)
+            for point, gradient in zip(points, gradients, strict=True):
+                point.grad = gradient
+            optimizer.step()
+            cosine.step()
         bar.step()
-    return theta
+    return torch.stack(points)
