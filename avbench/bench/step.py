@@ -23,12 +23,12 @@ from avbench.methods.base import Method
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.vit import Attention
 from avbench.rng import torch_stream
-from avbench.training.group import Share
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.objective import Pretraining
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import autocast, gradient_scaler
 from avbench.training.session import Session
+from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState
 
 STEP_TARGETS: dict[Precision, float] = {"fp32": 1.8, "bf16": 3.0}

@@ -143,7 +143,8 @@ def check_world(configs: Sequence[RunConfig], profile: Profile) -> None:
     Raises:
         InputError: They cannot.
     """
-    from avbench.training.group import Group, Share
+    from avbench.training.group import Group
+    from avbench.training.share import Share
 
     for config in configs:
         if config.weights == "pretrained":

@@ -133,7 +133,7 @@ class Runner:
     def _compare_preparation(self, source: Source, clips: Clips, config: RunConfig) -> None:
         """Warns, once, where published weights see clips that were prepared otherwise than their authors' were."""
         from avbench.data.prepare_settings import unlike
-        from avbench.training.checkpoints import read_checkpoint
+        from avbench.training.weights_file import read_checkpoint
 
         like = _LIKE.get(config.method_name)
         settings = getattr(clips, "prepared", None)

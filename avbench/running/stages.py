@@ -154,8 +154,8 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
 
 def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> None:
     from avbench.data.loader import Feed
-    from avbench.training.group import Share
     from avbench.training.loop import pretrain as train_method
+    from avbench.training.share import Share
 
     method = build(config)
     start = None

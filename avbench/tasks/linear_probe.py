@@ -15,6 +15,7 @@ import numpy.typing as npt
 from avbench.data.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import classification as metric
+from avbench.metrics.classification_intervals import intervals
 from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
@@ -206,9 +207,7 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
     ci95: dict[str, tuple[float, float]] = {}
     for stream, values in scores.items():
         found = metric.summarise(values, target, absent=config.absent)
-        ends = metric.intervals(
-            values, target, absent=config.absent, resamples=config.resamples, seed=config.bootstrap_seed
-        )
+        ends = intervals(values, target, absent=config.absent, resamples=config.resamples, seed=config.bootstrap_seed)
         metrics |= {f"{stream}/{name}": value for name, value in found.items()}
         ci95 |= {f"{stream}/{name}": pair for name, pair in ends.items()}
     return TaskResult(

@@ -105,10 +105,10 @@ class Localization(Task[LocalizationConfig]):
         Raises:
             InputError: The annotations or the options cannot be used, or no annotated clip is there.
         """
-        from avbench.tasks.localizing import controls, inputs
+        from avbench.tasks.localizing import controls, inputs, maps
 
         judged = inputs.judge(subject, config)
-        maker = inputs.map_maker(subject, config, judged)
+        maker = maps.map_maker(subject, config, judged)
         rows: dict[str, Source] = {"": lambda chosen: maker.maps(judged.pictures[chosen], judged.sounds[chosen])}
         wrong = judged.wrong_sounds(config.control_seed)
         if wrong is not None:

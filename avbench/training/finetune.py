@@ -26,8 +26,9 @@ from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
 from avbench.training.averaging import WeightAverage
-from avbench.training.checkpoints import load_weights, save_weights
+from avbench.training.checkpoints import load_weights
 from avbench.training.device import torch_threads
+from avbench.training.export import save_weights
 from avbench.training.loop import train
 from avbench.training.objective import Classification
 from avbench.training.precision import autocast

@@ -22,13 +22,14 @@ from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
 from avbench.training.device import torch_threads
-from avbench.training.group import Group, Share
+from avbench.training.group import Group
 from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.objective import Batch, Objective, Pretraining
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import gradient_scaler
 from avbench.training.session import WEIGHTS, Session
+from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState, exclusive
 
 __all__ = ["WEIGHTS", "TrainResult", "pretrain", "train"]

@@ -11,7 +11,6 @@ recipe for the probe (paper Tables 2i and 10), so the optimisers and their sweep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,13 +25,12 @@ from avbench.errors import InputError
 from avbench.metrics import classification as metric
 from avbench.rng import numpy_stream
 from avbench.training.lbfgs import minimise
+from avbench.training.probe_heads import Heads, Objective, losses_of, objective_of
 
 Optimizer = Literal["lbfgs", "adam"]
 Array = npt.NDArray[Any]
-Objective = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EPS = 1e-5  # nn.LayerNorm's
-BLOCK_LOGITS = 2**22  # logits held at a time: 16 MB, near a processor's cache
 BETAS = (0.95, 0.999)  # the authors' Adam (docs/protocol/cavmae.md 3.1), and its weight decay:
 ADAM_WEIGHT_DECAY = 5e-7
 
@@ -174,7 +172,7 @@ def _validate(inputs: Tensor, target: Array, weight: Tensor, bias: Tensor) -> tu
     """Returns the metric, top-1 accuracy or mAP, and the loss."""
     scores = _log_probabilities(inputs @ weight.T + bias, target.ndim == 1)
     right = torch.from_numpy(np.ascontiguousarray(target)).to(inputs.device)
-    loss = float(_losses((inputs @ weight.T + bias)[:, None], right)[0]) / len(target)
+    loss = float(losses_of((inputs @ weight.T + bias)[:, None], right)[0]) / len(target)
     if not np.isfinite(scores).all():  # a learning rate that was too high
         return -math.inf, math.inf
     if target.ndim == 1:
@@ -186,71 +184,6 @@ def _log_probabilities(logits: Tensor, single: bool) -> npt.NDArray[np.float32]:
     found = F.log_softmax(logits, dim=-1) if single else F.logsigmoid(logits)
     values: npt.NDArray[np.float32] = found.cpu().numpy()
     return values
-
-
-def _losses(logits: Tensor, right: Tensor) -> Tensor:
-    """Returns the summed loss of each member, (M,), of logits (B, M, C) and targets (B,) or (B, C)."""
-    batch, members, classes = logits.shape
-    if right.ndim == 1:
-        wide = right[:, None].expand(batch, members)
-        return F.cross_entropy(logits.reshape(-1, classes), wide.reshape(-1), reduction="none").view(wide.shape).sum(0)
-    # Sum of softplus(z) - y z; summed over classes, so that a weight decay means the same for both losses.
-    own = torch.einsum("bmc,bc->m", logits, right.to(logits.dtype))
-    return F.softplus(logits).sum(dim=(0, 2)) - own
-
-
-class _Heads:
-    """M heads in one tensor (M, P): weight (C, D), bias (C,), and the LayerNorm's scale - 1 and shift, (D,) each."""
-
-    def __init__(self, n_classes: int, width: int) -> None:
-        self.sizes = (n_classes * width, n_classes, width, width)
-        self.shape = (n_classes, width)
-
-    def first(self, members: int, right: Tensor) -> Tensor:
-        """Returns first values: zeros, which the loss of a linear head has no trouble leaving, and biases of priors."""
-        classes = self.shape[0]
-        counts = torch.bincount(right, minlength=classes) if right.ndim == 1 else right.sum(dim=0)
-        prior = (counts.float() + 0.5) / (len(right) + 1)
-        theta = torch.zeros(members, sum(self.sizes), device=right.device)
-        theta[:, self.sizes[0] : self.sizes[0] + classes] = prior.log() if right.ndim == 1 else prior.logit()
-        return theta
-
-    def effective(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns each head as one linear map: (M, C, D) and (M, C)."""
-        weight, bias, scale, shift = torch.split(theta, list(self.sizes), dim=1)
-        weight = weight.view(-1, *self.shape)
-        return weight * (1 + scale[:, None]), bias + torch.einsum("mcd,md->mc", weight, shift)
-
-    def penalty(self, theta: Tensor) -> Tensor:
-        """Returns half the squared distance from a plain LayerNorm and zero weights, (M,); the biases are free."""
-        weight, _, scale, shift = torch.split(theta, list(self.sizes), dim=1)
-        return sum(((part**2).sum(dim=1) for part in (weight, scale, shift)), torch.zeros(len(theta)).to(theta)) / 2
-
-
-def _objective(heads: _Heads, inputs: Tensor, right: Tensor, decay: Tensor) -> Objective:
-    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P)."""
-
-    def objective(theta: Tensor, members: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        theta = theta.detach().requires_grad_()
-        weight, bias = heads.effective(theta)
-        # The gradient reaches the heads once, however many blocks of clips there are.
-        flat, flat_bias = weight.detach().flatten(0, 1).requires_grad_(), bias.detach().requires_grad_()
-        total = torch.zeros(len(theta), device=theta.device)
-        for block in torch.split(rows, max(1, BLOCK_LOGITS // flat.shape[0])):
-            x, y = (inputs, right) if len(block) == len(inputs) else (inputs[block], right[block])
-            logits = (x @ flat.T).view(len(x), len(theta), -1) + flat_bias
-            losses = _losses(logits, y) / len(rows)
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            total += losses.detach()
-        penalty = heads.penalty(theta) * decay[members]
-        (gradient,) = torch.autograd.grad(
-            (weight, bias, penalty.sum()),
-            theta,
-            (flat.grad.view_as(weight), flat_bias.grad, None),  # type: ignore[union-attr]
-        )
-        return total + penalty.detach(), gradient
-
-    return objective
 
 
 def _train(
@@ -265,16 +198,16 @@ def _train(
     progress: bool,
 ) -> list[tuple[Tensor, Tensor]]:
     """Returns a trained head for each value of the sweep, as one linear map each: (C, D) and (C,)."""
-    heads = _Heads(n_classes, inputs.shape[1])
+    heads = Heads(n_classes, inputs.shape[1])
     theta = heads.first(len(sweep), right)
     values = torch.tensor(sweep, device=inputs.device)
     everything = torch.arange(len(inputs), device=inputs.device)
     if recipe.optimizer == "lbfgs":
-        objective = _objective(heads, inputs, right, values)
+        objective = objective_of(heads, inputs, right, values)
         with Progress(name, recipe.iterations, unit="iteration", enabled=progress) as bar:
             theta = minimise(lambda x, m: objective(x, m, everything), theta, recipe.iterations, after=bar.step)
     else:
-        objective = _objective(heads, inputs, right, torch.full_like(values, ADAM_WEIGHT_DECAY))
+        objective = objective_of(heads, inputs, right, torch.full_like(values, ADAM_WEIGHT_DECAY))
         with Progress(name, recipe.epochs, unit="epoch", enabled=progress) as bar:
             theta = _adam(objective, theta, values, everything, recipe, seed, bar)
     weight, bias = heads.effective(theta)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_json
-from avbench.training.checkpoints import save_weights
+from avbench.training.export import save_weights
 from avbench.training.group import Group
 from avbench.training.optimizer import optimizer_tensors, restore_optimizer
 

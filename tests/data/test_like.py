@@ -21,7 +21,7 @@ from avbench.data.prepared import PreparedClips
 from avbench.data.spectrogram import log_mel
 from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.training.checkpoints import export_published, save_weights
+from avbench.training.export import export_published, save_weights
 
 FPS, SECONDS = 20, 10.6
 

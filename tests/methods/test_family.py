@@ -14,7 +14,8 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
 from avbench.methods.masking import MaskNoise
-from avbench.training.checkpoints import build_from_checkpoint, export_published, read_checkpoint, save_weights, sizes
+from avbench.training.checkpoints import build_from_checkpoint, read_checkpoint, sizes
+from avbench.training.export import export_published, save_weights
 from avbench.training.inspect import describe
 
 Batch = tuple[Tensor, Tensor]

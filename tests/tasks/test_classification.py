@@ -17,7 +17,7 @@ from avbench.methods.base import Method
 from avbench.running.request import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
 from avbench.training import finetune, trained_on
-from avbench.training.checkpoints import export_published
+from avbench.training.export import export_published
 
 
 @dataclass

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from avbench.cli import main
 from avbench.errors import InputError
-from avbench.training.group import Group, Share
+from avbench.training.group import Group
+from avbench.training.share import Share
 
 CONTRASTED = ("cav", "cavmae", "cavmae_sync")
 

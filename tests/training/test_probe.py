@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from avbench.errors import InputError
-from avbench.training import probe
+from avbench.training import probe_heads
 from avbench.training.lbfgs import minimise
 from avbench.training.probe import Optimizer, Recipe, fit, normalise, validation_split
 
@@ -115,7 +115,7 @@ def test_blocks_of_clips_give_the_same_head(monkeypatch: pytest.MonkeyPatch) -> 
     for values, target in (vectors(60), multi(60)):
         whole = fit(values, target, 6, RECIPE).scores(values)
         with monkeypatch.context() as patch:
-            patch.setattr(probe, "BLOCK_LOGITS", 400)
+            patch.setattr(probe_heads, "BLOCK_LOGITS", 400)
             assert fit(values, target, 6, RECIPE).scores(values) == pytest.approx(whole, abs=0.05, rel=0.01)
 
 
