@@ -8,7 +8,7 @@ from torch import Tensor
 
 from avbench.bench.timing import Row, compare, one_thread
 from avbench.config import InputConfig
-from avbench.data.spectrogram import filter_bank
+from avbench.data.feed.spectrogram import filter_bank
 
 TARGET = 2.0
 

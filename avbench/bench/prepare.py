@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from avbench.bench.timing import Row, compare
-from avbench.data.decode import decode
-from avbench.data.payload import encode
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.media.decode import decode
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.payload import encode
 
 _FPS, _SECONDS, _WIDTH, _HEIGHT, _RATE = 25, 10, 640, 360, 44100
 

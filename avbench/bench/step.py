@@ -18,7 +18,7 @@ from torch import Tensor
 
 from avbench.bench.timing import Row, compare
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
-from avbench.data.dataset import Batch
+from avbench.data.feed.dataset import Batch
 from avbench.methods.base import Method
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.vit import Attention

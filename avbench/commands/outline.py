@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from avbench.data.corpus import Corpus
+from avbench.data.corpus.pair import Corpus
 from avbench.launch.cost import Bill, Costs
 from avbench.running.division import account, training_clips
 from avbench.running.plan import Stage, clips_per_contrast, make_plan, training_steps

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from avbench.compare.run import Run
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import paired
 from avbench.running.given import WEIGHTS as GIVEN

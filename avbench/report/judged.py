@@ -14,7 +14,7 @@ from avbench.store.records import stage_folder
 if TYPE_CHECKING:
     from avbench.compare.run import Run
     from avbench.config import InputConfig
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.data.locate import Source
     from avbench.tasks.inpaint.inpainter import Model
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from avbench import registry
-from avbench.data.corpus import Corpus, remembered
+from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
 from avbench.files import sha256_file
 from avbench.running.division import Division, divide, training_clips
@@ -22,7 +22,7 @@ from avbench.settings import Settings, to_dict
 from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.base import Annotated
 
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.

@@ -22,8 +22,8 @@ from avbench.store import provenance
 from avbench.store.records import SCHEMA, run_folder, stage_folder, usable_record, write_record
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
-    from avbench.data.corpus import Corpus
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.corpus.pair import Corpus
     from avbench.training.group import Group
 
 log = logging.getLogger("avbench")
@@ -132,7 +132,7 @@ class Runner:
 
     def _compare_preparation(self, source: Source, clips: Clips, config: RunConfig) -> None:
         """Warns, once, where published weights see clips that were prepared otherwise than their authors' were."""
-        from avbench.data.prepare_settings import unlike
+        from avbench.data.media.prepare_settings import unlike
         from avbench.training.weights_file import read_checkpoint
 
         like = _LIKE.get(config.method_name)

@@ -26,8 +26,8 @@ from avbench.store import seal
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
-    from avbench.data.dataset import Batch
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.feed.dataset import Batch
     from avbench.methods.base import Method
     from avbench.running.runner import Execution
 
@@ -153,7 +153,7 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
 
 
 def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> None:
-    from avbench.data.loader import Feed
+    from avbench.data.feed.loader import Feed
     from avbench.training.loop import pretrain as train_method
     from avbench.training.share import Share
 

@@ -22,7 +22,7 @@ from avbench.settings import Settings, to_dict
 from avbench.store.features import Features, read_features
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.request import RunConfig
     from avbench.tasks.subject import Subject
 

@@ -24,7 +24,7 @@ from avbench.tasks.linear_probe import LinearProbeConfig, judge
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.methods.classifier import Classifier
     from avbench.running.request import RunConfig
     from avbench.tasks.subject import Subject

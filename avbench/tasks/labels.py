@@ -14,7 +14,7 @@ from avbench.data.soundshapes.factors import SHAPES
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 log = logging.getLogger("avbench")
 Kind = Literal["auto", "single", "multi"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.files import atomic_folder
 from avbench.metrics.bootstrap import intervals
@@ -198,7 +198,7 @@ def measure(
         InputError: A ratio that keeps or removes nothing.
         RunError: A clip cannot be read.
     """
-    from avbench.data.loader import Feed
+    from avbench.data.feed.loader import Feed
     from avbench.data.progress import Progress
     from avbench.tasks.inpaint.inpainter import draws, mask_plans
     from avbench.training.device import torch_threads

@@ -28,7 +28,7 @@ from avbench.tasks.labels import check_classes
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.request import RunConfig
     from avbench.store.features import Features
     from avbench.tasks.subject import Subject

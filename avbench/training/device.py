@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from avbench.data.pool import core_count
+from avbench.data.prepare.pool import core_count
 from avbench.errors import InputError, unknown
 
 Device = Literal["cpu", "cuda"]

@@ -16,10 +16,10 @@ import numpy.typing as npt
 import torch
 
 from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
-from avbench.data import augment, sampling
-from avbench.data.clips import Clips
-from avbench.data.dataset import Batch, Mode
-from avbench.data.loader import Feed
+from avbench.data.corpus.clips import Clips
+from avbench.data.feed import augment, sampling
+from avbench.data.feed.dataset import Batch, Mode
+from avbench.data.feed.loader import Feed
 from avbench.data.progress import Progress
 from avbench.errors import RunError
 from avbench.methods.classifier import Classifier

@@ -16,7 +16,7 @@ from avbench.methods.objectives import PretrainOutput
 
 
 class Batch(Protocol):
-    """What training reads of a batch; see :mod:`avbench.data.dataset`."""
+    """What training reads of a batch; see :mod:`avbench.data.feed.dataset`."""
 
     @property
     def index(self) -> Any:

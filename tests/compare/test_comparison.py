@@ -13,7 +13,7 @@ from avbench.compare import terminal
 from avbench.compare.comparison import Comparison, compare
 from avbench.compare.run import Run, find
 from avbench.compare.text import render
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.files import write_json
 from avbench.metrics import paired

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from labelled_clips import LabelledClips
 
-from avbench.data.corpus import Corpus
+from avbench.data.corpus.pair import Corpus
 from avbench.errors import InputError
 from avbench.running.division import account
 from avbench.running.plan import Plan, make_plan

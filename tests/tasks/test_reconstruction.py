@@ -15,8 +15,8 @@ from PIL import Image
 
 from avbench import registry
 from avbench.config import InputConfig, ModelConfig, TrainConfig
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.frames import eval_frame
+from avbench.data.corpus.frames import eval_frame
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.errors import InputError
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import patchify

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avbench.data.authors import AuthorsClips
 from avbench.data.catalogue.entry import entry
 from avbench.data.catalogue.prepare import prepare_set
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.corpus.authors import AuthorsClips
+from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.tasks.localization import CONFIG, TASK
 from avbench.tasks.localizing.inputs import judge
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from avbench.config import InputConfig
-from avbench.data.dataset import AudioVisualDataset
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.methods.masking import Draws, Form, MaskPlan, Strategy
 from avbench.methods.objectives import unpatchify
 from avbench.tasks.inpaint.inpainter import Model, clip_errors, draws, mask_plans, statistics
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 _AT_ONCE = 8  # clips in memory
 # Inches: a line of frames or of spectrograms, between lines, and above and below them all.

@@ -19,7 +19,7 @@ from avbench.errors import InputError
 from avbench.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Part, Subject, Tokens
 
@@ -30,7 +30,7 @@ log = logging.getLogger("avbench")
 
 
 class Stretched:
-    """Clips whose frames are brought to a square as a whole; all else is theirs (:class:`avbench.data.clips.Clips`).
+    """Clips whose frames are brought to a square as a whole; all else is theirs (the protocol ``Clips``).
 
     Args:
         clips: The clips.

@@ -16,7 +16,7 @@ from avbench.data.annotations.negatives import read_negatives
 from avbench.data.annotations.read import read_annotations
 from avbench.data.annotations.sample import Annotations, Sample
 from avbench.data.annotations.soundshapes import MaskFile, read_soundshapes
-from avbench.data.frames import eval_frame
+from avbench.data.corpus.frames import eval_frame
 from avbench.data.locate import EMBEDDED, locate
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
@@ -25,7 +25,7 @@ from avbench.tasks.localizing import framing
 from avbench.tasks.localizing.controls import BOXES
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Subject, Tokens
 

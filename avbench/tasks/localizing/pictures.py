@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.images import resize_and_crop
+from avbench.data.media.images import resize_and_crop
 from avbench.tasks.localizing.overlay import Tile, write_sheet
 
 if TYPE_CHECKING:

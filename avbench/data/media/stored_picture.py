@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:
-    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.data.media.prepare_settings import PrepareSettings
 
 # AVColorSpace numbers (ITU-T H.273 MatrixCoefficients) to swscale's. Untagged video is read as BT.601, as
 # ffmpeg and OpenCV (and so the reference) do.

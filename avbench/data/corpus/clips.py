@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from avbench.errors import InputError
 from avbench.files import sha256_text
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from avbench.data.frames import StoredClips
+    from avbench.data.media.frame_grid import FrameGrid
+    from avbench.data.media.prepare_settings import PrepareSettings
 
 MANIFEST = "manifest.parquet"
 
@@ -92,27 +92,27 @@ class Clips(Protocol):
         ...
 
 
+class StoredClips(Clips, Protocol):
+    """Clips on disk, whose frames have times."""
+
+    def grid(self, i: int) -> FrameGrid:
+        """Returns how many frames clip ``i`` has, and when."""
+        ...
+
+    def grids(self) -> Sequence[FrameGrid]:
+        """Returns the different grids of all clips."""
+        ...
+
+    @property
+    def prepared(self) -> PrepareSettings | None:
+        """How the clips were prepared, where that was recorded."""
+        ...
+
+    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> StoredClips:
+        """Returns the clips at ``indices``, in that order."""
+        ...
+
+
 def hash_ids(ids: Iterable[str]) -> str:
     """Returns the SHA-256 of the sorted, newline-joined ids."""
     return sha256_text("\n".join(sorted(ids)))
-
-
-def open_clips(path: Path, labels: str = "") -> StoredClips:
-    """Opens a prepared folder or an authors' manifest.
-
-    Args:
-        path: A folder with ``manifest.parquet``, or a ``.json`` file (docs/protocol/cavmae.md 2.1).
-        labels: Label CSV of an authors' manifest; empty: looked for beside it.
-
-    Raises:
-        InputError: ``path`` is neither, or is malformed.
-    """
-    if not path.exists():
-        raise InputError(f"{path}: not found; valid: a prepared folder, or an authors' manifest.json.")
-    if path.is_dir():
-        from avbench.data.prepared import PreparedClips
-
-        return PreparedClips.open(path)
-    from avbench.data.authors import AuthorsClips
-
-    return AuthorsClips.open(path, labels)

@@ -18,13 +18,13 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 from PIL import Image
 
-from avbench.data.counted import counted_times
-from avbench.data.media import Media
-from avbench.data.pictures import to_picture
-from avbench.data.prepare_settings import PrepareSettings
-from avbench.data.sound import Sound, assemble
-from avbench.data.track import Track
-from avbench.data.verdict import PastEnd, Rejected
+from avbench.data.media.container import Media
+from avbench.data.media.counted import counted_times
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.media.sound import Sound, assemble
+from avbench.data.media.stored_picture import to_picture
+from avbench.data.media.track import Track
+from avbench.data.media.verdict import PastEnd, Rejected
 
 _TICK = 1e-3  # a frame this much after the wanted time still counts as shown then, seconds
 _WORTH_A_NOTE_S = 0.1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Corpus:
         Raises:
             InputError: Both have a label CSV, and they call a class differently.
         """
-        from avbench.data.authors import AuthorsClips
+        from avbench.data.corpus.authors import AuthorsClips
 
         if isinstance(train, AuthorsClips) and isinstance(judged, AuthorsClips):
             train, judged = AuthorsClips.alike(train, judged)

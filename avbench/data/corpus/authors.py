@@ -18,12 +18,12 @@ import pyarrow.compute as pc
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from avbench.data.authors_manifest import SPLIT, find_labels, read_manifest
-from avbench.data.clips import hash_ids
-from avbench.data.columns import TextColumn
-from avbench.data.frames import FrameGrid
-from avbench.data.images import decode_jpeg
-from avbench.data.waveform import read_sound
+from avbench.data.corpus.authors_manifest import SPLIT, find_labels, read_manifest
+from avbench.data.corpus.clips import hash_ids
+from avbench.data.corpus.columns import TextColumn
+from avbench.data.media.frame_grid import FrameGrid
+from avbench.data.media.images import decode_jpeg
+from avbench.data.media.waveform import read_sound
 from avbench.errors import InputError, RunError
 from avbench.files import canonical_json
 
@@ -36,7 +36,7 @@ _EVEN = 10  # frames of CAV-MAE's extraction, whose times are known
 
 
 class AuthorsClips:
-    """Clips of an authors' manifest; see :class:`avbench.data.clips.Clips`.
+    """Clips of an authors' manifest; see :class:`avbench.data.corpus.clips.Clips`.
 
     Where a clip lacks a frame, the one before stands for it, as in the reference; a missing sound file or frame 0 is
     an error that names clip and path, never zeros. Relative paths are taken from the manifest's folder.

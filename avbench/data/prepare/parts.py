@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.data.payload import Done, Message, Payload
-from avbench.data.pool import Pool
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.corpus.shards import ShardWriter, member_key
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.payload import Done, Message, Payload
+from avbench.data.prepare.pool import Pool
+from avbench.data.prepare.source import Source, SourceFile
 from avbench.data.progress import Progress
-from avbench.data.shards import ShardWriter, member_key
-from avbench.data.source import Source, SourceFile
 from avbench.files import atomic_path, canonical_json, write_json
 
 # Bounds of a part, in files: small sets still keep several processes busy, large ones get few, large shards.

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from avbench.config import InputConfig
-from avbench.data import memory
-from avbench.data.augment import Augment
-from avbench.data.clips import Clips
-from avbench.data.dataset import AudioVisualDataset, Batch, Mode
-from avbench.data.pool import core_count
+from avbench.data.corpus.clips import Clips
+from avbench.data.feed import memory
+from avbench.data.feed.augment import Augment
+from avbench.data.feed.dataset import AudioVisualDataset, Batch, Mode
+from avbench.data.prepare.pool import core_count
 from avbench.errors import AvbenchError, InputError
 
 _AHEAD = 2  # batches kept ready per worker
@@ -46,7 +46,7 @@ def batches(
 ) -> Iterator[Batch]:
     """Yields the clips of ``order`` in batches.
 
-    A dataset held in memory (:func:`avbench.data.memory.hold`) is served by one thread instead of processes.
+    A dataset held in memory (:func:`avbench.data.feed.memory.hold`) is served by one thread instead of processes.
 
     Args:
         dataset: Its epoch must not change while batches are drawn.
@@ -94,7 +94,7 @@ class Feed:
     Args:
         clips: The clips.
         config: Sizes and normalisation.
-        mode: See :class:`~avbench.data.dataset.AudioVisualDataset`; ``noise``, ``augment`` and ``pairing`` too.
+        mode: See :class:`~avbench.data.feed.dataset.AudioVisualDataset`; ``noise``, ``augment`` and ``pairing`` too.
         noise: Noise and roll in training.
         seed: Seed of all draws.
         augment: Mixing, masks and targets of fine-tuning.

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from avbench.data.csv_file import check_utf8, read_named
-from avbench.data.split_names import SPLITS, VALID
+from avbench.data.corpus.csv_file import check_utf8, read_named
+from avbench.data.corpus.split_names import SPLITS, VALID
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.config import Sampling
-from avbench.data.frames import fractions
+from avbench.data.media.frame_grid import fractions
 from avbench.settings import Settings, setting
 
 # What the authors' own scripts do otherwise. Theirs use the whole of a file, the reference's frames its first 10 s.

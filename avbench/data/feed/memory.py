@@ -1,7 +1,7 @@
 """Small sets decoded once: training on them never waits for files or decoders.
 
 The numbers are those of the plain path: frames are kept as the bytes they decode to, spectrograms before noise, and
-:class:`~avbench.data.dataset.AudioVisualDataset` does the rest from either source.
+:class:`~avbench.data.feed.dataset.AudioVisualDataset` does the rest from either source.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from avbench.errors import AvbenchError
 
 if TYPE_CHECKING:
-    from avbench.data.dataset import AudioVisualDataset, Source
+    from avbench.data.feed.dataset import AudioVisualDataset, Source
 
 log = logging.getLogger("avbench")
 LIMIT = 2**30  # bytes; sets that decode to more are read from their files each time
@@ -30,7 +30,7 @@ _TASK, _FEW = 8, 64
 
 
 class Memory:
-    """A :class:`~avbench.data.dataset.Source` of decoded clips.
+    """A :class:`~avbench.data.feed.dataset.Source` of decoded clips.
 
     Args:
         rows: Normalised spectrograms, float32 (n, target_length, n_mels).

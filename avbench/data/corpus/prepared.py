@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from avbench.data.clips import MANIFEST, hash_ids
-from avbench.data.columns import TextColumn, coded_lists
-from avbench.data.frames import FrameGrid, fractions
-from avbench.data.images import decode_jpeg
-from avbench.data.manifest_file import schema, table_hash
-from avbench.data.shards import ShardReader
-from avbench.data.waveform import decode_flac
+from avbench.data.corpus.clips import MANIFEST, hash_ids
+from avbench.data.corpus.columns import TextColumn, coded_lists
+from avbench.data.corpus.manifest_file import schema, table_hash
+from avbench.data.corpus.shards import ShardReader
+from avbench.data.media.frame_grid import FrameGrid, fractions
+from avbench.data.media.images import decode_jpeg
+from avbench.data.media.waveform import decode_flac
 from avbench.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from avbench.config import Sampling
-    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.data.media.prepare_settings import PrepareSettings
 
 # What reading clips needs; notes and sources stay on disk.
 _COLUMNS = (
@@ -74,7 +74,7 @@ _SLICE = 65_536  # rows taken at a time: a copy of all would cost as much memory
 
 def read_settings(root: Path) -> PrepareSettings | None:
     """Returns how a prepared folder was made; None where it does not tell, or another version of avbench made it."""
-    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.data.media.prepare_settings import PrepareSettings
     from avbench.settings import build
 
     try:
@@ -85,7 +85,7 @@ def read_settings(root: Path) -> PrepareSettings | None:
 
 
 class PreparedClips:
-    """Clips of a folder that ``avbench data prepare`` wrote; see :class:`avbench.data.clips.Clips`.
+    """Clips of a folder that ``avbench data prepare`` wrote; see :class:`avbench.data.corpus.clips.Clips`.
 
     Args:
         root: The folder.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avbench.data.decode import Clip
-    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.data.media.decode import Clip
+    from avbench.data.media.prepare_settings import PrepareSettings
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def content_sha256(frames: list[bytes], audio: bytes) -> str:
 
 def encode(clip: Clip, settings: PrepareSettings) -> Payload:
     """Encodes a decoded clip; a frame that stands for several times is encoded once."""
-    from avbench.data.pictures import encode_jpeg
-    from avbench.data.sound import encode_flac
+    from avbench.data.media.sound import encode_flac
+    from avbench.data.media.stored_picture import encode_jpeg
 
     encoded = {id(frame): frame for frame in clip.frames}
     jpegs = {key: encode_jpeg(frame, settings.jpeg_quality) for key, frame in encoded.items()}

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.config import InputConfig
-from avbench.data.augment import Augment, Mix, mix_waveforms
-from avbench.data.clips import Clips
-from avbench.data.frames import eval_frame
-from avbench.data.images import normalise, resize_and_crop
-from avbench.data.spectrogram import fit_rows, log_mel, window_starts
-from avbench.data.waveform import resample
+from avbench.data.corpus.clips import Clips
+from avbench.data.corpus.frames import eval_frame
+from avbench.data.feed.augment import Augment, Mix, mix_waveforms
+from avbench.data.feed.spectrogram import fit_rows, log_mel, window_starts
+from avbench.data.media.images import normalise, resize_and_crop
+from avbench.data.media.waveform import resample
 from avbench.errors import InputError, RunError
 from avbench.rng import numpy_stream
 
@@ -118,8 +118,8 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
     """Items of clips; a function of (clips, config, mode, seed, epoch, index), whoever computes them.
 
     ``train`` draws one frame per clip and epoch; ``eval`` takes the one that
-    :func:`~avbench.data.frames.eval_frame` names; ``all_frames`` takes as many frames as the clip with the most has, a
-    shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window around it
+    :func:`~avbench.data.corpus.frames.eval_frame` names; ``all_frames`` takes as many frames as the clip with the most
+    has, a shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window around it
     (docs/protocol/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
 
     Args:
@@ -130,8 +130,8 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
             (docs/protocol/cavmae.md 2.3). Not applied to windows, where a roll would part sound and frame; the
             reference applies none there.
         seed: Seed of frame, noise and other draws.
-        augment: Fine-tuning: mixing, masks and targets (:mod:`avbench.data.augment`). In the reference's order: mixing,
-            masks, normalisation, noise and roll.
+        augment: Fine-tuning: mixing, masks and targets (:mod:`avbench.data.feed.augment`). In the reference's order:
+            mixing, masks, normalisation, noise and roll.
         pairing: The frames of clip ``i`` are those of clip ``pairing[i]``, int64 (n,); None: its own.
 
     Raises:

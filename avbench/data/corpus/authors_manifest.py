@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from avbench.data.csv_file import read_named
-from avbench.data.split_names import SPLITS, VALID
+from avbench.data.corpus.csv_file import read_named
+from avbench.data.corpus.split_names import SPLITS, VALID
 from avbench.errors import InputError
 
 log = logging.getLogger("avbench")

@@ -13,9 +13,9 @@ import av
 import av.logging
 from av.error import FFmpegError
 
-from avbench.data.streams import choose, is_cover, of_programme, stills
-from avbench.data.track import REORDERED, Programme, Track
-from avbench.data.verdict import Rejected, is_encrypted
+from avbench.data.media.streams import choose, is_cover, of_programme, stills
+from avbench.data.media.track import REORDERED, Programme, Track
+from avbench.data.media.verdict import Rejected, is_encrypted
 
 # Only containers of sound and moving pictures: a playlist or a subtitle script in a .mp4's clothes could make
 # ffmpeg open other files or the network.

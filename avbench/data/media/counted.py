@@ -1,4 +1,7 @@
-"""Frames by their number, as the authors' extractors choose them; ours go by time (:mod:`avbench.data.decode`)."""
+"""Frames by their number, as the authors' extractors choose them.
+
+Ours go by time (:mod:`avbench.data.media.decode`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.media.prepare_settings import PrepareSettings
 
 
 def counted_times(stream: Any, shown: Sequence[float], settings: PrepareSettings) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from avbench.config import InputConfig
-from avbench.data.waveform import resample
+from avbench.data.media.waveform import resample
 from avbench.errors import InputError
 
 # Kaldi's constants: lowest frequency (Hz), pre-emphasis, and the floor below the logarithm (float32's epsilon).

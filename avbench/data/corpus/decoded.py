@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avbench.data.clips import hash_ids
-from avbench.data.decode import Clip, decode_windows
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.corpus.clips import hash_ids
+from avbench.data.media.decode import Clip, decode_windows
+from avbench.data.media.prepare_settings import PrepareSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
 class DecodedClips:
-    """Decoded windows; see :class:`avbench.data.clips.Clips`.
+    """Decoded windows; see :class:`avbench.data.corpus.clips.Clips`.
 
     Args:
         root: The video.

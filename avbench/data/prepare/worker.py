@@ -1,7 +1,7 @@
 """A process that decodes files, one at a time, within a bounded address space.
 
-Started by :mod:`avbench.data.pool` as ``python -m avbench.data.worker DESCRIPTOR SETTINGS``. It is a process of its
-own and not a ``multiprocessing`` child, so that it imports nothing of the program that wants files decoded (no
+Started by :mod:`avbench.data.prepare.pool` as ``python -m avbench.data.prepare.worker DESCRIPTOR
+SETTINGS``. It is a process of its own and not a ``multiprocessing`` child, so that it imports nothing of the program that wants files decoded (no
 torch), works from notebooks and unguarded scripts, and may crash alone.
 """
 
@@ -13,9 +13,9 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from avbench.data.decode import Clip, decode_windows
-from avbench.data.payload import Done, Message, Refusal, encode
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.media.decode import Clip, decode_windows
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.payload import Done, Message, Refusal, encode
 from avbench.settings import build
 
 

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from avbench.data.manifest_file import content_hash, content_line
-from avbench.data.payload import content_sha256
-from avbench.data.pool import core_count
-from avbench.data.shards import ShardReader
+from avbench.data.corpus.manifest_file import content_hash, content_line
+from avbench.data.corpus.shards import ShardReader
+from avbench.data.prepare.payload import content_sha256
+from avbench.data.prepare.pool import core_count
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, read_json
 
@@ -54,8 +54,8 @@ def verify(folder: Path, *, workers: int = -1) -> list[str]:
 def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
     from av.error import FFmpegError
 
-    from avbench.data.pictures import decode_jpeg
-    from avbench.data.waveform import decode_flac
+    from avbench.data.media.stored_picture import decode_jpeg
+    from avbench.data.media.waveform import decode_flac
 
     name = row["id"]
     try:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO
 
-from avbench.data.payload import Done, Message, Refusal
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.payload import Done, Message, Refusal
 from avbench.errors import RunError
 from avbench.processes import ONE_CORE, start
 from avbench.settings import to_dict
@@ -133,7 +133,7 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
         # -P: a file of the current folder must not stand in for a module.
-        words = ["-P", "-m", "avbench.data.worker", str(theirs.fileno()), json.dumps(to_dict(self._settings))]
+        words = ["-P", "-m", "avbench.data.prepare.worker", str(theirs.fileno()), json.dumps(to_dict(self._settings))]
         process = start(words, theirs, self._log, variables=ONE_CORE)
         return _Worker(process, ours, deadline=time.monotonic() + _START_TIMEOUT_S)
 
