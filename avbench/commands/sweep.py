@@ -102,9 +102,9 @@ class Command:
             sys.stderr.write(f"not ready: {text}\n")
 
     def _run(self, sweep: Sweep, common: ConfigOptions, path: Path) -> int:
-        from avbench.files import locked
         from avbench.launch import study as studies
         from avbench.launch.driver import Driver
+        from avbench.processes import locked
 
         folder = self.results / "sweeps" / sweep.name
 

@@ -185,7 +185,7 @@ def extract(
 
 
 def _share(job: Job, world: int, bar: Progress) -> None:
-    from avbench.data.prepare.pool import core_count
+    from avbench.processes import core_count
     from avbench.running import crew
 
     if job.device == "cpu" and job.threads > max(1, core_count() // world):

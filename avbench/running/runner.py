@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.data.locate import Source
 from avbench.data.sources import Sources
 from avbench.errors import AvbenchError, InputError
-from avbench.files import locked
+from avbench.processes import code_sha256, locked
 from avbench.running.exposure import told
 from avbench.running.plan import Plan, Stage, make_plan, plan_pretraining
 from avbench.running.request import Request, RunConfig, fitted, resolve
@@ -82,7 +82,7 @@ class Runner:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
-        provenance.code_sha256()  # of the code that will compute, before anybody edits it
+        code_sha256()  # of the code that will compute, before anybody edits it
         provenance.git_state()
         self._sources = Sources(progress=execution.progress)
         self._resolved: dict[Request, RunConfig] = {}
@@ -222,7 +222,7 @@ class Runner:
         record = None if self.execution.force else usable_record(results, run_id)
         if record is None:
             return None
-        if record.get("code_sha256") != provenance.code_sha256():
+        if record.get("code_sha256") != code_sha256():
             log.info("run %s is stale: it was made by other code of avbench; --force computes it again", run_id)
         return Outcome(plan.config, record, run_folder(results, run_id) / "record.json", reused=True)
 
@@ -265,7 +265,7 @@ class Runner:
             "device_hours": round((sum(wall.values()) + _beside(bench.used)) / 3600, 6),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": provenance.git_state(),
-            "code_sha256": provenance.code_sha256(),
+            "code_sha256": code_sha256(),
             "plug_ins": {
                 **registry.find("method", config.method_name).sources,
                 **registry.find("task", config.task_name).sources,

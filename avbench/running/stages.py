@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from avbench import registry
 from avbench.errors import InputError
-from avbench.files import Damaged, locked, set_aside, write_json
+from avbench.files import Damaged, set_aside, write_json
+from avbench.processes import locked
 from avbench.rng import numpy_stream
 from avbench.running import extraction
 from avbench.running.plan import STARTED, Stage, training_steps

@@ -211,7 +211,7 @@ def _check_code(group: Group) -> None:
     Raises:
         InputError: They do not.
     """
-    from avbench.store.provenance import code_sha256
+    from avbench.processes import code_sha256
 
     own = int(code_sha256()[:15], 16)
     others = {value for value in group.gathered([own]) if value != own}

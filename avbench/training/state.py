@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_json
+from avbench.processes import take
 from avbench.training.export import save_weights
 from avbench.training.group import Group
 from avbench.training.optimizer import optimizer_tensors, restore_optimizer
@@ -80,13 +81,9 @@ def exclusive(directory: Path) -> Iterator[None]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as handle:
-        try:
-            # Not flock: the processes that read clips would inherit it, and outlive a killed run by some seconds.
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise RunError(f"{directory}: another process trains there; wait for it or stop it.") from None
-        except OSError:  # a file system without locks
-            log.debug("%s: no locks on this file system", directory)
+        # Not flock: the processes that read clips would inherit it, and outlive a killed run by some seconds.
+        if not take(lambda: fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), directory / "lock"):
+            raise RunError(f"{directory}: another process trains there; wait for it or stop it.")
         yield
 
 

@@ -175,7 +175,7 @@ def test_a_process_that_dies_is_replaced_and_its_file_named(videos: Path) -> Non
                 seen[number].append(getattr(message, "reason", type(message).__name__))
             worker = pool._workers[0]
             if worker.job == 1 and not killed:
-                worker.process.kill()
+                os.kill(worker.child.pid, signal.SIGKILL)
                 killed = True
     assert seen[0] == ["Payload", "Done"]
     assert seen[1] in (["decoder crashed: SIGKILL", "Done"], ["Payload", "decoder crashed: SIGKILL", "Done"])

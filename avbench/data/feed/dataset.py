@@ -119,8 +119,8 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
 
     ``train`` draws one frame per clip and epoch; ``eval`` takes the one that
     :func:`~avbench.data.corpus.frames.eval_frame` names; ``all_frames`` takes as many frames as the clip with the most
-    has, a shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window around it
-    (docs/protocol/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
+    has, a shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window
+    around it (docs/protocol/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
 
     Args:
         clips: The clips.

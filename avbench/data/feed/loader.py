@@ -18,8 +18,8 @@ from avbench.data.corpus.clips import Clips
 from avbench.data.feed import memory
 from avbench.data.feed.augment import Augment
 from avbench.data.feed.dataset import AudioVisualDataset, Batch, Mode
-from avbench.data.prepare.pool import core_count
 from avbench.errors import AvbenchError, InputError
+from avbench.processes import core_count
 
 _AHEAD = 2  # batches kept ready per worker
 Chunk = tuple[NDArray[Any], NDArray[Any]]  # positions of a batch's clips, and how often each came before

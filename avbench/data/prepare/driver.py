@@ -19,11 +19,11 @@ from avbench.data.corpus.manifest_file import write_manifest, write_rejected
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.media.verdict import kind
 from avbench.data.prepare.parts import cut, part_path, write_parts
-from avbench.data.prepare.pool import core_count
 from avbench.data.prepare.share import FolderLock, Share
 from avbench.data.prepare.source import Source, list_source
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, read_json, set_aside, write_json
+from avbench.processes import core_count
 from avbench.settings import to_dict
 
 __all__ = ["PrepareReport", "PrepareSettings", "Share", "ShareReport", "prepare", "prepare_share"]

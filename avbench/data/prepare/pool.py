@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
-from typing import IO
+from multiprocessing.connection import wait
 
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.prepare.payload import Done, Message, Refusal
 from avbench.errors import RunError
-from avbench.processes import ONE_CORE, start
+from avbench.processes import ONE_CORE, Child
 from avbench.settings import to_dict
 
 _START_TIMEOUT_S = 120.0
 
 
-def core_count() -> int:
-    """Returns how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
-    connection: Connection
+    child: Child
     deadline: float
     ready: bool = False
     job: int | None = None
     sent: int = 0
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.connection.close()
 
 
 class Pool:
@@ -54,7 +38,6 @@ class Pool:
     def __init__(self, jobs: list[tuple[int, str]], settings: PrepareSettings, workers: int) -> None:
         self._jobs = iter(jobs)
         self._settings = settings
-        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._workers = [self._start() for _ in range(min(workers, len(jobs)))]
 
     def __enter__(self) -> Pool:
@@ -66,9 +49,8 @@ class Pool:
     def close(self) -> None:
         """Ends all processes at once."""
         for worker in self._workers:
-            worker.stop()
+            worker.child.stop()
         self._workers.clear()
-        self._log.close()
 
     def messages(self, only: int | None = None) -> Iterator[tuple[int, Message]]:
         """Waits until there is news and yields it as (number of the job, message).
@@ -84,18 +66,18 @@ class Pool:
             if worker not in heard:
                 worker.deadline = time.monotonic() + self._settings.file_timeout
         nearest = min((w.deadline for w in heard), default=time.monotonic())
-        ready = wait([w.connection for w in heard], timeout=max(0.0, nearest - time.monotonic()))
+        ready = wait([w.child.connection for w in heard], timeout=max(0.0, nearest - time.monotonic()))
         for worker in heard:
-            if worker.connection in ready:
+            if worker.child.connection in ready:
                 yield from self._receive(worker)
             elif worker.deadline < time.monotonic():
                 yield from self._replace(worker, f"timed out after {self._settings.file_timeout:g} s")
 
     def _receive(self, worker: _Worker) -> Iterator[tuple[int, Message]]:
         try:
-            message = worker.connection.recv()
+            message = worker.child.connection.recv()
         except (EOFError, OSError):
-            yield from self._replace(worker, f"decoder crashed: {_ending(worker.process.wait())}")
+            yield from self._replace(worker, f"decoder crashed: {worker.child.ending()}")
             return
         if message == "ready":
             worker.ready = True
@@ -110,12 +92,11 @@ class Pool:
             yield job, message
 
     def _replace(self, worker: _Worker, reason: str) -> Iterator[tuple[int, Message]]:
-        worker.stop()
+        said = "" if worker.ready else worker.child.last_words()
+        worker.child.stop()
         self._workers.remove(worker)
         if not worker.ready:
-            self._log.seek(0)
-            said = self._log.read().decode(errors="replace").strip().splitlines()
-            raise RunError(f"a decoding process did not start ({reason}); {said[-1] if said else 'it said nothing'}")
+            raise RunError(f"a decoding process did not start ({reason}); {said or 'it said nothing'}")
         self._workers.append(self._start())
         if worker.job is not None:
             yield worker.job, Refusal(worker.sent * self._settings.step, reason)
@@ -128,17 +109,8 @@ class Pool:
             worker.deadline = float("inf")
             return
         worker.deadline = time.monotonic() + self._settings.file_timeout
-        worker.connection.send(path)
+        worker.child.connection.send(path)
 
     def _start(self) -> _Worker:
-        ours, theirs = Pipe()
-        # -P: a file of the current folder must not stand in for a module.
-        words = ["-P", "-m", "avbench.data.prepare.worker", str(theirs.fileno()), json.dumps(to_dict(self._settings))]
-        process = start(words, theirs, self._log, variables=ONE_CORE)
-        return _Worker(process, ours, deadline=time.monotonic() + _START_TIMEOUT_S)
-
-
-def _ending(status: int) -> str:
-    if status < 0:
-        return signal.Signals(-status).name
-    return f"exit status {status}"
+        child = Child("avbench.data.prepare.worker", json.dumps(to_dict(self._settings)), variables=ONE_CORE)
+        return _Worker(child, deadline=time.monotonic() + _START_TIMEOUT_S)

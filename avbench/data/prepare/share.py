@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from avbench.errors import InputError
+from avbench.processes import take
 
 _LOCK = ".lock"
 _WHOLE = 0  # a length of 0 is everything from the first byte on
@@ -53,7 +54,7 @@ class FolderLock:
     """A lock on a whole folder, or on some of its parts; a context that ends with the process, however that ends.
 
     One byte of the folder's ``.lock`` stands for a part. These are record locks, which network file systems know too.
-    On a file system without locks it does nothing; processes with different shares of the same count are safe there.
+    On a file system without locks it warns and goes on; processes with different shares of the same count are safe.
 
     Args:
         folder: An existing folder.
@@ -83,26 +84,19 @@ class FolderLock:
     @contextlib.contextmanager
     def plan(self) -> Iterator[None]:
         """Waits until no other process writes the folder's plan, and keeps others from it."""
-        with contextlib.suppress(OSError):
-            fcntl.lockf(self._handle, fcntl.LOCK_EX, 1, _PLAN)
+        take(lambda: fcntl.lockf(self._handle, fcntl.LOCK_EX, 1, _PLAN), self._folder / _LOCK)
         try:
             yield
         finally:
             if self._parts is not None:  # else the byte stays with the folder
-                with contextlib.suppress(OSError):
-                    fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, _PLAN)
+                take(lambda: fcntl.lockf(self._handle, fcntl.LOCK_UN, 1, _PLAN), self._folder / _LOCK)
 
     def remove(self) -> None:
         """Deletes the lock's file. Only for a complete folder: another process may lock the file that is gone."""
         (self._folder / _LOCK).unlink(missing_ok=True)
 
     def _take(self, first: int, length: int) -> None:
-        try:
-            fcntl.lockf(self._handle, fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB), length, first, os.SEEK_SET)
-        except (BlockingIOError, PermissionError):
+        mode = fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB)
+        if not take(lambda: fcntl.lockf(self._handle, mode, length, first, os.SEEK_SET), self._folder / _LOCK):
             what = "writing it" if self._parts is None else f"writing part {first} of it or all of it"
-            raise InputError(
-                f"{self._folder}: another 'avbench data prepare' is {what}; wait for it or stop it."
-            ) from None
-        except OSError:
-            pass
+            raise InputError(f"{self._folder}: another 'avbench data prepare' is {what}; wait for it or stop it.")

@@ -9,9 +9,9 @@ from typing import Any
 from avbench.data.corpus.manifest_file import content_hash, content_line
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.prepare.payload import content_sha256
-from avbench.data.prepare.pool import core_count
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, read_json
+from avbench.processes import core_count
 
 
 def verify(folder: Path, *, workers: int = -1) -> list[str]:

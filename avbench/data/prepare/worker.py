@@ -1,8 +1,7 @@
 """A process that decodes files, one at a time, within a bounded address space.
 
-Started by :mod:`avbench.data.prepare.pool` as ``python -m avbench.data.prepare.worker DESCRIPTOR
-SETTINGS``. It is a process of its own and not a ``multiprocessing`` child, so that it imports nothing of the program that wants files decoded (no
-torch), works from notebooks and unguarded scripts, and may crash alone.
+It is a child of :mod:`avbench.data.prepare.pool` that imports nothing of the program that wants files decoded (no
+torch), and may crash alone.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import sys
 from multiprocessing.connection import Connection
 
 from avbench.data.media.decode import Clip, decode_windows
@@ -19,21 +17,25 @@ from avbench.data.prepare.payload import Done, Message, Refusal, encode
 from avbench.settings import build
 
 
-def main() -> None:
-    """Serves files until the other side closes the connection."""
+def serve(connection: Connection, options: str) -> None:
+    """Decodes the files that are named on a connection until the other side closes it.
+
+    Args:
+        connection: Where paths come from, and clips go to.
+        options: :class:`PrepareSettings` as JSON.
+    """
     # Ctrl-C reaches every process of the terminal; the driver alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = Connection(int(sys.argv[1]))
-    settings = build(PrepareSettings, json.loads(sys.argv[2]))
+    settings = build(PrepareSettings, json.loads(options))
     _limit_memory(settings.memory_gb)
     # A closed connection means that the driver is gone: nobody waits for the answer.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         connection.send("ready")
         while True:
-            _serve(connection, connection.recv(), settings)
+            _decode(connection, connection.recv(), settings)
 
 
-def _serve(connection: Connection, path: str, settings: PrepareSettings) -> None:
+def _decode(connection: Connection, path: str, settings: PrepareSettings) -> None:
     start = 0.0
     try:
         for clip in decode_windows(path, settings):
@@ -64,7 +66,3 @@ def _limit_memory(gigabytes: float) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
         # A crash is reported by the driver; a dump of gigabytes would be no help.
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-if __name__ == "__main__":
-    main()
