@@ -24,7 +24,7 @@ CARD = Card(
     summary="Audio-MAE: masked reconstruction of the spectrogram, with Vanilla AV-MAE's encoder and decoder",
     modalities=("audio",),
     objectives=("reconstruction",),
-    tasks=("linear_probe", "classification", "reconstruction"),
+    abilities=("vectors", "reconstruction"),
     parameters=111_655_680,
 )
 

@@ -23,7 +23,7 @@ CARD = Card(
     summary="AV-MAE: CAV-MAE without contrast; masked reconstruction of both modalities from joint tokens",
     modalities=("audio", "visual"),
     objectives=("reconstruction",),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=191_036_160,
 )
 

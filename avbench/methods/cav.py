@@ -23,7 +23,7 @@ CARD = Card(
     summary="CAV: CAV-MAE's encoder trained by contrast between the modalities alone; no decoder",
     modalities=("audio", "visual"),
     objectives=("contrast",),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs"),
+    abilities=("embeddings", "vectors", "patch_tokens"),
     parameters=164_500_224,
 )
 

@@ -25,7 +25,7 @@ CARD = Card(
     summary="CAV-MAE: masked reconstruction of both modalities from joint tokens, and contrast between them",
     modalities=("audio", "visual"),
     objectives=("reconstruction", "contrast"),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=191_036_160,
 )
 

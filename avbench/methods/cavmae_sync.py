@@ -25,7 +25,7 @@ CARD = Card(
     summary="CAV-MAE Sync: CAV-MAE on audio windows around frames; contrast by global tokens, beside registers",
     modalities=("audio", "visual"),
     objectives=("reconstruction", "contrast"),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=190_660_864,
     frames=(16, "ends"),
 )

@@ -25,7 +25,7 @@ CARD = Card(
     summary="Vanilla AV-MAE: one joint encoder over the tokens of both modalities, masked together and reconstructed",
     modalities=("audio", "visual"),
     objectives=("reconstruction",),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=112_892_416,
 )
 

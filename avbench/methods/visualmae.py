@@ -24,7 +24,7 @@ CARD = Card(
     summary="Visual-MAE: masked reconstruction of a frame, with Vanilla AV-MAE's encoder and decoder",
     modalities=("visual",),
     objectives=("reconstruction",),
-    tasks=("linear_probe", "classification", "reconstruction"),
+    abilities=("vectors", "reconstruction"),
     parameters=111_907_072,
 )
 

@@ -22,6 +22,11 @@ from avbench.errors import InputError, unknown
 Kind = Literal["method", "task", "figure"]
 OWN = "avbench"  # where the package's own entries come from
 _PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
+_IN_CARD: dict[Kind, tuple[str, ...]] = {
+    "method": ("summary", "modalities", "abilities"),
+    "task": ("summary", "needs"),
+    "figure": ("title",),
+}
 
 
 @dataclass(frozen=True)
@@ -39,11 +44,18 @@ class Entry:
         """The literal keyword arguments of the module's ``CARD``.
 
         Raises:
-            InputError: The module has no literal ``CARD``.
+            InputError: The module has no literal ``CARD``, or one that lacks something.
         """
         card = _read_card(self.path)
         if card is None:
             raise InputError(f"{self.module}: found no 'CARD = Card(...)' with literal arguments; add one.")
+        lacking = [name for name in _IN_CARD[self.kind] if name not in card]
+        if lacking:
+            listed = " in place of tasks, which a method does not name" if "tasks" in card else ""
+            raise InputError(
+                f"{self.kind} '{self.name}' of {self.origin}: CARD has no {' and no '.join(lacking)}; add it{listed}"
+                " (docs/guides)."
+            )
         return card
 
     def load(self) -> ModuleType:
@@ -147,9 +159,27 @@ def find(kind: Kind, name: str) -> Entry:
 
 
 def why_not(method: Entry, task: Entry) -> str:
-    """Returns the sentence that a method cannot do a task, with the reason where the cards tell it."""
-    takes, needs = method.card["modalities"], task.card.get("modalities", ())
-    reason = ""
-    if set(needs) - set(takes):
-        reason = f": it takes {' and '.join(takes)} only, and the task compares {' and '.join(needs)}"
-    return f"method '{method.name}' cannot do task '{task.name}'{reason}."
+    """Returns the sentence that a method cannot do a task, with the reason; "" where it can.
+
+    It can where it takes the modalities and has the abilities that the task's card asks for.
+    """
+    takes, compared = method.card["modalities"], task.card.get("modalities", ())
+    has = (*method.card["abilities"], *(("pretraining",) if method.card.get("objectives") else ()))
+    lacks = [each for each in task.card.get("abilities", ()) if each not in has]
+    if set(compared) - set(takes):
+        reason = f"it takes {' and '.join(takes)} only, and the task compares {' and '.join(compared)}"
+    elif lacks:
+        reason = f"it does not offer {' and '.join(lacks)}"
+    else:
+        return ""
+    return f"method '{method.name}' cannot do task '{task.name}': {reason}."
+
+
+def tasks_of(method: Entry) -> tuple[str, ...]:
+    """Returns the tasks that a method can do."""
+    return tuple(name for name, task in entries("task").items() if not why_not(method, task))
+
+
+def methods_for(task: Entry) -> tuple[str, ...]:
+    """Returns the methods that can do a task."""
+    return tuple(name for name, method in entries("method").items() if not why_not(method, task))

@@ -284,6 +284,6 @@ def clips_per_contrast(config: RunConfig) -> int | None:
     are the same, in however many processes.
     """
     card = registry.find("method", config.method_name).card
-    if "contrast" not in card["objectives"] or getattr(config.method, "lambda_c", 1.0) == 0:
+    if "contrast" not in card.get("objectives", ()) or getattr(config.method, "lambda_c", 1.0) == 0:
         return None
     return config.train.batch_size // config.train.accumulate

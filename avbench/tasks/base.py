@@ -33,11 +33,12 @@ Embeddings = Callable[[Sequence[str]], Features]  # ids -> those of these clips,
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCard:
-    """What ``avbench list tasks`` says of a task."""
+    """What ``avbench list tasks`` says of a task, and what it asks of a method: it names none."""
 
     summary: str
-    needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
+    needs: tuple[str, ...]  # of a run: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
+    abilities: tuple[str, ...] = ()  # those a method must have; see avbench.methods.base.Card
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
     units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
 

@@ -46,6 +46,7 @@ _MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "vide
 CARD = TaskCard(
     summary="fine-tune end to end on sound, picture or both: accuracy or mAP, also with a modality missing",
     needs=("weights", "training clips"),
+    abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),
 )
 

@@ -35,7 +35,7 @@ _NAMED = 3  # clips named in an error
 CARD = TaskCard(
     summary="train a LayerNorm and a linear layer on frozen vectors of sound, picture and both: accuracy or mAP",
     needs=("vectors", "training clips"),
-    modalities=(),
+    abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),
 )
 

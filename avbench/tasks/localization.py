@@ -33,6 +33,7 @@ CARD = TaskCard(
     summary="find the sounding object by its sound: cIoU@0.5 and AUC, AP, mIoU, with controls",
     needs=("tokens", "annotations", "heatmaps"),
     modalities=("audio", "visual"),
+    abilities=("patch_tokens",),
     columns=(
         "cIoU@0.5",
         "AUC",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CARD = TaskCard(
     summary="mean squared error of removed patches by masking ratio and strategy, and in-painted pictures",
     needs=("weights",),
+    abilities=("reconstruction",),
     columns=("mse",),
 )
 BATCH = 32  # clips a pass: bounds the memory of the decoder, which sees all tokens

@@ -39,6 +39,7 @@ CARD = TaskCard(
     summary="pretrain also on shuffled pairs of sound and picture; probe both models on true pairs",
     needs=("vectors", "weights", "training clips"),
     modalities=("audio", "visual"),
+    abilities=("embeddings", "vectors", "pretraining"),
     columns=("top1", "mAP", "R@10", "contrast_loss"),
 )
 SHUFFLED = {"train": {"pairing": "shuffled"}}

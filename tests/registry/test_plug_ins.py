@@ -28,7 +28,7 @@ CARD = Card(
     summary="mine",
     modalities=("audio", "visual"),
     objectives=("contrast",),
-    tasks=("retrieval", "linear_probe"),
+    abilities=("embeddings", "vectors"),
 )
 
 
@@ -149,7 +149,7 @@ class OtherName(CavMae):
     name = "other"
 
 
-_CARD = {"modalities": CARD.modalities, "tasks": CARD.tasks}
+_CARD = {"modalities": CARD.modalities, "abilities": CARD.abilities, "objectives": CARD.objectives}
 
 
 def test_a_subclass_that_embeds_otherwise_is_named_and_known() -> None:
@@ -163,7 +163,7 @@ def test_a_subclass_that_embeds_otherwise_is_named_and_known() -> None:
     ("found", "words"),
     [
         (TooFew, "TooFew.forward: too many positional arguments"),
-        (NoTokens, "CARD lists task localization, for which NoTokens does not define local_tokens"),
+        (NoTokens, "CARD lists ability patch_tokens, for which NoTokens does not define local_tokens"),
         (OneModality, "CARD has modalities audio, visual, OneModality has audio"),
         (OtherName, "name: found 'other', valid: 'mine'"),
         (lambda *_: None, "valid: a subclass of avbench.methods.base.Method"),
