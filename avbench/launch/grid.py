@@ -32,7 +32,7 @@ def expand(methods: Sequence[str], tasks: Sequence[str]) -> Cells:
     chosen = _names("method", methods)
     wanted = _names("task", tasks)
     cells: dict[str, tuple[str, ...]] = {}
-    left_out = []
+    left_out: list[str] = []
     for method in chosen:
         entry = registry.find("method", method)
         reasons = {task: registry.why_not(entry, registry.find("task", task)) for task in wanted}

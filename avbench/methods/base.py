@@ -7,6 +7,7 @@ settings class) and ``METHOD`` (its model class, called with config, model, inpu
 from __future__ import annotations
 
 import abc
+import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from avbench.config import InputConfig, ModelConfig
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput
+from avbench.methods.pooled import FinetunedEncoder, PooledEncoder
 from avbench.methods.published import Published
 from avbench.settings import Settings
 
@@ -96,3 +98,7 @@ class Method(Published, abc.ABC):
     def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns what localization compares; see :func:`avbench.methods.streams.local_tokens`; here nothing."""
         return {}
+
+    def encoder_to_finetune(self) -> FinetunedEncoder:
+        """Returns a copy of what classification puts a head on, with the weights; here what :meth:`vectors` gives."""
+        return PooledEncoder(copy.deepcopy(self).to(torch.get_default_device()))

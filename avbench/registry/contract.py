@@ -18,7 +18,7 @@ _NEEDED = {"vectors": "vectors", "patch_tokens": "local_tokens", "reconstruction
 _CALLED_WITH = {"forward": 3, "draw_noise": 2, "embed": 2, "vectors": 2, "local_tokens": 2}  # arguments beside self
 
 
-def check(name: str, found: object, card: Mapping[str, Any]) -> None:
+def check(name: str, found: Any, card: Mapping[str, Any]) -> None:
     """Checks a method's class against what it says of itself and what is asked of it; one without a name is named.
 
     Args:
@@ -29,7 +29,7 @@ def check(name: str, found: object, card: Mapping[str, Any]) -> None:
     Raises:
         InputError: Something is missing, or contradicts something else.
     """
-    if not (isinstance(found, type) and _is_method(found)):
+    if not _is_method(found):
         raise InputError(f"method '{name}': METHOD: found {found!r}, valid: a subclass of {_BASE}.Method.")
     if not found.__module__.startswith("avbench."):
         if "name" not in vars(found):
@@ -76,8 +76,8 @@ def embeds_apart(method: Any) -> bool:
     return _owner(type(method), "embed") is not _owner(type(method), "vectors")
 
 
-def _is_method(cls: type) -> bool:
-    return any((each.__module__, each.__name__) == (_BASE, "Method") for each in cls.__mro__)
+def _is_method(cls: Any) -> bool:
+    return isinstance(cls, type) and any((each.__module__, each.__name__) == (_BASE, "Method") for each in cls.__mro__)
 
 
 def _owner(cls: type, name: str) -> type:

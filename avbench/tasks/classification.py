@@ -65,10 +65,8 @@ class Classification(Task[FinetuneConfig]):
         if method.origin != registry.OWN:  # whose encoder may not be one that can be fine-tuned
             import torch
 
-            from avbench.methods.classifier import encoder_to_finetune
-
             with torch.device("meta"):
-                encoder_to_finetune(method.load().METHOD(config.method, config.model, config.input))
+                method.load().METHOD(config.method, config.model, config.input).encoder_to_finetune()
 
     def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
         """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.
@@ -189,7 +187,7 @@ def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: st
     """Returns the model to fine-tune, or the one of ``task.weights``."""
     run, classes = subject.config, len(labels.classes)
     if config.weights:
-        from avbench.methods.classifier import read_classifier
+        from avbench.training.classifier_weights import read_classifier
 
         return read_classifier(
             Path(config.weights), run.model, run.input, n_classes=classes, mode=mode, streams=config.streams

@@ -13,7 +13,6 @@ import torch
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.cavmae import CARD, CavMae, CavMaeConfig
-from avbench.methods.classifier import encoder_to_finetune
 from avbench.methods.encoder import Encoder
 from avbench.registry import contract
 from avbench.registry.outside import outside
@@ -179,7 +178,7 @@ def test_what_is_missing_or_contradicts_itself_is_refused(found: object, words: 
 def test_fine_tuning_refuses_an_encoder_it_would_not_use() -> None:
     sizes = CavMaeConfig(), ModelConfig(), InputConfig()
     with torch.device("meta"):
-        encoder_to_finetune(CavMae(*sizes))
-        encoder_to_finetune(OnlyEmbed(*sizes))
+        CavMae(*sizes).encoder_to_finetune()
+        OnlyEmbed(*sizes).encoder_to_finetune()
         with pytest.raises(InputError, match="found a Encoder, which encodes otherwise"):
-            encoder_to_finetune(WithOwnEncoder(*sizes))
+            WithOwnEncoder(*sizes).encoder_to_finetune()
