@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -116,3 +117,24 @@ def test_the_guide_s_file_runs_from_a_package_of_one_s_own(kind: str, name: str,
     table = avbench("run", "--method", names["method"], "--task", names["task"], "--set", *sets)
     assert f"{names['method']} (untrained)" in table
     assert f"{names['task']} on soundshapes" in table
+
+
+def _public_functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    return [each for body in bodies for each in body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]
+
+
+@pytest.mark.parametrize("room", ["methods", "metrics", "registry", "tasks", "training"])
+def test_functions_of_three_or_more_arguments_say_what_they_are(room: str) -> None:
+    """By themselves, or by naming the function whose arguments they take."""
+    elsewhere = re.compile(r"[Ss]ee (the base class|:class:)|arguments as in :func:")
+    silent = []
+    for path in sorted((ROOT / "avbench" / room).rglob("*.py")):
+        for function in _public_functions(ast.parse(path.read_text(encoding="utf-8"))):
+            given = function.args
+            every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+            named = [each.arg for each in every if each.arg not in ("self", "cls")]
+            text = ast.get_docstring(function) or ""
+            if len(named) > 2 and "Args:\n" not in text and not elsewhere.search(text):
+                silent.append(f"{path.name}: {function.name}({', '.join(named)})")
+    assert not silent

@@ -69,6 +69,11 @@ class AudioMae(FamilyMethod):
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss L_r audio (paper equation 4); ``visual`` is not read.
 
+        Args:
+            audio: (B, T, M).
+            visual: Not read.
+            noise: Of the batch's masks, from :meth:`draw_noise`.
+
         Raises:
             InputError: A shape that does not fit the model, or another method's noise.
         """

@@ -31,6 +31,11 @@ class FinetunedEncoder(Protocol):
     def summary_width(self, mode: str, *, head: str, streams: str) -> int:
         """Returns W of :meth:`summary`, in the mode that the model is built for.
 
+        Args:
+            mode: The mode that the model is built for.
+            head: Which head reads it.
+            streams: See :meth:`summary`.
+
         Raises:
             InputError: Streams that there are not, or that such a head does not read.
         """

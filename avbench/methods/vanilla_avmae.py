@@ -70,6 +70,11 @@ class VanillaAvMae(FamilyMethod):
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss L_r audio + L_r visual (paper equation 4).
 
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
+
         Raises:
             InputError: Shapes that do not fit the model, or another method's noise.
         """

@@ -114,6 +114,11 @@ class Classification(Task[FinetuneConfig]):
 def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -> tuple[str, ...]:
     """Returns the modes to fine-tune, each once.
 
+    Args:
+        config: The task's options.
+        modalities: Those the method takes.
+        method: Its name, for an error.
+
     Raises:
         InputError: A mode that needs a modality which the method does not take.
     """
@@ -146,7 +151,14 @@ def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config: FinetuneConfig) -> TaskResult:
-    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C)."""
+    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C).
+
+    Args:
+        ids: Of the n clips.
+        scores: Probabilities by stream, (n, C) each.
+        labels: Classes of the clips.
+        config: The task's options.
+    """
     options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
     return judge(ids, scores, labels, options)
 

@@ -93,7 +93,14 @@ class Trivial:
             self._totals[modality] = self._totals[modality] + total if modality in self._totals else total
 
     def add_removed(self, name: str, modality: str, target: Tensor, removed: Tensor) -> None:
-        """Counts the patches of the same clips that were removed, (B, N), under a condition's name."""
+        """Counts the patches of the same clips that were removed, (B, N), under a condition's name.
+
+        Args:
+            name: The condition.
+            modality: Of the patches.
+            target: True patches, (B, N, P).
+            removed: (B, N) 1 where removed.
+        """
         weights = removed.double()
         target = target.double()
         sums = (
@@ -163,6 +170,11 @@ class Reconstruction(Task[ReconstructionTaskConfig]):
 def draw_pictures(model: Model, subject: Subject, config: ReconstructionTaskConfig) -> None:
     """Draws a PNG of each of the first clips into the folder ``pictures`` of the evaluation, which is replaced.
 
+    Args:
+        model: The model.
+        subject: Its clips and folder.
+        config: The task's options.
+
     Raises:
         InputError: A ratio that keeps or removes nothing.
         RunError: A clip cannot be read.
@@ -194,6 +206,11 @@ def measure(
     model: Model, subject: Subject, config: ReconstructionTaskConfig
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
     """Returns each clip's error under each condition, (n,), and the trivial prediction's.
+
+    Args:
+        model: The model.
+        subject: Its clips.
+        config: The task's options.
 
     Raises:
         InputError: A ratio that keeps or removes nothing.

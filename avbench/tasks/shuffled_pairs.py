@@ -119,7 +119,7 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
     def select(
         self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: ShuffledPairsConfig, embeddings: Embeddings
     ) -> dict[str, Array]:
-        """Ranks fewer clips among each other, or leaves ranks out where the run was too large to keep embeddings."""
+        """Ranks fewer clips, or leaves ranks out where the run was too large to keep embeddings; see the base class."""
         chosen = super().select(outputs, rows, config, embeddings)
         if len(rows) == len(outputs["id"]):
             return chosen
@@ -178,7 +178,13 @@ def judge(subject: Subject, config: ShuffledPairsConfig) -> Judged:
 
 
 def compare(true: Judged, shuffled: Judged, config: ShuffledPairsConfig) -> TaskResult:
-    """Returns what both models reach, and the drop from the one to the other, on the same clips."""
+    """Returns what both models reach, and the drop from the one to the other, on the same clips.
+
+    Args:
+        true: Of the model of true pairs.
+        shuffled: Of the other.
+        config: The task's options.
+    """
     models = dict(zip(MODELS, (true, shuffled), strict=True))
     result = true.parts[RETRIEVED]
     metrics: dict[str, float] = {}

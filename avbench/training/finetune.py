@@ -184,7 +184,15 @@ def finetune(
 
 
 def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Returns the clips of an epoch in their order, (n,): each once, or drawn by how rare their classes are."""
+    """Returns the clips of an epoch in their order, (n,): each once, or drawn by how rare their classes are.
+
+    Args:
+        labels: Classes of the training clips.
+        n: How many clips there are.
+        config: The recipe.
+        seed: Of the run.
+        epoch: From 0.
+    """
     if config.balanced:
         return sampling.balanced_order(labels, seed=seed, epoch=epoch)
     return numpy_stream(seed, "order", epoch).permutation(n)

@@ -60,7 +60,16 @@ def pretrain(
     share: Share | None = None,
     **options: Any,
 ) -> TrainResult:
-    """Pretrains a method: :func:`train` with its own loss, in this process or with others beside it."""
+    """Pretrains a method: :func:`train` with its own loss, in this process or with others beside it.
+
+    Args:
+        method: The method; changed in place.
+        batches: See :func:`train`, as the rest.
+        config: The recipe.
+        device: ``cpu`` or ``cuda``.
+        share: This process's share of each batch; None: all of it.
+        options: Of :func:`train`.
+    """
     share = share or Share.whole(config)
     parallel = share.group.wrap(method.train(), device)
     objective = Pretraining(method, parallel)

@@ -39,7 +39,14 @@ class Objective(Protocol):
         ...
 
     def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
-        """Returns the loss of some clips of a batch that is on the CPU, with the draws for these."""
+        """Returns the loss of some clips of a batch that is on the CPU, with the draws for these.
+
+        Args:
+            batch: On the CPU.
+            part: Which clips of it.
+            noise: The draws for these.
+            device: Where to compute.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The guides, tried literally: their files are written where they say, into a copy of the package, and their commands run."""
+"""The guides, tried literally: their files written where they say, into a copy of the package, their commands run."""
 
 from __future__ import annotations
 
