@@ -53,7 +53,14 @@ class Heads:
 
 
 def objective_of(heads: Heads, inputs: Tensor, right: Tensor, decay: Tensor) -> Objective:
-    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P)."""
+    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P).
+
+    Args:
+        heads: The heads.
+        inputs: Vectors of the clips.
+        right: Their targets.
+        decay: Weight decay of each head.
+    """
 
     def objective(theta: Tensor, members: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         theta = theta.detach().requires_grad_()
