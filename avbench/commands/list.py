@@ -56,7 +56,7 @@ class Command:
         return 0
 
 
-def _origin(entry: registry.Entry) -> str:
+def _origin(entry: registry.Component) -> str:
     return "" if entry.origin == "avbench" else f" [from {entry.origin}]"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,7 @@ from avbench.methods.published import Published
 from avbench.methods.streams import differs_from_previous
 from avbench.methods.vit import uninitialised
 
-Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
-MODES: tuple[str, ...] = get_args(Mode)
+MODES = ("multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly")
 Streams = Literal["MM", "SM", "MM+SM"]
 _SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
 

@@ -30,7 +30,7 @@ _IN_CARD: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class Component:
     """One method, task or figure, not yet imported."""
 
     name: str
@@ -76,7 +76,7 @@ class Entry:
 
 
 @functools.cache
-def _load(entry: Entry) -> tuple[ModuleType, dict[str, str]]:
+def _load(entry: Component) -> tuple[ModuleType, dict[str, str]]:
     """Returns an entry's module, checked, and what it is made of from outside the package."""
     if entry.origin == OWN:
         return importlib.import_module(entry.module), {}
@@ -111,7 +111,7 @@ def _read_card(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _plug_ins(kind: Kind) -> list[Entry]:
+def _plug_ins(kind: Kind) -> list[Component]:
     entries = []
     for point in metadata.entry_points(group=f"avbench.{kind}s"):
         spec = importlib.util.find_spec(point.module)
@@ -120,12 +120,12 @@ def _plug_ins(kind: Kind) -> list[Entry]:
                 f"plug-in {kind} '{point.name}': module '{point.module}' cannot be found; reinstall its package."
             )
         origin = point.dist.name if point.dist else point.module.partition(".")[0]
-        entries.append(Entry(point.name, point.module, Path(spec.origin), origin, kind))
+        entries.append(Component(point.name, point.module, Path(spec.origin), origin, kind))
     return entries
 
 
 @functools.cache
-def entries(kind: Kind) -> dict[str, Entry]:
+def entries(kind: Kind) -> dict[str, Component]:
     """Returns every method, task or figure by name, without importing any of them.
 
     Raises:
@@ -133,10 +133,10 @@ def entries(kind: Kind) -> dict[str, Entry]:
     """
     package = f"avbench.{_PACKAGES[kind]}"
     folder = Path(__file__).parent.parent.joinpath(*_PACKAGES[kind].split("."))
-    found: dict[str, Entry] = {}
+    found: dict[str, Component] = {}
     for path in sorted(folder.glob("*.py")):
         if _read_card(path) is not None:
-            found[path.stem] = Entry(path.stem, f"{package}.{path.stem}", path, OWN, kind)
+            found[path.stem] = Component(path.stem, f"{package}.{path.stem}", path, OWN, kind)
     for entry in _plug_ins(kind):
         if entry.name in found:
             raise InputError(
@@ -146,7 +146,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
     return found
 
 
-def find(kind: Kind, name: str) -> Entry:
+def find(kind: Kind, name: str) -> Component:
     """Returns one entry by name.
 
     Raises:
@@ -158,7 +158,7 @@ def find(kind: Kind, name: str) -> Entry:
     return known[name]
 
 
-def why_not(method: Entry, task: Entry) -> str:
+def why_not(method: Component, task: Component) -> str:
     """Returns the sentence that a method cannot do a task, with the reason; "" where it can.
 
     It can where it takes the modalities and has the abilities that the task's card asks for.
@@ -175,11 +175,11 @@ def why_not(method: Entry, task: Entry) -> str:
     return f"method '{method.name}' cannot do task '{task.name}': {reason}."
 
 
-def tasks_of(method: Entry) -> tuple[str, ...]:
+def tasks_of(method: Component) -> tuple[str, ...]:
     """Returns the tasks that a method can do."""
     return tuple(name for name, task in entries("task").items() if not why_not(method, task))
 
 
-def methods_for(task: Entry) -> tuple[str, ...]:
+def methods_for(task: Component) -> tuple[str, ...]:
     """Returns the methods that can do a task."""
     return tuple(name for name, method in entries("method").items() if not why_not(method, task))

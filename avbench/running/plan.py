@@ -266,7 +266,7 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
     return key if evaluation else {**key, "seed": config.seed}
 
 
-def _sources(name: str, entry: registry.Entry) -> dict[str, Any]:
+def _sources(name: str, entry: registry.Component) -> dict[str, Any]:
     """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
     found = entry.sources
     return {name: found} if found else {}

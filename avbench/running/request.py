@@ -229,7 +229,7 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
     return data, inputs
 
 
-def _check_pair(method: registry.Entry, task: registry.Entry) -> None:
+def _check_pair(method: registry.Component, task: registry.Component) -> None:
     reason = registry.why_not(method, task)
     if reason:
         able, others = ", ".join(registry.methods_for(task)), ", ".join(registry.tasks_of(method))

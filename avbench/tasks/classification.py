@@ -20,7 +20,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, check_classes, read_pair
-from avbench.tasks.linear_probe import LinearProbeConfig, judge
+from avbench.tasks.linear_probe import LinearProbeConfig, result_of
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config:
         config: The task's options.
     """
     options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
-    return judge(ids, scores, labels, options)
+    return result_of(ids, scores, labels, options)
 
 
 def _mode_scores(

@@ -26,7 +26,7 @@ from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avbench.tasks.inpaint.inpainter import Model
+    from avbench.tasks.inpaint.inpainter import Inpainter
     from avbench.tasks.subject import Subject
 
 CARD = TaskCard(
@@ -137,9 +137,9 @@ class Reconstruction(Task[ReconstructionTaskConfig]):
 
     def run(self, subject: Subject, config: ReconstructionTaskConfig) -> TaskResult:
         """Measures the errors over the evaluated clips and draws the first of them; see the base class."""
-        from avbench.tasks.inpaint.inpainter import Model
+        from avbench.tasks.inpaint.inpainter import Inpainter
 
-        model = Model.of(subject)
+        model = Inpainter.of(subject)
         errors, chance = measure(model, subject, config)
         ids = np.array(subject.evaluated.ids, dtype=np.str_)
         if config.pictures:
@@ -167,7 +167,7 @@ class Reconstruction(Task[ReconstructionTaskConfig]):
         return of_means(outputs["id"], {name: values for name, values in outputs.items() if name != "id"})
 
 
-def draw_pictures(model: Model, subject: Subject, config: ReconstructionTaskConfig) -> None:
+def draw_pictures(model: Inpainter, subject: Subject, config: ReconstructionTaskConfig) -> None:
     """Draws a PNG of each of the first clips into the folder ``pictures`` of the evaluation, which is replaced.
 
     Args:
@@ -203,7 +203,7 @@ def summarise(errors: dict[str, npt.NDArray[np.float64]]) -> dict[str, float]:
 
 
 def measure(
-    model: Model, subject: Subject, config: ReconstructionTaskConfig
+    model: Inpainter, subject: Subject, config: ReconstructionTaskConfig
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
     """Returns each clip's error under each condition, (n,), and the trivial prediction's.
 

@@ -30,7 +30,7 @@ from avbench.training.checkpoints import load_weights
 from avbench.training.device import torch_threads
 from avbench.training.export import save_weights
 from avbench.training.loop import train
-from avbench.training.objective import Classification
+from avbench.training.objective import ClassificationLoss
 from avbench.training.precision import autocast
 from avbench.training.weights_file import read_checkpoint
 
@@ -155,7 +155,7 @@ def finetune(
 
     last = train(
         model,
-        Classification(model, mode, loss),
+        ClassificationLoss(model, mode, loss),
         batches,
         settings,
         steps_per_epoch=steps_per_epoch,

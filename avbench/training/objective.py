@@ -50,7 +50,7 @@ class Objective(Protocol):
         ...
 
 
-class Pretraining:
+class PretrainingLoss:
     """A method's own loss on masked tokens.
 
     Args:
@@ -74,7 +74,7 @@ class Pretraining:
         return output
 
 
-class Classification:
+class ClassificationLoss:
     """Binary or soft-target cross-entropy of a fine-tuning model in one mode, means over clips.
 
     Source: docs/protocol/cavmae.md 3.3.

@@ -54,10 +54,10 @@ def test_methods_can_do_what_tasks_ask_for() -> None:
         assert "tasks" not in task.card
 
 
-def entry(folder: Path, kind: registry.Kind, name: str, card: str) -> registry.Entry:
+def entry(folder: Path, kind: registry.Kind, name: str, card: str) -> registry.Component:
     path = folder / f"{name}.py"
     path.write_text(f"CARD = Card({card})\n")
-    return registry.Entry(name, f"other.{name}", path, "other", kind)
+    return registry.Component(name, f"other.{name}", path, "other", kind)
 
 
 def test_a_task_that_no_method_has_heard_of_is_done_by_those_that_offer_what_it_asks_for(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ _EPSILON = 1e-6  # the objective's, added to a patch's variance
 
 
 @dataclass(frozen=True)
-class Model:
+class Inpainter:
     """A method with a decoder, and how its patches are made.
 
     Attributes:
@@ -49,7 +49,7 @@ class Model:
     precision: Precision
 
     @classmethod
-    def of(cls, subject: Subject) -> Model:
+    def of(cls, subject: Subject) -> Inpainter:
         """Returns the subject's model.
 
         Raises:
