@@ -217,6 +217,11 @@ def chance(target: Array, n_classes: int, *, absent: Absent = "present") -> dict
     Top-k: always the k most frequent classes of the clips judged. mAP: the mean over all orders of the clips, which is
     a little above a class's share p of positive clips: ((P - 1) / (n - 1) (n - H) + H) / n for P of n clips, H being
     the n-th harmonic number. mAUC one half, d' zero.
+
+    Args:
+        target: (n, C) 0 or 1, or (n,) class indices.
+        n_classes: C.
+        absent: What becomes of classes that no clip has.
     """
     n, harmonic = len(target), float((1 / np.arange(1, len(target) + 1)).sum())
     positives = np.bincount(target, minlength=n_classes) if target.ndim == 1 else np.count_nonzero(target, axis=0)

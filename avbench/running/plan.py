@@ -266,7 +266,7 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
     return key if evaluation else {**key, "seed": config.seed}
 
 
-def _sources(name: str, entry: registry.Entry) -> dict[str, Any]:
+def _sources(name: str, entry: registry.Component) -> dict[str, Any]:
     """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
     found = entry.sources
     return {name: found} if found else {}
@@ -284,6 +284,6 @@ def clips_per_contrast(config: RunConfig) -> int | None:
     are the same, in however many processes.
     """
     card = registry.find("method", config.method_name).card
-    if "contrast" not in card["objectives"] or getattr(config.method, "lambda_c", 1.0) == 0:
+    if "contrast" not in card.get("objectives", ()) or getattr(config.method, "lambda_c", 1.0) == 0:
         return None
     return config.train.batch_size // config.train.accumulate

@@ -24,16 +24,16 @@ from avbench.store.records import SCHEMA, run_folder, stage_folder, usable_recor
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.data.corpus.pair import Corpus
-    from avbench.training.group import Group
+    from avbench.training.group import ProcessGroup
 
 log = logging.getLogger("avbench")
 _LIKE = {"cavmae": "cavmae", "cavmae_sync": "sync"}  # methods with published weights, and how their clips were prepared
 
 
-def _alone() -> Group:
-    from avbench.training.group import Group
+def _alone() -> ProcessGroup:
+    from avbench.training.group import ProcessGroup
 
-    return Group.alone()
+    return ProcessGroup.alone()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Execution:
     force: bool = False
     progress: bool = True
     processes: int = 1
-    group: Group = field(default_factory=lambda: _alone())
+    group: ProcessGroup = field(default_factory=lambda: _alone())
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:

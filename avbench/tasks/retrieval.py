@@ -28,6 +28,7 @@ CARD = TaskCard(
     summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
     needs=("features", "vectors"),
     modalities=("audio", "visual"),
+    abilities=("embeddings",),
     columns=("R@1", "R@5", "R@10", "median_rank"),
 )
 

@@ -74,7 +74,11 @@ def load_weights(
         for key in common
         if state[key].shape != own[key].shape
     ]
-    kinds = [f"{key} {state[key].dtype}" for key in common if not state[key].is_floating_point()]
+    kinds = [
+        f"{key} {state[key].dtype}"
+        for key in common
+        if own[key].is_floating_point() and not state[key].is_floating_point()
+    ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not floating point": kinds}
     if any(faults.values()):
         found = "; ".join(f"{len(keys)} {fault}: {some(keys)}" for fault, keys in faults.items() if keys)

@@ -32,7 +32,7 @@ class LostCompanion(RunError):
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes of one training; by default this one alone.
 
     Attributes:
@@ -47,7 +47,7 @@ class Group:
     parallel: Parallel = "ddp"
 
     @classmethod
-    def alone(cls) -> Group:
+    def alone(cls) -> ProcessGroup:
         """Returns the group of this process only.
 
         Raises:
@@ -160,7 +160,7 @@ class Group:
 
 
 @contextlib.contextmanager
-def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
+def join(device: str, parallel: Parallel = "ddp") -> Iterator[ProcessGroup]:
     """Meets the other processes that the environment speaks of, if any.
 
     Where one of them is lost inside the block, this process ends with a line of its own and status 1: it can neither go
@@ -168,7 +168,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
 
     Args:
         device: ``cpu`` (they speak by gloo) or ``cuda`` (by NCCL; each takes the GPU of its LOCAL_RANK).
-        parallel: See :class:`Group`.
+        parallel: See :class:`ProcessGroup`.
 
     Yields:
         The group.
@@ -178,7 +178,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
     """
     world = os.environ.get("WORLD_SIZE", "1")
     if world == "1":
-        yield Group()
+        yield ProcessGroup()
         return
     missing = [name for name in _NAMED if name not in os.environ]
     if missing or not world.isdigit() or int(world) < 1:
@@ -194,7 +194,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        group = Group(distributed.get_rank(), distributed.get_world_size(), parallel)
+        group = ProcessGroup(distributed.get_rank(), distributed.get_world_size(), parallel)
         _check_code(group)
         yield group
     except LostCompanion as error:
@@ -205,7 +205,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
     distributed.destroy_process_group()
 
 
-def _check_code(group: Group) -> None:
+def _check_code(group: ProcessGroup) -> None:
     """Checks that all processes run the same code.
 
     Raises:

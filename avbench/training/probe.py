@@ -25,7 +25,7 @@ from avbench.errors import InputError
 from avbench.metrics import classification as metric
 from avbench.rng import numpy_stream
 from avbench.training.lbfgs import minimise
-from avbench.training.probe_heads import Heads, Objective, losses_of, objective_of
+from avbench.training.probe_heads import Heads, HeadsLoss, losses_of, objective_of
 
 Optimizer = Literal["lbfgs", "adam"]
 Array = npt.NDArray[Any]
@@ -36,7 +36,7 @@ ADAM_WEIGHT_DECAY = 5e-7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ProbeRecipe:
     """How a head is trained.
 
     Attributes:
@@ -98,7 +98,7 @@ def fit(
     vectors: Array,
     target: Array,
     n_classes: int,
-    recipe: Recipe,
+    recipe: ProbeRecipe,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -191,7 +191,7 @@ def _train(
     right: Tensor,
     n_classes: int,
     sweep: tuple[float, ...],
-    recipe: Recipe,
+    recipe: ProbeRecipe,
     seed: int,
     name: str,
     *,
@@ -215,7 +215,7 @@ def _train(
 
 
 def _adam(
-    objective: Objective, theta: Tensor, rates: Tensor, rows: Tensor, recipe: Recipe, seed: int, bar: Progress
+    objective: HeadsLoss, theta: Tensor, rates: Tensor, rows: Tensor, recipe: ProbeRecipe, seed: int, bar: Progress
 ) -> Tensor:
     """Returns the heads after mini-batch training, each with its own learning rate."""
     n, members = len(rows), torch.arange(len(theta), device=theta.device)

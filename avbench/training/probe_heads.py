@@ -20,7 +20,7 @@ def losses_of(logits: Tensor, right: Tensor) -> Tensor:
     return F.softplus(logits).sum(dim=(0, 2)) - own
 
 
-Objective = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+HeadsLoss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 BLOCK_LOGITS = 2**22  # logits held at a time: 16 MB, near a processor's cache
 
 
@@ -52,8 +52,15 @@ class Heads:
         return sum(((part**2).sum(dim=1) for part in (weight, scale, shift)), torch.zeros(len(theta)).to(theta)) / 2
 
 
-def objective_of(heads: Heads, inputs: Tensor, right: Tensor, decay: Tensor) -> Objective:
-    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P)."""
+def objective_of(heads: Heads, inputs: Tensor, right: Tensor, decay: Tensor) -> HeadsLoss:
+    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P).
+
+    Args:
+        heads: The heads.
+        inputs: Vectors of the clips.
+        right: Their targets.
+        decay: Weight decay of each head.
+    """
 
     def objective(theta: Tensor, members: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         theta = theta.detach().requires_grad_()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from avbench.config import TrainConfig
 from avbench.errors import InputError
-from avbench.training.group import Group
+from avbench.training.group import ProcessGroup
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Share:
     batch: int
     accumulate: int
     together: bool
-    group: Group
+    group: ProcessGroup
 
     def __post_init__(self) -> None:
         """Checks that the clips can be divided.
@@ -56,7 +56,7 @@ class Share:
     @classmethod
     def whole(cls, config: TrainConfig) -> Share:
         """Returns the share of a process that trains alone."""
-        return cls(config.batch_size, config.accumulate, together=True, group=Group())
+        return cls(config.batch_size, config.accumulate, together=True, group=ProcessGroup())
 
     @property
     def clips(self) -> int:

@@ -25,7 +25,7 @@ from avbench.errors import InputError, RunError
 from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_json
 from avbench.processes import take
 from avbench.training.export import save_weights
-from avbench.training.group import Group
+from avbench.training.group import ProcessGroup
 from avbench.training.optimizer import optimizer_tensors, restore_optimizer
 
 log = logging.getLogger("avbench")
@@ -112,7 +112,7 @@ class Checkpoints:
         return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
     def save(
-        self, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group | None = None
+        self, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer, group: ProcessGroup | None = None
     ) -> Path:
         """Writes a checkpoint, complete or not at all, and deletes those no longer kept.
 
@@ -127,7 +127,7 @@ class Checkpoints:
         """
         from safetensors.torch import save_file
 
-        group = group or Group()
+        group = group or ProcessGroup()
         path = self.path(state.step)
         weights = group.gather(model.state_dict())
         averages = group.gather(optimizer_tensors(model, optimizer))
@@ -153,7 +153,7 @@ class Checkpoints:
             shutil.rmtree(left, ignore_errors=True)
 
     def resume(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group | None = None
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, group: ProcessGroup | None = None
     ) -> TrainState | None:
         """Restores the newest checkpoint that is whole; broken ones are reported and passed over.
 
@@ -169,7 +169,7 @@ class Checkpoints:
             InputError: A checkpoint belongs to another pretraining.
             RunError: A whole checkpoint does not fit the model.
         """
-        group = group or Group()
+        group = group or ProcessGroup()
         for step in self.steps():
             path = self.path(step)
             try:

@@ -209,7 +209,7 @@ def probed(results: Path, run_id: str, lift: float, ids: list[str] = IDS, **chan
     rng = np.random.default_rng(len(run_id))
     scores = (lift * np.eye(3)[codes] + rng.standard_normal((len(ids), 3))).astype(np.float32)
     options = linear_probe.LinearProbeConfig(resamples=10)
-    result = linear_probe.judge(ids, {"audio": scores}, LabelPair(labels, labels, single=True), options)
+    result = linear_probe.result_of(ids, {"audio": scores}, LabelPair(labels, labels, single=True), options)
     write(results, run_id, result, "linear_probe", **changes)
 
 

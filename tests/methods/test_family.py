@@ -48,7 +48,7 @@ def test_card_tells_the_truth(name: str) -> None:
     with torch.device("meta"):
         method = module.METHOD(module.CONFIG(), ModelConfig(), InputConfig(segment_length=windows))
     assert sum(p.numel() for p in method.parameters()) == entry.card["parameters"]
-    assert ("retrieval" in entry.card["tasks"]) == (len(method.modalities) == 2)
+    assert ("embeddings" in entry.card["abilities"]) == (len(method.modalities) == 2)
     assert any("decoder" in key for key in method.state_dict()) == ("reconstruction" in entry.card["objectives"])
 
 

@@ -104,7 +104,7 @@ def _with_negatives(found: Annotations, config: LocalizationConfig) -> Annotatio
     return found.with_negatives(read_negatives(Path(config.negatives), time=found.samples[0].time))
 
 
-def judge(subject: Subject, config: LocalizationConfig) -> Judged:
+def judged_samples(subject: Subject, config: LocalizationConfig) -> Judged:
     """Matches annotations and clips, and chooses frames.
 
     Raises:

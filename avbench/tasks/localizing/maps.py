@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> MapMaker:
     """Returns what makes maps of the judged tokens.
 
+    Args:
+        subject: The model and its clips.
+        config: The task's options.
+        judged: The tokens that are judged.
+
     Raises:
         InputError: The method has no global token, or there are no training clips to take a mean of.
     """

@@ -15,7 +15,7 @@ from avbench.tasks.localizing.overlay import Tile, write_sheet
 if TYPE_CHECKING:
     from avbench.tasks.base import TaskResult
     from avbench.tasks.localizing.inputs import Judged
-    from avbench.tasks.localizing.scores import Scorer, Source
+    from avbench.tasks.localizing.scores import MapsOf, Scorer
     from avbench.tasks.subject import Subject
 
 _RANKED = {"AP": "AP", "cIoU": "cIoU", "avs_iou": "IoU"}  # measure that orders samples, and what it is called
@@ -27,7 +27,7 @@ def draw(
     folder: Path,
     subject: Subject,
     judged: Judged,
-    rows: Mapping[str, Source],
+    rows: Mapping[str, MapsOf],
     scorer: Scorer,
     result: TaskResult,
     count: int,
