@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from avbench.launch.payload import Payload
 from avbench.launch.profile import Profile
-from avbench.launch.task import Task
 
 
 class Login:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.config import Precision

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from avbench.commands.launching import elsewhere, open_profile, prepared
-from avbench.commands.options import ConfigOptions, Words
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions, Words
 
 if TYPE_CHECKING:
     import optuna
 
     from avbench.launch.pool import Pool
-    from avbench.launch.sweep import Params, Sweep
-    from avbench.launch.trial import Step
+    from avbench.launch.sweep.config import Params, Sweep
+    from avbench.launch.sweep.trial import Step
     from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
@@ -61,9 +61,9 @@ class Command:
 
     def execute(self) -> int:
         """Runs the sweep; returns 1 when a trial failed, after the others went on."""
-        from avbench.launch.study import suggestions
-        from avbench.launch.sweep import find
-        from avbench.launch.sweep_file import Changes, read_sweep
+        from avbench.launch.sweep.config import find
+        from avbench.launch.sweep.file import Changes, read_sweep
+        from avbench.launch.sweep.study import suggestions
 
         for option, number, least in (("--trials", self.trials, 1), ("--parallel", self.parallel, 0)):
             if number is not None and number < least:
@@ -90,8 +90,8 @@ class Command:
 
     def _describe(self, sweep: Sweep, common: ConfigOptions, points: Sequence[Params]) -> None:
         """Prints the commands of the trials that are known."""
-        from avbench.launch.driver import named
-        from avbench.launch.trial import commands
+        from avbench.launch.sweep.driver import named
+        from avbench.launch.sweep.trial import commands
 
         for number, params in enumerate(points):
             sys.stdout.write(f"# trial {number}: {named(params)}\n")
@@ -103,8 +103,8 @@ class Command:
 
     def _run(self, sweep: Sweep, common: ConfigOptions, path: Path) -> int:
         from avbench.files import locked
-        from avbench.launch import study as studies
-        from avbench.launch.driver import Driver
+        from avbench.launch.sweep import study as studies
+        from avbench.launch.sweep.driver import Driver
 
         folder = self.results / "sweeps" / sweep.name
 
@@ -151,9 +151,9 @@ class Command:
 
     def _finish(self, study: optuna.Study, sweep: Sweep, common: ConfigOptions, folder: Path) -> None:
         """Prints the table, and writes it and the plots."""
-        from avbench.launch.sweep_plots import write_plots
-        from avbench.launch.sweep_table import frame, render, rows, write_csv
-        from avbench.launch.trial import commands
+        from avbench.launch.sweep.plots import write_plots
+        from avbench.launch.sweep.show import frame, render, rows, write_csv
+        from avbench.launch.sweep.trial import commands
 
         found = rows(study, sweep)
         sys.stdout.write(f"\n{render(sweep, found)}\n\n")
@@ -211,8 +211,8 @@ def check_settings(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
 
 def _steps(sweep: Sweep, common: ConfigOptions) -> Iterator[tuple[str, Step]]:
     """Yields every command of the trials to be checked, with the trial's name."""
-    from avbench.launch.driver import named
-    from avbench.launch.trial import steps
+    from avbench.launch.sweep.driver import named
+    from avbench.launch.sweep.trial import steps
 
     for params in sweep.grid() if sweep.sampler.name == "grid" else sweep.corners():
         for step in steps(sweep, params, sweep.seeds[:1], common):  # another seed changes nothing here

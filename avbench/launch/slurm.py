@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from avbench.errors import InputError, RunError, did_you_mean
 from avbench.files import locked
 from avbench.launch import ledger, queue
+from avbench.launch.payload import Payload
 from avbench.launch.profile import Profile
-from avbench.launch.task import Task
 from avbench.launch.unit import Unit, is_full
 from avbench.processes import environment
 
@@ -251,7 +251,9 @@ def _submit_array(units: Sequence[Unit], profile: Profile, results: Path, waits:
     code = environment()
     try:
         with executor.batch():
-            jobs = [executor.submit(Task(unit.arguments, unit.together and profile.world > 1, code)) for unit in units]
+            jobs = [
+                executor.submit(Payload(unit.arguments, unit.together and profile.world > 1, code)) for unit in units
+            ]
     except FailedJobError as error:
         ledger.discard(submission)
         raise _Refused(_reason(str(error))) from None

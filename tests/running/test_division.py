@@ -276,9 +276,9 @@ def test_fine_tuned_weights_judge_all_but_not_what_they_were_tuned_on_unasked(tm
 
 
 def test_the_option_is_passed_on_to_jobs() -> None:
-    from avbench.commands.options import ConfigOptions
     from avbench.commands.parse import parse
     from avbench.commands.pretrain import Command
+    from avbench.running.options import ConfigOptions
 
     words = ConfigOptions(data="A", eval_data="B").arguments()
     assert words == ["--data", "A", "--eval-data", "B"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.compare.terminal import NONE
-from avbench.launch.sweep import Objective, Params, Sweep
+from avbench.launch.sweep.config import Objective, Params, Sweep
 from avbench.metrics.units import Unit
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
-from avbench.commands.options import ConfigOptions
-from avbench.launch import study as studies
-from avbench.launch import trial as trials
-from avbench.launch.driver import Driver
 from avbench.launch.job import Finished, Job
-from avbench.launch.sweep import Sweep
-from avbench.launch.sweep_file import Changes, read_sweep
+from avbench.launch.sweep import study as studies
+from avbench.launch.sweep import trial as trials
+from avbench.launch.sweep.config import Sweep
+from avbench.launch.sweep.driver import Driver
+from avbench.launch.sweep.file import Changes, read_sweep
+from avbench.running.options import ConfigOptions
 
 LAMBDA = "method.lambda_c"
 
@@ -109,7 +109,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 
     monkeypatch.setattr(trials, "records", records)
     monkeypatch.setattr(trials, "watched", lambda step, pruner, _: world.progress(step.words))
-    monkeypatch.setattr("avbench.launch.driver._POLL_S", 0.0)
+    monkeypatch.setattr("avbench.launch.sweep.driver._POLL_S", 0.0)
     return world
 
 

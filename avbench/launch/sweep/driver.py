@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.commands.options import ConfigOptions
 from avbench.errors import AvbenchError
-from avbench.launch import study as studies
-from avbench.launch import trial as trials
 from avbench.launch.job import Finished, Job
 from avbench.launch.pool import Pool, stop_signals
-from avbench.launch.progress import Progress
-from avbench.launch.sweep import Params, Sweep
+from avbench.launch.sweep import study as studies
+from avbench.launch.sweep import trial as trials
+from avbench.launch.sweep.config import Params, Sweep
+from avbench.launch.sweep.progress import Progress
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     import optuna
@@ -79,7 +79,7 @@ class Driver:
 
     Args:
         sweep: The sweep.
-        study: Its study, made ready by :func:`avbench.launch.study.take_up`.
+        study: Its study, made ready by :func:`avbench.launch.sweep.study.take_up`.
         pool: Where jobs run.
         runner: Knows what is computed already.
         common: Results folder, device and precision of every command.

@@ -9,9 +9,9 @@ import pytest
 from sweep_fakes import LAMBDA, FakePool, World, drive, fakes, sweep_of
 
 from avbench.errors import RunError
-from avbench.launch.progress import Progress
-from avbench.launch.sweep_plots import slice_of, write_plots
-from avbench.launch.sweep_table import Row, frame, render, rows
+from avbench.launch.sweep.plots import slice_of, write_plots
+from avbench.launch.sweep.progress import Progress
+from avbench.launch.sweep.show import Row, frame, render, rows
 
 __all__ = ["fakes"]
 RATIO = "method.masking_ratio"

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError, RunError
-from avbench.launch.space import OPTIONS, Scalar, text
-from avbench.launch.sweep import Objective, PrunerConfig, Sweep
-from avbench.launch.sweep_file import read_pretraining
+from avbench.launch.sweep.config import Objective, PrunerConfig, Sweep
+from avbench.launch.sweep.file import read_pretraining
+from avbench.launch.sweep.space import OPTIONS, Scalar, text
+from avbench.running.options import ConfigOptions
 from avbench.store.records import read_record, stage_folder
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.launch.space import Parameter
-from avbench.launch.sweep import Objective, Sweep
-from avbench.launch.sweep_table import Row
+from avbench.launch.sweep.config import Objective, Sweep
+from avbench.launch.sweep.show import Row
+from avbench.launch.sweep.space import Parameter
 from avbench.report.figures.base import Drawing, NothingToDraw, colours, label, save, subplots
 
 if TYPE_CHECKING:
