@@ -1,20 +1,20 @@
-"""The commands of a trial, and what their records say of it."""
+"""The runs of a trial, and what their records say of it."""
 
 from __future__ import annotations
 
 import dataclasses
-import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.errors import InputError, RunError
-from avbench.launch.sweep.config import Objective, PrunerConfig, Sweep
+from avbench.launch import planner
+from avbench.launch.planner import Wanted
+from avbench.launch.sweep.config import Objective, Params, PrunerConfig, Sweep
 from avbench.launch.sweep.file import read_pretraining
 from avbench.launch.sweep.space import OPTIONS, Scalar, text
 from avbench.running.options import ConfigOptions
-from avbench.store.records import read_record, stage_folder
+from avbench.store.records import stage_folder
 
 if TYPE_CHECKING:
     from avbench.running.request import Request, RunConfig
@@ -22,69 +22,12 @@ if TYPE_CHECKING:
 
 PRETRAIN = "pretrain"  # as ``init``: the weights of the sweep's own pretraining
 METRICS = "metrics.csv"
-_WEIGHTS = "weights: "  # what ``avbench pretrain`` prints before the file
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One command of a trial, for one seed or several.
-
-    Attributes:
-        command: Which half of the work, or all of it.
-        method: Its method.
-        tasks: Of ``run``.
-        seeds: Of which.
-        options: Its other options.
-        follows: How it takes the weights that the step before made: judges them, starts from them, or not at all.
-        untrained: What counts is the model as it was before training, which a run judges, too.
-    """
-
-    command: Literal["pretrain", "run"]
-    method: str
-    tasks: tuple[str, ...]
-    seeds: tuple[int, ...]
-    options: ConfigOptions
-    follows: Literal["", "checkpoint", "init"] = ""
-    untrained: bool = False
-
-    def given(self, weights: Path | str | None) -> Step:
-        """Returns the step with the weights that it follows."""
-        if not self.follows or weights is None:
-            return self
-        if self.follows == "init":
-            options = dataclasses.replace(self.options, init=str(weights))
-        else:
-            options = dataclasses.replace(self.options, checkpoint=Path(weights))
-        return dataclasses.replace(self, options=options, follows="")
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """What follows ``avbench``."""
-        tasks = ("--task", *self.tasks) if self.tasks else ()
-        # Trials are compared with each other; the untrained model is the same for most of them.
-        trained = self.command == "run" and self.options.checkpoint is None and not self.untrained and not self.follows
-        return (
-            *(self.command, "--method", self.method, *tasks),
-            *("--seeds", *map(str, self.seeds)),
-            *self.options.arguments(),
-            *(("--skip-untrained",) if trained else ()),
-        )
-
-    def configs(self, runner: Runner) -> list[RunConfig]:
-        """Returns what it computes: of each task and seed.
-
-        Raises:
-            InputError: It cannot be run.
-        """
-        return runner.resolve_all(self.requests())
-
-    def requests(self) -> list[Request]:
-        """Returns the same, before anything is looked up."""
-        return self.options.requests((self.method,), self.tasks or ("",), self.seeds)
-
-
-def steps(sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], common: ConfigOptions) -> list[Step]:
-    """Returns the commands of a trial in order.
+def wanted_of(
+    sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], common: ConfigOptions
+) -> list[Wanted]:
+    """Returns the runs of a trial in order.
 
     Args:
         sweep: The sweep.
@@ -109,10 +52,8 @@ def steps(sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], co
     for i, each in enumerate(chain):
         settings = _without({**sweep.set, **each.set, **varied}, "task")
         found.append(
-            Step(
-                command="pretrain",
-                method=each.method or method,
-                tasks=(),
+            Wanted(
+                methods=(each.method or method,),
                 seeds=seeds,
                 options=options(each.data or data, (*preset, *each.preset), settings, each.init),
                 follows="init" if i else "",
@@ -123,18 +64,19 @@ def steps(sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], co
     goes_on = init == PRETRAIN
     if goes_on and not chain:
         raise InputError("init: found pretrain, valid: with a list 'pretrain' alone, whose weights it means.")
+    # Trials are compared with each other; the untrained model is the same for most of them.
+    trained: Literal["both", "trained"] = "both" if chain and not goes_on else "trained"
     for judged in sweep.evaluate:
         settings = {**sweep.set, **inherited, **varied, **judged.set, **chosen.get("run", {})}
         names = (*preset, *(chain[-1].preset if chain else ()), *judged.preset)
         found.append(
-            Step(
-                command="run",
-                method=method,
+            Wanted(
+                methods=(method,),
                 tasks=judged.task,
                 seeds=seeds,
                 options=options(judged.data or data, names, settings, "" if chain else init),
                 follows="init" if goes_on else "checkpoint" if chain else "",
-                untrained="weights" in chosen,
+                counts="untrained" if "weights" in chosen else trained,
             )
         )
     return found
@@ -142,47 +84,70 @@ def steps(sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], co
 
 def commands(sweep: Sweep, params: Mapping[str, Scalar], common: ConfigOptions) -> list[str]:
     """Returns the lines that a user would type for a trial."""
-    lines: list[str] = []
     # Weights are of one seed; what needs none is one command for all.
-    alone = any(step.follows for step in steps(sweep, params, sweep.seeds, common))
-    for seeds in [(seed,) for seed in sweep.seeds] if alone else [sweep.seeds]:
-        weights = ""
-        for step in steps(sweep, params, seeds, common):
-            line = shlex.join(("avbench", *step.given(weights or None).words))
-            line = line.replace(f"'{weights}'", f'"{weights}"') if weights else line
-            if step.command == "pretrain":
-                weights = f"$W{int(weights.removeprefix('$W') or 0) + 1}"
-                line = f"{weights.removeprefix('$')}=$({line} | sed -n 's/^{_WEIGHTS}//p')"
-            lines.append(line)
-    return lines
+    alone = any(wanted.follows for wanted in wanted_of(sweep, params, sweep.seeds, common))
+    groups = [(seed,) for seed in sweep.seeds] if alone else [sweep.seeds]
+    return planner.shell(wanted_of(sweep, params, seeds, common) for seeds in groups)
 
 
-def weights_of(step: Step, runner: Runner) -> tuple[Path, bool]:
-    """Returns the file of a pretraining's weights, and whether it is done."""
-    from avbench.running.plan import plan_pretraining
-    from avbench.training.session import WEIGHTS
+def check(sweep: Sweep, common: ConfigOptions, path: str) -> tuple[Runner, list[RunConfig]]:
+    """Resolves what trials compute, before any begins: all of a grid, else the ends of what is drawn from.
 
-    (config,) = step.configs(runner)
-    stage = plan_pretraining(config, runner.corpus(config), runner.execution.results)[0]
-    return stage.folder / WEIGHTS, stage.done
+    Raises:
+        InputError: A trial could not be run; the message says which.
+    """
+    from avbench.running.runner import Execution, Runner
 
-
-def records(step: Step, runner: Runner) -> list[dict[str, Any] | None]:
-    """Returns the records of a run that count, of each task and seed; None where there is none yet."""
-    found = []
-    for config in step.configs(runner):
-        plan = runner.plans(config, with_untrained=step.untrained)[0 if step.untrained else -1]
-        found.append(read_record(runner.execution.results, plan.evaluation.id))
-    return found
+    runner = Runner(Execution(results=common.results))  # which looks things up and computes nothing
+    return runner, _resolved(sweep, common, path, runner.resolve_all)
 
 
-def watched(step: Step, pruner: PrunerConfig, runner: Runner) -> Path | None:
-    """Returns the metrics.csv that tells how a trial does, if this step writes it."""
+def not_ready(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
+    """Resolves the settings of trials alone; returns what data are missing, each once.
+
+    Raises:
+        InputError: A trial has settings that cannot be used; the message says which.
+    """
+    from avbench.data.locate import locate
+    from avbench.running.request import resolve
+
+    missing: dict[str, None] = {}
+    for config in _resolved(sweep, common, path, lambda requests: list(map(resolve, requests))):
+        try:
+            locate(config.data, config.input)
+            locate(config.data.judged, config.input, option="data.eval_source")
+        except InputError as error:
+            missing[str(error)] = None
+    return list(missing)
+
+
+def _resolved(
+    sweep: Sweep, common: ConfigOptions, path: str, resolve: Callable[[list[Request]], list[RunConfig]]
+) -> list[RunConfig]:
+    configs: list[RunConfig] = []
+    for params in sweep.grid() if sweep.sampler.name == "grid" else sweep.corners():
+        for wanted in wanted_of(sweep, params, sweep.seeds[:1], common):  # another seed changes nothing here
+            try:
+                configs += resolve(wanted.requests())
+            except InputError as error:
+                raise InputError(f"{path}: trial {named(params)}: {error}") from None
+    return configs
+
+
+def named(params: Params) -> str:
+    """Returns a trial's parameters as text."""
+    return ", ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items()
+    )
+
+
+def watched(wanted: Wanted, pruner: PrunerConfig, runner: Runner) -> Path | None:
+    """Returns the metrics.csv that tells how a trial does, if this run writes it."""
     if pruner.name == "none":
         return None
-    if step.command == "pretrain":
-        return weights_of(step, runner)[0].parent / METRICS if pruner.stage == "pretrain" else None
-    for config in step.configs(runner):
+    if not wanted.tasks:
+        return planner.weights_of(wanted, runner)[0].parent / METRICS if pruner.stage == "pretrain" else None
+    for config in wanted.configs(runner):
         plan = runner.plans(config, with_untrained=False)[-1]
         if pruner.stage == "pretrain" and plan.pretrain is not None:
             return plan.pretrain.folder / METRICS
