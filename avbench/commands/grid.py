@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -101,9 +100,9 @@ class Command(LauncherOptions, ConfigOptions):
                 methods=(method,),
                 tasks=tuple(config.task_name for config in group),
                 seeds=(seed,),
-                options=dataclasses.replace(self, set=(*self.set, tuple(extra))),
+                options=self,
                 more=("--force",) if self.force else (),
-            )
+            ).with_settings(extra)
             chain = Chain(f"{method} seed {seed}", [wanted], self.results / "logs" / f"{method}-seed{seed}.log")
             chains.append(chain)
             jobs.append(planner.job_of(wanted, chain.name, chain.log, runner, group))

@@ -54,6 +54,11 @@ class Wanted:
             options = dataclasses.replace(self.options, checkpoint=Path(weights))
         return dataclasses.replace(self, options=options, follows="")
 
+    def with_settings(self, settings: Sequence[str]) -> Wanted:
+        """Returns the same with further settings ``key=value``."""
+        more = (tuple(settings),) if settings else ()
+        return dataclasses.replace(self, options=dataclasses.replace(self.options, set=(*self.options.set, *more)))
+
     @property
     def words(self) -> tuple[str, ...]:
         """What follows ``avbench``."""
