@@ -58,7 +58,7 @@ def run(
         InputError: Something named cannot be used; nothing was computed.
         RunError: A run failed; the others were finished and recorded.
     """
-    from avbench.commands.options import ConfigOptions
+    from avbench.running.options import ConfigOptions
     from avbench.running.runner import Execution, Runner
     from avbench.training.device import resolve_device
 

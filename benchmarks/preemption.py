@@ -34,8 +34,8 @@ from preemption_login import Login
 from preemption_work import works
 
 from avbench.launch import queue, slurm
+from avbench.launch.job import is_full
 from avbench.launch.profile import Profile
-from avbench.launch.unit import is_full
 
 _TYPED_S = 0.5  # mean time between two commands of the user
 _KILLED = 0.02  # share of submissions at which the submitting process is killed, before it and again after it
@@ -121,11 +121,11 @@ class User:
 
 def _command(cluster: Cluster) -> tuple[int, int]:
     """Does what ``avbench grid --launcher slurm`` does; returns how many runs were not done, and found no room."""
-    units = [work.unit for work in cluster.works if not is_full(cluster.results, work.makes)]
-    if not units:
+    jobs = [work.job for work in cluster.works if not is_full(cluster.results, work.makes)]
+    if not jobs:
         return 0, 0
     time.sleep(_PLANNED_S)
-    return len(units), len(slurm.submit(units, cluster.profile, cluster.results).left)
+    return len(jobs), len(slurm.submit(jobs, cluster.profile, cluster.results).left)
 
 
 def simulate(cluster: Cluster, user: User, limit_s: float) -> bool:

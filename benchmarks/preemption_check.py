@@ -14,8 +14,8 @@ from preemption_work import LOG_EVERY, STEPS, Diary, Work, digest, newest_checkp
 
 from avbench.errors import AvbenchError
 from avbench.files import sha256_file
+from avbench.launch.job import is_full
 from avbench.launch.status import counts, job_states
-from avbench.launch.unit import is_full
 from avbench.store.records import all_records, read_per_sample, read_record
 from avbench.training.session import WEIGHTS
 

@@ -19,9 +19,9 @@ from typing import Literal
 
 from preemption_work import STEPS, Diary, Work, evaluate, newest_checkpoint, pretrain
 
+from avbench.launch.job import is_full
 from avbench.launch.profile import Profile
 from avbench.launch.queue import SlurmJob
-from avbench.launch.unit import is_full
 from avbench.training.interrupt import Interrupted
 
 _FULL = (
@@ -118,7 +118,7 @@ class Cluster:
     _cycle: float = 0.0
 
     def __post_init__(self) -> None:
-        self._by_arguments = {work.unit.arguments: work for work in self.works}
+        self._by_arguments = {work.job.arguments: work for work in self.works}
 
     @property
     def busy(self) -> bool:

@@ -9,8 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from avbench.launch.payload import Payload
 from avbench.launch.profile import Profile
-from avbench.launch.task import Task
 
 
 class Login:
@@ -60,20 +60,20 @@ class _Executor:
     def __init__(self, folder: Path, sbatch: Callable[[list[tuple[str, ...]]], str]) -> None:
         self._folder = folder
         self._sbatch = sbatch
-        self._jobs: list[tuple[_Submitted, Task]] = []
+        self._jobs: list[tuple[_Submitted, Payload]] = []
 
     @contextlib.contextmanager
     def batch(self) -> Iterator[None]:
         from submitit.core.utils import FailedJobError
 
         yield
-        array = self._sbatch([task.arguments for _, task in self._jobs])
+        array = self._sbatch([payload.arguments for _, payload in self._jobs])
         if array.startswith("sbatch: "):
             raise FailedJobError(array)
         for index, (job, _) in enumerate(self._jobs):
             job.job_id = array if len(self._jobs) == 1 else f"{array}_{index}"
             job.paths.stdout = self._folder / f"{job.job_id}.log"
 
-    def submit(self, task: Task) -> _Submitted:
-        self._jobs.append((_Submitted(), task))
+    def submit(self, payload: Payload) -> _Submitted:
+        self._jobs.append((_Submitted(), payload))
         return self._jobs[-1][0]

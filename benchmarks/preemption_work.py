@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from avbench.config import TrainConfig
 from avbench.errors import RunError
 from avbench.files import locked, sha256_file, write_json
-from avbench.launch.unit import Unit
+from avbench.launch.job import Job
 from avbench.methods.masking import Draws, MaskNoise
 from avbench.methods.objectives import PretrainOutput
 from avbench.rng import numpy_stream, torch_stream
@@ -35,13 +35,13 @@ class Work:
     """One run: a pretraining, or an evaluation of its weights.
 
     Attributes:
-        unit: What ``slurm.submit`` gets.
+        job: What ``slurm.submit`` gets.
         id: Of its folder.
         seed: What its numbers follow from.
         source: The id of the pretraining: its own, or the one that it needs.
     """
 
-    unit: Unit
+    job: Job
     id: str
     seed: int
     source: str
@@ -49,12 +49,12 @@ class Work:
     @property
     def trains(self) -> bool:
         """Whether it is a pretraining."""
-        return self.unit.together
+        return self.job.together
 
     @property
     def makes(self) -> str:
         """Its folder below the results."""
-        return self.unit.makes[0]
+        return self.job.makes[0]
 
 
 def works(count: int) -> list[Work]:
@@ -66,13 +66,13 @@ def works(count: int) -> list[Work]:
         source = content_id({"stage": "pretrain", "seed": seed})
         folder = f"stages/pretrain/{source}"
         words = ("pretrain", "--method", method, *common)
-        unit = Unit(f"{method} seed {number} pretrain", "pretrain", words, (folder,), together=True)
-        found.append(Work(unit, source, seed, source))
+        job = Job(f"{method} seed {number} pretrain", "pretrain", words, (folder,), together=True)
+        found.append(Work(job, source, seed, source))
         for task in TASKS:
             name = content_id({"stage": "evaluation", "task": task, "weights": source})
             words = ("run", "--method", method, "--task", task, *common)
-            unit = Unit(f"{method} seed {number} {task}", task, words, (f"runs/{name}",), (folder,))
-            found.append(Work(unit, name, seed, source))
+            job = Job(f"{method} seed {number} {task}", task, words, (f"runs/{name}",), (folder,))
+            found.append(Work(job, name, seed, source))
         if len(found) >= count:
             return found[:count]
     return found
@@ -192,14 +192,14 @@ def evaluate(work: Work, results: Path, diary: Diary) -> None:
         return
     source = results / "stages" / "pretrain" / work.source
     if not (source / "done.json").exists():
-        raise RunError(f"{work.unit.name} began before its pretraining was done.")
+        raise RunError(f"{work.job.name} began before its pretraining was done.")
     diary.note("begun")
     rows = scores(work, source / WEIGHTS)
     time.sleep(4 * _PAUSE_S)
     record = {
         "schema": SCHEMA,
         "id": work.id,
-        "task": work.unit.kind,
+        "task": work.job.kind,
         "seed": work.seed,
         "weights_sha256": sha256_file(source / WEIGHTS),
         "per_sample_sha256": digest(rows),
@@ -216,7 +216,7 @@ def scores(work: Work, weights: Path) -> np.ndarray:
     from safetensors.numpy import load_file
 
     found = load_file(weights)
-    inputs = numpy_stream(work.seed, work.unit.kind).standard_normal((_SAMPLES, WIDTH))
+    inputs = numpy_stream(work.seed, work.job.kind).standard_normal((_SAMPLES, WIDTH))
     return np.asarray(((inputs @ found["audio.weight"].T) * (inputs @ found["visual.weight"].T)).sum(1))
 
 

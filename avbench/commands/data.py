@@ -152,7 +152,7 @@ class Prepare:
         """Submits an array that writes the shards, and a job that finishes the folder."""
         from avbench.commands.launching import open_profile, submit
         from avbench.data.locate import set_folder
-        from avbench.launch.unit import Unit, is_full
+        from avbench.launch.job import Job, is_full
 
         if self.part is not None or self.dry_run:
             raise InputError("--launcher slurm: found with --part or --dry-run, valid: without; it makes parts itself.")
@@ -170,10 +170,10 @@ class Prepare:
         profile = open_profile(self.cluster)
         words, name = ("data", "prepare", *self._words(out)), out.name
         parts = [
-            Unit(f"{name} part {i}/{self.jobs}", "data part", (*words, "--part", f"{i}/{self.jobs}"))
+            Job(f"{name} part {i}/{self.jobs}", "data part", (*words, "--part", f"{i}/{self.jobs}"))
             for i in range(1, self.jobs + 1)
         ]
-        last = Unit(f"{name} finish", "data", words, makes=(made,), needs=tuple(part.command for part in parts))
+        last = Job(f"{name} finish", "data", words, makes=(made,), needs=tuple(part.command for part in parts))
         return submit([*parts, last], profile, self.results)
 
     def _words(self, out: Path) -> Sequence[str]:

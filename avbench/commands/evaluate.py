@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.commands.launching import LauncherOptions
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.running.given import Judged

@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions
 
 
 @dataclass(frozen=True, kw_only=True)

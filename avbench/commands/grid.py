@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from avbench.commands.launching import LauncherOptions, launch
-from avbench.commands.options import ConfigOptions
+from avbench.commands.launching import LauncherOptions, launch, run_chains, tell_failed
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.launch.grid import Cells
-    from avbench.launch.job import Finished, Job
+    from avbench.launch.schedule import Chain
     from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
@@ -70,9 +70,7 @@ class Command(LauncherOptions, ConfigOptions):
         todo = {key: group for key, group in groups.items() if self.force or not all(map(runner.is_done, group))}
         failed = self._run(runner, todo, device)
         self._tell(runner, configs)
-        for finished in failed:
-            sys.stderr.write(f"failed: {finished.job.name}: {finished.error}\n")
-        return 1 if failed else 0
+        return tell_failed(failed)
 
     def _tell(self, runner: Runner, configs: list[RunConfig]) -> int:
         """Prints the plan, or the records there are."""
@@ -85,41 +83,28 @@ class Command(LauncherOptions, ConfigOptions):
             print_records([record for config in configs for record in runner.recorded(config)], self.format)
         return 0
 
-    def _run(self, runner: Runner, groups: Mapping[tuple[str, int], list[RunConfig]], device: str) -> list[Finished]:
+    def _run(self, runner: Runner, groups: Mapping[tuple[str, int], list[RunConfig]], device: str) -> list[Chain]:
         """Runs one job for each method and seed, and returns those that failed."""
-        from avbench.launch import ledger
-        from avbench.launch.local import run_jobs
+        from avbench.launch import ledger, planner
+        from avbench.launch.local import LocalPool
+        from avbench.launch.schedule import Chain
         from avbench.launch.slots import local_slots
-        from avbench.launch.unit import unit_of_job
 
         if not groups:
             sys.stderr.write("everything is done already; --force computes it again\n")
             return []
         slots, extra = local_slots(device, [config for group in groups.values() for config in group], self.jobs)
-        jobs = [self._job(method, seed, group, extra) for (method, seed), group in groups.items()]
-        units = [unit_of_job(job, runner, group) for job, group in zip(jobs, groups.values(), strict=True)]
-        submission = ledger.begin(self.results, "local", units, [job.log for job in jobs])
-        count = 0
-
-        def report(finished: Finished) -> None:
-            nonlocal count
-            count += 1
-            submission.note(finished)
-            minutes, seconds = divmod(round(finished.seconds), 60)
-            outcome = "failed" if finished.status else "done"
-            sys.stderr.write(f"[{count}/{len(jobs)}] {finished.job.name}: {outcome} in {minutes} min {seconds} s\n")
-
-        sys.stderr.write(f"{len(jobs)} jobs, {len(slots)} at a time; their output is in {jobs[0].log.parent}\n")
-        return [finished for finished in run_jobs(jobs, slots, report) if finished.status]
-
-    def _job(self, method: str, seed: int, group: list[RunConfig], extra: list[str]) -> Job:
-        from avbench.launch.job import Job
-
-        tasks = [config.task_name for config in group]
-        words = ["run", "--method", method, "--task", *tasks, "--seeds", str(seed), *self.arguments()]
-        if extra:
-            words += ["--set", *extra]
-        if self.force:
-            words.append("--force")
-        name = f"{method} seed {seed}"
-        return Job(name, tuple(words), self.results / "logs" / f"{method}-seed{seed}.log")
+        chains, jobs = [], []
+        for (method, seed), group in groups.items():
+            wanted = planner.Wanted(
+                methods=(method,),
+                tasks=tuple(config.task_name for config in group),
+                seeds=(seed,),
+                options=self,
+                more=("--force",) if self.force else (),
+            ).with_settings(extra)
+            chain = Chain(f"{method} seed {seed}", [wanted], self.results / "logs" / f"{method}-seed{seed}.log")
+            chains.append(chain)
+            jobs.append(planner.job_of(wanted, chain.name, chain.log, runner, group))
+        submission = ledger.begin(self.results, "local", jobs)
+        return run_chains(chains, LocalPool(slots), None, note=submission.note)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.config import Precision
+    from avbench.launch.job import Finished, Job
+    from avbench.launch.pool import Pool
     from avbench.launch.profile import Profile
-    from avbench.launch.unit import Unit
+    from avbench.launch.schedule import Chain
     from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
@@ -64,6 +66,68 @@ def open_profile(name: str) -> Profile:
     return profile
 
 
+def open_pool(
+    launcher: str, cluster: str, results: Path, device: str, configs: Sequence[RunConfig], count: int = 0
+) -> tuple[Pool, list[str]]:
+    """Returns where commands run, and settings that share the machine among them and change no number.
+
+    Args:
+        launcher: ``local`` or ``slurm``.
+        cluster: Of the latter, the profile.
+        results: The results folder.
+        device: ``auto``, ``cpu`` or ``cuda``; of this machine.
+        configs: What the commands compute.
+        count: Commands at a time; 0: as many as there is room for.
+    """
+    from avbench.launch.local import LocalPool
+    from avbench.launch.profile import find_profile
+    from avbench.launch.slots import local_slots
+    from avbench.launch.slurm_pool import SlurmPool
+    from avbench.training.device import resolve_device
+
+    if launcher == "slurm":
+        return SlurmPool(find_profile(cluster), results, count), []
+    slots, settings = local_slots(resolve_device(device), configs, count)
+    return LocalPool(slots), settings
+
+
+def run_chains(
+    chains: Sequence[Chain],
+    pool: Pool,
+    runner: Runner | None,
+    note: Callable[[Finished], None] = lambda finished: None,
+) -> list[Chain]:
+    """Runs chains of commands in a pool, says how far they are, and returns those that failed.
+
+    Args:
+        chains: The chains.
+        pool: Where.
+        runner: As for :class:`~avbench.launch.schedule.Schedule`.
+        note: Called with each command as it ends.
+    """
+    from avbench.launch.schedule import Schedule
+
+    total, count = sum(len(chain.wanted) for chain in chains), 0
+
+    def report(finished: Finished) -> None:
+        nonlocal count
+        count += 1
+        note(finished)
+        minutes, seconds = divmod(round(finished.seconds), 60)
+        outcome = "failed" if finished.status else "done"
+        sys.stderr.write(f"[{count}/{total}] {finished.job.name}: {outcome} in {minutes} min {seconds} s\n")
+
+    sys.stderr.write(f"{total} jobs, {pool.slots} at a time; their output is in {chains[0].log.parent}\n")
+    return Schedule(pool, runner).run(chains, report)
+
+
+def tell_failed(chains: Sequence[Chain]) -> int:
+    """Says which chains failed and why; returns the exit status."""
+    for chain in chains:
+        sys.stderr.write(f"failed: {chain.name}: {chain.error}\n")
+    return 1 if chains else 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ElsewhereOptions(ConfigOptions):
     """Options of runs whose device is another machine's and has been settled."""
@@ -108,19 +172,19 @@ def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
     runner.prepare(configs)
 
 
-def submit(units: Sequence[Unit], profile: Profile, results: Path) -> int:
-    """Submits units, says what became of them, and returns the exit status: 1 where the queue is full."""
+def submit(jobs: Sequence[Job], profile: Profile, results: Path) -> int:
+    """Submits jobs, says what became of them, and returns the exit status: 1 where the queue is full."""
     from avbench.launch import slurm
 
-    outcome = slurm.submit(units, profile, results)
+    outcome = slurm.submit(jobs, profile, results)
     for array in outcome.arrays:
-        kind = array.units[0].kind
+        kind = array.jobs[0].kind
         after = f", after {', '.join(array.after)}" if array.after else ""
-        what = "job" if len(array.units) == 1 else "array"
-        sys.stdout.write(f"{what} {array.number}: {len(array.units)} x {kind}{after}\n")
-    count = sum(len(array.units) for array in outcome.arrays)
+        what = "job" if len(array.jobs) == 1 else "array"
+        sys.stdout.write(f"{what} {array.number}: {len(array.jobs)} x {kind}{after}\n")
+    count = sum(len(array.jobs) for array in outcome.arrays)
     known = f", {len(outcome.known)} queued or running already" if outcome.known else ""
-    hours = [unit.hours for array in outcome.arrays for unit in array.units if unit.hours is not None]
+    hours = [job.hours for array in outcome.arrays for job in array.jobs if job.hours is not None]
     cost = f", about {sum(hours):.2f} device-hours" if hours and len(hours) == count else ""
     sys.stdout.write(f"{count} jobs submitted in {len(outcome.arrays)} calls{known}{cost}\n")
     sys.stdout.write(f"avbench status{_where(results)} says how far they are; this command again prints what is done\n")
@@ -176,7 +240,7 @@ def launch(
     Raises:
         InputError: They cannot be run there; nothing was submitted.
     """
-    from avbench.launch.unit import units_of_pretrainings, units_of_runs
+    from avbench.launch.planner import jobs_of_pretrainings, jobs_of_runs
     from avbench.running.runner import Execution, Runner
 
     profile = open_profile(launcher.cluster)
@@ -188,5 +252,5 @@ def launch(
     if launcher.dry_run:
         return runner, configs, None
     prepared(runner, configs)
-    units = (units_of_pretrainings if pretraining_only else units_of_runs)(runner, configs, there.arguments(), own)
-    return runner, configs, submit(units, profile, options.results) if units else None
+    jobs = (jobs_of_pretrainings if pretraining_only else jobs_of_runs)(runner, configs, there, own)
+    return runner, configs, submit(jobs, profile, options.results) if jobs else None

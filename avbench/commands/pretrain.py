@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from avbench.commands.launching import LauncherOptions, launch
-from avbench.commands.options import ConfigOptions
 from avbench.errors import AvbenchError, InputError
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.running.request import Request

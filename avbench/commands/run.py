@@ -9,8 +9,8 @@ from itertools import groupby
 from typing import Any, Literal
 
 from avbench.commands.launching import LauncherOptions, launch
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from avbench.commands.launching import elsewhere, open_profile, prepared
-from avbench.commands.options import ConfigOptions, Words
+from avbench.commands.launching import elsewhere, open_pool, open_profile, prepared
 from avbench.errors import InputError
+from avbench.running.options import ConfigOptions, Words
 
 if TYPE_CHECKING:
     import optuna
 
-    from avbench.launch.pool import Pool
-    from avbench.launch.sweep import Params, Sweep
-    from avbench.launch.trial import Step
-    from avbench.running.request import RunConfig
-    from avbench.running.runner import Runner
+    from avbench.launch.sweep.config import Params, Sweep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +58,9 @@ class Command:
 
     def execute(self) -> int:
         """Runs the sweep; returns 1 when a trial failed, after the others went on."""
-        from avbench.launch.study import suggestions
-        from avbench.launch.sweep import find
-        from avbench.launch.sweep_file import Changes, read_sweep
+        from avbench.launch.sweep.config import find
+        from avbench.launch.sweep.file import Changes, read_sweep
+        from avbench.launch.sweep.study import suggestions
 
         for option, number, least in (("--trials", self.trials, 1), ("--parallel", self.parallel, 0)):
             if number is not None and number < least:
@@ -90,20 +87,20 @@ class Command:
 
     def _describe(self, sweep: Sweep, common: ConfigOptions, points: Sequence[Params]) -> None:
         """Prints the commands of the trials that are known."""
-        from avbench.launch.driver import named
-        from avbench.launch.trial import commands
+        from avbench.launch.sweep.trial import commands, named, not_ready
 
         for number, params in enumerate(points):
             sys.stdout.write(f"# trial {number}: {named(params)}\n")
             sys.stdout.write("".join(f"{line}\n" for line in commands(sweep, params, common)))
         if sweep.sampler.name != "grid" and len(points) < sweep.trials:
             sys.stdout.write(f"# {sweep.trials - len(points)} more trials follow from what these find\n")
-        for text in check_settings(sweep, common, self.file):
+        for text in not_ready(sweep, common, self.file):
             sys.stderr.write(f"not ready: {text}\n")
 
     def _run(self, sweep: Sweep, common: ConfigOptions, path: Path) -> int:
-        from avbench.launch import study as studies
-        from avbench.launch.driver import Driver
+        from avbench.launch.sweep import study as studies
+        from avbench.launch.sweep.driver import Driver
+        from avbench.launch.sweep.trial import check
         from avbench.processes import locked
 
         folder = self.results / "sweeps" / sweep.name
@@ -122,8 +119,9 @@ class Command:
             studies.check_unchanged(sweep, folder)
             study = studies.open_study(sweep, folder)
             running = studies.take_up(study, sweep)
-            pool, settings = self._pool(sweep, configs)
-            driver = Driver(sweep, study, pool, runner, with_settings(common, settings), folder, _say)
+            pool, settings = open_pool(self.launcher, self.cluster, self.results, self.device, configs, sweep.parallel)
+            common = dataclasses.replace(common, set=(tuple(settings),))
+            driver = Driver(sweep, study, pool, runner, common, folder, _say)
             _say(f"{sweep.name}: {sweep.summary}; {pool.slots} jobs at a time, in {folder}")
             try:
                 failed = driver.run(running)
@@ -131,31 +129,18 @@ class Command:
                 raise KeyboardInterrupt(
                     "interrupted; jobs kept their state, and the same command resumes the same trials."
                 ) from None
-            self._finish(study, sweep, common, folder)
+            self._finish(study, sweep, dataclasses.replace(common, set=()), folder)
         for text in failed:
             sys.stderr.write(f"failed: {text}\n")
         return 1 if failed else 0
 
-    def _pool(self, sweep: Sweep, configs: Sequence[RunConfig]) -> tuple[Pool, list[str]]:
-        """Returns where jobs run, and settings that share the machine among them."""
-        from avbench.launch.local import LocalPool
-        from avbench.launch.profile import find_profile
-        from avbench.launch.slots import local_slots
-        from avbench.launch.slurm_pool import SlurmPool
-        from avbench.training.device import resolve_device
-
-        if self.launcher == "slurm":
-            return SlurmPool(find_profile(self.cluster), self.results, sweep.parallel), []
-        slots, settings = local_slots(resolve_device(self.device), configs, sweep.parallel)
-        return LocalPool(slots), settings
-
     def _finish(self, study: optuna.Study, sweep: Sweep, common: ConfigOptions, folder: Path) -> None:
         """Prints the table, and writes it and the plots."""
-        from avbench.launch.sweep_plots import write_plots
-        from avbench.launch.sweep_table import frame, render, rows, write_csv
-        from avbench.launch.trial import commands
+        from avbench.launch.sweep.plots import write_plots
+        from avbench.launch.sweep.show import frame, render, results, write_csv
+        from avbench.launch.sweep.trial import commands
 
-        found = rows(study, sweep)
+        found = results(study, sweep)
         sys.stdout.write(f"\n{render(sweep, found)}\n\n")
         lines = ["; ".join(commands(sweep, row.params, common)) for row in found]
         write_csv(folder / "trials.csv", frame(sweep, found, lines))
@@ -165,65 +150,6 @@ class Command:
                 sys.stdout.write(f"no {written}\n")
             elif written.suffix == ".png":
                 sys.stdout.write(f"plot: {written}\n")
-
-
-def check(sweep: Sweep, common: ConfigOptions, path: str) -> tuple[Runner, list[RunConfig]]:
-    """Resolves what trials compute, before any begins: all of a grid, else the ends of what is drawn from.
-
-    Raises:
-        InputError: A trial could not be run; the message says which.
-    """
-    from avbench.running.runner import Execution, Runner
-
-    runner = Runner(Execution(results=common.results))  # which looks things up and computes nothing
-    configs: list[RunConfig] = []
-    for name, step in _steps(sweep, common):
-        try:
-            configs += step.configs(runner)
-        except InputError as error:
-            raise InputError(f"{path}: trial {name}: {error}") from None
-    return runner, configs
-
-
-def check_settings(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
-    """Resolves the settings of trials alone; returns what data are missing, each once.
-
-    Raises:
-        InputError: A trial has settings that cannot be used; the message says which.
-    """
-    from avbench.data.locate import locate
-    from avbench.running.request import resolve
-
-    missing: dict[str, None] = {}
-    for name, step in _steps(sweep, common):
-        try:
-            configs = [resolve(request) for request in step.requests()]
-        except InputError as error:
-            raise InputError(f"{path}: trial {name}: {error}") from None
-        for config in configs:
-            try:
-                locate(config.data, config.input)
-                locate(config.data.judged, config.input, option="data.eval_source")
-            except InputError as error:
-                missing[str(error)] = None
-    return list(missing)
-
-
-def _steps(sweep: Sweep, common: ConfigOptions) -> Iterator[tuple[str, Step]]:
-    """Yields every command of the trials to be checked, with the trial's name."""
-    from avbench.launch.driver import named
-    from avbench.launch.trial import steps
-
-    for params in sweep.grid() if sweep.sampler.name == "grid" else sweep.corners():
-        for step in steps(sweep, params, sweep.seeds[:1], common):  # another seed changes nothing here
-            yield named(params), step
-
-
-def with_settings(common: ConfigOptions, settings: Sequence[str]) -> ConfigOptions:
-    """Returns the options of every command with settings added that change no number."""
-    import dataclasses
-
-    return dataclasses.replace(common, set=(tuple(settings),) if settings else ())
 
 
 def _say(text: str) -> None:

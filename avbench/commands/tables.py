@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from avbench.commands.launching import (
+    check_world,
+    elsewhere,
+    open_pool,
+    open_profile,
+    prepared,
+    run_chains,
+    tell_failed,
+)
 from avbench.errors import InputError, unknown
+from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
+    from avbench.launch.planner import Wanted
+    from avbench.launch.profile import Profile
     from avbench.report.missing import Step
     from avbench.report.table import Table
+    from avbench.running.request import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +47,13 @@ class Command:
     missing: bool = False
     """Print the commands that would fill the empty cells, and nothing else."""
     launch: bool = False
-    """Run these commands, one after the other, then make the tables."""
+    """Run these commands, several in parallel where there is room, then make the tables."""
+    launcher: Literal["local", "slurm"] = "local"
+    """With --launch: where they are run, on this machine or as jobs of a cluster."""
+    cluster: str = "default"
+    """With --launcher slurm: the cluster profile, a name or a YAML file; see docs/cluster.md."""
+    jobs: int = 0
+    """With --launch: commands in parallel; 0: one for each GPU, or as many as fit the cores."""
     seeds: tuple[int, ...] = ()
     """Seeds of these commands; none: 0, with --data 0 1 2."""
     cost: bool = False
@@ -54,9 +73,13 @@ class Command:
             raise InputError("--format: found nothing, valid: one or more formats.")
         if self.missing and self.launch:
             raise InputError("--missing prints commands and --launch runs them; give one of them.")
-        failed = False
+        if self.jobs < 0:
+            raise InputError(f"--jobs: found {self.jobs}, valid: at least 0.")
+        if self.launcher == "slurm" and not self.launch:
+            raise InputError("--launcher slurm: found it without --launch, valid: with --launch.")
+        status = 0
         if self.missing or self.launch:
-            from avbench.report.missing import launch, steps
+            from avbench.report.missing import steps
 
             entries = choose(self.ids, self.data)
             todo = steps(self.results, entries, self.data, self.seeds)
@@ -67,16 +90,50 @@ class Command:
                         bill = estimate(self.results, steps(self.results, [each], self.data, self.seeds))
                         sys.stdout.write(f"# {each.id}: {bill}\n")
                 return 0
-            left = launch(todo)
-            failed = bool(left)
-            for step in left:
-                sys.stderr.write(f"failed: {step}\n")
+            status = self._launch(todo)
         tables = tables_of(self.results, self.ids, self.data)
         for name in dict.fromkeys(self.format):
             self._write(tables, name)
         if self.cost:
             self._tell_cost(tables)
-        return 1 if failed else 0
+        return status
+
+    def _launch(self, todo: Sequence[Step]) -> int:
+        """Runs the commands, those that cannot be run excepted; returns 1 where one failed."""
+        from avbench.launch.planner import shell
+        from avbench.launch.schedule import Chain
+        from avbench.running.runner import Execution, Runner
+
+        profile = open_profile(self.cluster) if self.launcher == "slurm" else None
+        runner = Runner(Execution(results=self.results))
+        ready: list[Chain] = []
+        unfit: list[Chain] = []
+        configs: list[RunConfig] = []
+        for number, wanted in enumerate(chains_of(todo, profile), 1):
+            name = f"tables-{number}"
+            chain = Chain(name, wanted, self.results / "logs" / f"{name}.log")
+            sys.stderr.write("".join(f"{name}: {line}\n" for line in shell([wanted])))
+            try:
+                own = [config for each in wanted for config in each.configs(runner)]
+                if profile is None:
+                    runner.prepare(own)
+                else:
+                    check_world(
+                        [config for each in wanted if not each.tasks for config in each.configs(runner)], profile
+                    )
+                    prepared(runner, own)
+            except InputError as error:
+                chain.error = str(error)
+                unfit.append(chain)
+            else:
+                ready.append(chain)
+                configs += own
+        if not ready:
+            return tell_failed(unfit)
+        pool, settings = open_pool(self.launcher, self.cluster, self.results, "auto", configs, self.jobs)
+        for chain in ready:
+            chain.wanted = [each.with_settings(settings) for each in chain.wanted]
+        return tell_failed([*unfit, *run_chains(ready, pool, runner)])
 
     def _tell_cost(self, tables: list[Table]) -> None:
         from avbench.launch.cost import spent
@@ -115,6 +172,42 @@ class Command:
         if name == "latex" and not self.ids:
             write_text(out / form.WRAPPER, form.wrapper(tables))
             sys.stdout.write(f"{out / form.WRAPPER}\n")
+
+
+def chains_of(todo: Sequence[Step], profile: Profile | None) -> list[list[Wanted]]:
+    """Returns each evaluation with the pretrainings before it whose weights it takes.
+
+    Args:
+        todo: The commands, those that make weights before those that take them.
+        profile: The cluster they will run on; None: this machine.
+    """
+    from avbench.commands.parse import parse
+    from avbench.commands.pretrain import Command as Pretrain
+    from avbench.commands.run import Command as Run
+    from avbench.launch.planner import Wanted
+
+    made: dict[str, list[Wanted]] = {}
+    found: list[list[Wanted]] = []
+    for step in todo:
+        asked = parse(Pretrain if step.gives else Run, f"avbench {step.words[0]}", step.words[1:])
+        options = ConfigOptions(**{field.name: getattr(asked, field.name) for field in fields(ConfigOptions)})
+        follows: Literal["", "checkpoint", "init"] = ""
+        if step.needs:
+            follows = "init" if options.init.startswith("$") else "checkpoint"
+            options = replace(options, init="") if follows == "init" else replace(options, checkpoint=None)
+        wanted = Wanted(
+            methods=asked.method,
+            tasks=() if step.gives else asked.task,
+            seeds=asked.seeds,
+            options=options if profile is None else elsewhere(options, profile),
+            follows=follows,
+        )
+        chain = [*(made[step.needs[0]] if step.needs else ()), wanted]
+        if step.gives:
+            made[step.gives] = chain
+        else:
+            found.append(chain)
+    return found
 
 
 def estimate(results: Path, todo: Sequence[Step]) -> str:

@@ -1,1 +1,1 @@
-"""Where runs are started: in parallel on this machine."""
+"""Where commands are run: on this machine or on a cluster."""

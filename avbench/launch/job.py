@@ -1,4 +1,4 @@
-"""A job: one ``avbench`` command in a process of its own, and what became of it."""
+"""A job: one ``avbench`` command that is to be run, in a process of its own, and what became of it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,43 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+_MARKS = ("record.json", "done.json", "prepare.json")  # what a folder that is full holds
 _OF_THE_CLUSTER = ("srun: ", "slurmstepd: ", "submitit ")  # what a scheduler adds to a log
 
 
 @dataclass(frozen=True)
 class Job:
-    """One command; ``arguments`` are what follows ``avbench``."""
+    """One command.
+
+    Attributes:
+        name: What it is, in few words.
+        kind: Jobs of a kind form arrays: ``pretrain``, with what a task changes in it, or the task.
+        arguments: What follows ``avbench``.
+        makes: Folders below the results that it fills.
+        needs: Folders that other jobs fill first, or the commands of such jobs.
+        together: Whether several processes may do it.
+        hours: Device-hours it takes by what was measured; None: nothing like it was.
+        log: Where its output goes; empty: where the scheduler puts it.
+    """
 
     name: str
+    kind: str
     arguments: tuple[str, ...]
-    log: Path  # where its output goes
+    makes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    together: bool = False
+    hours: float | None = None
+    log: Path = Path()
 
     @property
     def command(self) -> str:
         """The command as a user would type it."""
         return shlex.join(("avbench", *self.arguments))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What others may need of it: the folders and the command."""
+        return (*self.makes, self.command)
 
 
 @dataclass(frozen=True)
@@ -39,6 +61,11 @@ class Finished:
         if self.status < 0:
             return f"ended by signal {-self.status}; see {self.job.log}"
         return f"{last_error(self.job.log) or 'no output'} See {self.job.log}"
+
+
+def is_full(results: Path, folder: str) -> bool:
+    """Returns whether a folder below the results holds what its job leaves there."""
+    return any((results / folder / mark).exists() for mark in _MARKS)
 
 
 def last_error(log: Path) -> str:

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.files import Damaged, parse_json, read_json, write_json
-from avbench.launch.job import Finished
-from avbench.launch.unit import Unit
+from avbench.launch.job import Finished, Job
 
 FOLDER = "jobs"
 log = logging.getLogger("avbench")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One job.
+class Started:
+    """One job as it was started.
 
     Attributes:
         name: What it is, in few words.
@@ -62,7 +61,7 @@ class Submission:
     created: str
     host: str
     process: int
-    entries: tuple[Entry, ...]
+    entries: tuple[Started, ...]
 
     @property
     def id(self) -> str:
@@ -104,14 +103,11 @@ class Submission:
         return self.path.with_suffix(".ended")
 
 
-def begin(
-    results: Path, launcher: Literal["local", "slurm"], units: Sequence[Unit], logs: Sequence[Path] | None = None
-) -> Submission:
+def begin(results: Path, launcher: Literal["local", "slurm"], jobs: Sequence[Job]) -> Submission:
     """Notes that jobs are about to be started, and returns the submission."""
     now = datetime.datetime.now(datetime.UTC)
     path = results / FOLDER / f"{now:%Y%m%d-%H%M%S-%f}.json"
-    paths = [str(log) for log in logs] if logs is not None else [""] * len(units)
-    entries = [Entry(unit.name, unit.command, unit.makes, log) for unit, log in zip(units, paths, strict=True)]
+    entries = [Started(job.name, job.command, job.makes, str(job.log) if job.log.name else "") for job in jobs]
     submission = Submission(
         path, launcher, now.isoformat(timespec="seconds"), platform.node(), os.getpid(), tuple(entries)
     )
@@ -124,7 +120,7 @@ def submissions(results: Path) -> Iterator[Submission]:
     for path in sorted((results / FOLDER).glob("[!.]*.json")):
         try:
             values: dict[str, Any] = read_json(path)
-            entries = [Entry(**{**entry, "makes": tuple(entry["makes"])}) for entry in values.pop("entries")]
+            entries = [Started(**{**entry, "makes": tuple(entry["makes"])}) for entry in values.pop("entries")]
             yield Submission(path=path, entries=tuple(entries), **values)
         except Damaged as damage:
             log.warning("%s Left out.", damage)

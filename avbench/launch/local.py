@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from avbench.launch.job import Finished, Job
@@ -118,46 +118,6 @@ class LocalPool:
         self._running.remove(entry)  # the process of an earlier pool is not ours to stop
         self._free.append(entry.slot)
         self._ended.append(Finished(entry.job, -number, time.monotonic() - entry.begun))
-
-
-def run_jobs(
-    jobs: Sequence[Job],
-    slots: Sequence[Mapping[str, str]],
-    report: Callable[[Finished], None] = lambda finished: None,
-) -> list[Finished]:
-    """Runs every job; one that fails does not stop the others.
-
-    A signal that asks this process to stop is passed on to the jobs, which leave a state to go on from.
-
-    Args:
-        jobs: What to run, begun in this order.
-        slots: One environment for each job that may run at a time, on top of this process's own: which GPU, for
-            example.
-        report: Called with each job as it ends.
-
-    Returns:
-        The jobs in the order they ended.
-
-    Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM came; every job has ended.
-    """
-    pool = LocalPool(slots)
-    finished: list[Finished] = []
-    interrupted = False
-    with stop_signals() as received:
-        pool.start(jobs)
-        while pool.busy:
-            while received:
-                interrupted = True
-                pool.signal(received.pop(0))
-            for ended in pool.ended():
-                finished.append(ended)
-                if not interrupted:
-                    report(ended)
-            time.sleep(_POLL_S)
-    if interrupted:
-        raise KeyboardInterrupt
-    return finished
 
 
 def _start(job: Job, slot: Mapping[str, str]) -> subprocess.Popen[bytes] | None:

@@ -1,4 +1,4 @@
-"""Submits units of work to Slurm, through submitit: as job arrays that wait for the arrays they need."""
+"""Submits jobs to Slurm, through submitit: as job arrays that wait for the arrays they need."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, RunError, did_you_mean
 from avbench.launch import ledger, queue
+from avbench.launch.job import Job, is_full
+from avbench.launch.payload import Payload
 from avbench.launch.profile import Profile
-from avbench.launch.task import Task
-from avbench.launch.unit import Unit, is_full
 from avbench.processes import environment, locked
 
 if TYPE_CHECKING:
@@ -49,33 +49,33 @@ class Array:
 
     Attributes:
         number: The scheduler's.
-        units: What its jobs are, in order.
+        jobs: What its jobs are, in order.
         after: The numbers of the arrays it waits for.
     """
 
     number: str
-    units: tuple[Unit, ...]
+    jobs: tuple[Job, ...]
     after: tuple[str, ...]
 
     def job(self, index: int) -> str:
         """Returns the number of one of its jobs."""
-        return f"{self.number}_{index}" if len(self.units) > 1 else self.number
+        return f"{self.number}_{index}" if len(self.jobs) > 1 else self.number
 
 
 @dataclass
 class Submitted:
-    """What became of units that were to be submitted.
+    """What became of jobs that were to be submitted.
 
     Attributes:
         arrays: Those that were accepted, in order.
-        known: Units that were queued or running already.
-        left: Units that found no room in the queue.
+        known: Jobs that were queued or running already.
+        left: Jobs that found no room in the queue.
         refusal: What the scheduler said then.
     """
 
     arrays: list[Array] = field(default_factory=list)
-    known: list[Unit] = field(default_factory=list)
-    left: list[Unit] = field(default_factory=list)
+    known: list[Job] = field(default_factory=list)
+    left: list[Job] = field(default_factory=list)
     refusal: str = ""
 
 
@@ -114,11 +114,11 @@ def active(results: Path) -> dict[str, str]:
     return found
 
 
-def submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted:
-    """Submits units that are not queued or running already.
+def submit(jobs: Sequence[Job], profile: Profile, results: Path) -> Submitted:
+    """Submits jobs that are not queued or running already.
 
     Args:
-        units: Those that others need come before these.
+        jobs: Those that others need come before these.
         profile: What to ask for.
         results: The results folder; the ledger, logs and submitit's files are in its folder ``jobs``.
 
@@ -128,23 +128,23 @@ def submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted:
     """
     # Another terminal must not submit between the look and the submission; it finds these in the queue.
     with locked(results / ledger.FOLDER, lambda: log.info("waiting for another command that submits jobs")):
-        return _submit(units, profile, results)
+        return _submit(jobs, profile, results)
 
 
-def _submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted:
+def _submit(jobs: Sequence[Job], profile: Profile, results: Path) -> Submitted:
     known = active(results)
-    # What ended since the units were planned is in no queue any more.
-    units = [unit for unit in units if not (unit.makes and all(is_full(results, folder) for folder in unit.makes))]
+    # What ended since the jobs were planned is in no queue any more.
+    jobs = [job for job in jobs if not (job.makes and all(is_full(results, folder) for folder in job.makes))]
     outcome = Submitted()
-    todo: list[Unit] = []
-    for unit in units:
-        (outcome.known if any(name in known for name in unit.names) else todo).append(unit)
+    todo: list[Job] = []
+    for job in jobs:
+        (outcome.known if any(name in known for name in job.names) else todo).append(job)
     largest = queue.largest_array()
     places: dict[str, tuple[Array, int]] = {}  # of what fills each folder
     for level in _levels(todo):
         for group in _groups(level, todo, places):
             after = [places[name] for name in group[0].needs if name in places]
-            earlier = sorted({known[name] for unit in group for name in unit.needs if name in known})
+            earlier = sorted({known[name] for job in group for name in job.needs if name in known})
             rest = group
             while rest and not outcome.refusal:
                 part = rest[:largest]
@@ -153,49 +153,49 @@ def _submit(units: Sequence[Unit], profile: Profile, results: Path) -> Submitted
                 if array is None:
                     break
                 outcome.arrays.append(array)
-                for index, unit in enumerate(array.units):
-                    places.update(dict.fromkeys(unit.names, (array, index)))
-                rest = rest[len(array.units) :]
+                for index, job in enumerate(array.jobs):
+                    places.update(dict.fromkeys(job.names, (array, index)))
+                rest = rest[len(array.jobs) :]
             outcome.left += rest
     return outcome
 
 
-def _levels(units: Sequence[Unit]) -> list[list[Unit]]:
-    """Divides units into those that need none of the others, those that need these, and so on."""
-    makers = {name: unit for unit in units for name in unit.names}
+def _levels(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Divides jobs into those that need none of the others, those that need these, and so on."""
+    makers = {name: job for job in jobs for name in job.names}
     depth: dict[str, int] = {}
 
-    def of(unit: Unit) -> int:
-        if unit.command not in depth:
-            depth[unit.command] = 1 + max((of(makers[name]) for name in unit.needs if name in makers), default=-1)
-        return depth[unit.command]
+    def of(job: Job) -> int:
+        if job.command not in depth:
+            depth[job.command] = 1 + max((of(makers[name]) for name in job.needs if name in makers), default=-1)
+        return depth[job.command]
 
-    levels: dict[int, list[Unit]] = defaultdict(list)
-    for unit in units:
-        levels[of(unit)].append(unit)
+    levels: dict[int, list[Job]] = defaultdict(list)
+    for job in jobs:
+        levels[of(job)].append(job)
     return [levels[number] for number in sorted(levels)]
 
 
-def _groups(level: Sequence[Unit], units: Sequence[Unit], places: dict[str, tuple[Array, int]]) -> list[list[Unit]]:
-    """Divides units that may begin at the same time into arrays.
+def _groups(level: Sequence[Job], jobs: Sequence[Job], places: dict[str, tuple[Array, int]]) -> list[list[Job]]:
+    """Divides jobs that may begin at the same time into arrays.
 
-    Those that the same kinds of units wait for go together: the n-th job of what follows then waits for the n-th job
+    Those that the same kinds of jobs wait for go together: the n-th job of what follows then waits for the n-th job
     here alone.
     """
     followers: dict[str, set[str]] = defaultdict(set)
-    for unit in units:
-        for name in unit.needs:
-            followers[name].add(unit.kind)
-    groups: dict[tuple[Any, ...], list[Unit]] = defaultdict(list)
-    for unit in level:
-        waiting = sorted(kind for name in unit.names for kind in followers[name])
-        arrays = tuple(places[name][0].number if name in places else "" for name in unit.needs)
-        groups[(unit.kind, unit.together, tuple(waiting), arrays)].append(unit)
+    for job in jobs:
+        for name in job.needs:
+            followers[name].add(job.kind)
+    groups: dict[tuple[Any, ...], list[Job]] = defaultdict(list)
+    for job in level:
+        waiting = sorted(kind for name in job.names for kind in followers[name])
+        arrays = tuple(places[name][0].number if name in places else "" for name in job.needs)
+        groups[(job.kind, job.together, tuple(waiting), arrays)].append(job)
     return list(groups.values())
 
 
 def _waits(
-    group: Sequence[Unit],
+    group: Sequence[Job],
     after: Sequence[tuple[Array, int]],
     earlier: Sequence[str],
     places: dict[str, tuple[Array, int]],
@@ -205,26 +205,26 @@ def _waits(
     """Returns the dependencies of an array, as sbatch has them."""
     found = []
     for place, (array, _) in enumerate(after):
-        needed = [[places[name] for name in unit.needs if name in places][place] for unit in group]
-        own = len(array.units) > 1 and whole and [index for _, index in needed] == list(range(len(array.units)))
+        needed = [[places[name] for name in job.needs if name in places][place] for job in group]
+        own = len(array.jobs) > 1 and whole and [index for _, index in needed] == list(range(len(array.jobs)))
         found.append(f"{'aftercorr' if own else 'afterok'}:{array.number}")
     return [*dict.fromkeys(found), *(f"afterok:{number}" for number in earlier)]
 
 
 def _fitting(
-    units: Sequence[Unit], profile: Profile, results: Path, waits: Sequence[str], outcome: Submitted
+    jobs: Sequence[Job], profile: Profile, results: Path, waits: Sequence[str], outcome: Submitted
 ) -> Array | None:
-    """Submits as many of the units as the queue takes: all, or else the first half of them, and so on."""
-    while units:
+    """Submits as many of the jobs as the queue takes: all, or else the first half of them, and so on."""
+    while jobs:
         try:
-            return _submit_array(units, profile, results, waits)
+            return _submit_array(jobs, profile, results, waits)
         except _Refused as refusal:
             if not _FULL.search(str(refusal)):
                 raise _explained(refusal, begun=bool(outcome.arrays)) from None
-            if len(units) == 1:
+            if len(jobs) == 1:
                 outcome.refusal = str(refusal)
                 return None
-        units = units[: len(units) // 2]
+        jobs = jobs[: len(jobs) // 2]
         # An array that is cut cannot wait for its counterpart job by job.
         waits = [wait.replace("aftercorr", "afterok") for wait in waits]
     return None
@@ -241,23 +241,25 @@ def _explained(refusal: _Refused, *, begun: bool) -> InputError | RunError:
     return InputError(f"{text}; change the cluster profile. Nothing was submitted.")
 
 
-def _submit_array(units: Sequence[Unit], profile: Profile, results: Path, waits: Sequence[str]) -> Array:
+def _submit_array(jobs: Sequence[Job], profile: Profile, results: Path, waits: Sequence[str]) -> Array:
     from submitit.core.utils import FailedJobError
 
-    submission = ledger.begin(results, "slurm", units)
+    submission = ledger.begin(results, "slurm", jobs)
     folder = (results / ledger.FOLDER / "slurm").resolve()
-    executor = _executor(folder, profile, submission.id, together=units[0].together, waits=waits)
+    executor = _executor(folder, profile, submission.id, together=jobs[0].together, waits=waits)
     code = environment()
     try:
         with executor.batch():
-            jobs = [executor.submit(Task(unit.arguments, unit.together and profile.world > 1, code)) for unit in units]
+            submitted = [
+                executor.submit(Payload(job.arguments, job.together and profile.world > 1, code)) for job in jobs
+            ]
     except FailedJobError as error:
         ledger.discard(submission)
         raise _Refused(_reason(str(error))) from None
-    numbers = [str(job.job_id) for job in jobs]
-    submission.numbered(numbers, [str(job.paths.stdout) for job in jobs]).write()
+    numbers = [str(job.job_id) for job in submitted]
+    submission.numbered(numbers, [str(job.paths.stdout) for job in submitted]).write()
     after = tuple(dict.fromkeys(wait.partition(":")[2] for wait in waits))
-    return Array(numbers[0].partition("_")[0], tuple(units), after)
+    return Array(numbers[0].partition("_")[0], tuple(jobs), after)
 
 
 def _executor(folder: Path, profile: Profile, name: str, *, together: bool, waits: Sequence[str]) -> SlurmExecutor:

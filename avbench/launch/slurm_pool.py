@@ -15,7 +15,6 @@ from avbench.files import link
 from avbench.launch import ledger, queue, slurm
 from avbench.launch.job import Finished, Job
 from avbench.launch.profile import Profile
-from avbench.launch.unit import Unit
 
 log = logging.getLogger("avbench")
 _POLL_S = 2.0  # squeue asks a server that all users share
@@ -96,20 +95,17 @@ class SlurmPool:
                 self._look()
 
     def _submit(self) -> None:
-        units = {job: Unit(name=job.name, kind="trial", arguments=job.arguments) for job in self._waiting}
-        if not units:
-            return
-        outcome = slurm.submit(list(units.values()), self._profile, self._results)
+        outcome = slurm.submit(self._waiting, self._profile, self._results)
         if outcome.refusal:
             log.info("%d jobs wait for room in the queue (%s)", len(outcome.left), outcome.refusal)
-        numbers = {unit.command: array.job(i) for array in outcome.arrays for i, unit in enumerate(array.units)}
+        numbers = {job.command: array.job(i) for array in outcome.arrays for i, job in enumerate(array.jobs)}
         if outcome.known:
             numbers |= slurm.active(self._results)
-        for job, unit in units.items():
-            if unit.command in numbers:
+        for job in list(self._waiting):
+            if job.command in numbers:
                 self._waiting.remove(job)
-                self._begun.append(_Begun(job, numbers[unit.command], time.monotonic()))
-                link(job.log, self._log(numbers[unit.command]))
+                self._begun.append(_Begun(job, numbers[job.command], time.monotonic()))
+                link(job.log, self._log(numbers[job.command]))
 
     def _look(self) -> None:
         waiting = queue.queued()
@@ -125,7 +121,7 @@ class SlurmPool:
                 status = 1
             self._begun.remove(entry)
             self._ended.append(Finished(entry.job, status, now - entry.begun))
-        if gone and self._waiting:
+        if self._waiting and (gone or not self._begun):
             self._submit()
 
     def _status(self, number: str, told: dict[str, queue.SlurmJob]) -> int | None:

@@ -14,8 +14,7 @@ from typing import Any, Literal
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.launch import ledger, queue
-from avbench.launch.job import last_error
-from avbench.launch.unit import is_full
+from avbench.launch.job import is_full, last_error
 from avbench.processes import is_locked
 from avbench.running.plan import STARTED
 from avbench.store import seal
@@ -26,7 +25,7 @@ STATES: tuple[State, ...] = ("running", "queued", "failed", "stale", "done")
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """How far a training is, by the last row of its metrics.csv.
 
     Attributes:
@@ -64,7 +63,7 @@ class JobState:
     command: str = ""
     log: str = ""
     job: str = ""
-    progress: Progress | None = None
+    progress: TrainingProgress | None = None
 
 
 def job_states(results: Path) -> list[JobState]:
@@ -106,12 +105,12 @@ def _asked(
     return waiting, queue.ended(rest) if rest else {}
 
 
-def _done(entry: ledger.Entry, results: Path) -> bool:
+def _done(entry: ledger.Started, results: Path) -> bool:
     return bool(entry.makes) and all(is_full(results, folder) for folder in entry.makes)
 
 
 def _of_slurm(
-    entry: ledger.Entry, results: Path, waiting: dict[str, queue.SlurmJob], gone: dict[str, queue.SlurmJob]
+    entry: ledger.Started, results: Path, waiting: dict[str, queue.SlurmJob], gone: dict[str, queue.SlurmJob]
 ) -> JobState:
     state: State
     if _done(entry, results):
@@ -129,7 +128,7 @@ def _of_slurm(
     return _state(entry, state, detail, results)
 
 
-def _of_local(entry: ledger.Entry, results: Path, ended: dict[str, int], *, alive: bool) -> JobState:
+def _of_local(entry: ledger.Started, results: Path, ended: dict[str, int], *, alive: bool) -> JobState:
     state: State
     if _done(entry, results):
         state, detail = "done", ""
@@ -148,7 +147,7 @@ def _of_local(entry: ledger.Entry, results: Path, ended: dict[str, int], *, aliv
     return _state(entry, state, detail, results)
 
 
-def _state(entry: ledger.Entry, state: State, detail: str, results: Path) -> JobState:
+def _state(entry: ledger.Started, state: State, detail: str, results: Path) -> JobState:
     progress = None
     if state in ("running", "queued", "stale"):
         progress = next(filter(None, (read_progress(results / folder) for folder in entry.makes)), None)
@@ -193,7 +192,7 @@ def _is_done(folder: Path) -> bool:
     return True
 
 
-def read_progress(folder: Path) -> Progress | None:
+def read_progress(folder: Path) -> TrainingProgress | None:
     """Returns how far the training in a folder is; None where there is none, or it is complete."""
     told = _read(folder / STARTED)
     if not told or is_full(folder.parent, folder.name):
@@ -202,10 +201,10 @@ def read_progress(folder: Path) -> Progress | None:
         steps, batch = int(told["steps"]), int(told["batch_size"])
         row = _last_row(folder / "metrics.csv")
         if not row:
-            return Progress(0, steps)
+            return TrainingProgress(0, steps)
         step, rate = int(row["step"]), float(row["clips_per_s"] or 0)
         left = (steps - step) * batch / rate if rate else None
-        return Progress(step, steps, float(row["loss"]), rate or None, left)
+        return TrainingProgress(step, steps, float(row["loss"]), rate or None, left)
     except (KeyError, TypeError, ValueError):
         log.warning("%s: how far it is cannot be read.", folder)
         return None

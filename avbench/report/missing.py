@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from avbench import processes, registry
+from avbench import registry
 from avbench.data.locate import EMBEDDED
 from avbench.report.archive import Archive
 from avbench.report.cells import Builder, ensemble_queries
@@ -116,31 +113,6 @@ def steps(
     for group in _merged(runs):
         _add(plan, group, more)
     return plan.steps
-
-
-def launch(todo: Iterable[Step]) -> list[Step]:
-    """Runs steps one after the other, those without their weights excepted, and returns those that failed."""
-    made: dict[str, str] = {}
-    failed = []
-    for step in todo:
-        sys.stderr.write(f"{step}\n")
-        if any(name not in made for name in step.needs):
-            failed.append(step)
-            continue
-        words = [made[word[1:]] if word.startswith("$") else word for word in step.words]
-        done = subprocess.run(
-            processes.words(*words),
-            env={**os.environ, **processes.environment()},
-            stdout=subprocess.PIPE if step.gives else None,
-            text=True,
-            check=False,
-        )
-        lines = [line.removeprefix(WEIGHTS) for line in (done.stdout or "").splitlines() if line.startswith(WEIGHTS)]
-        if done.returncode or (step.gives and not lines):
-            failed.append(step)
-        elif step.gives:
-            made[step.gives] = lines[-1]
-    return failed
 
 
 def _of_entry(builder: Builder, layout: Layout, entry: Entry) -> list[_Run]:

@@ -16,7 +16,7 @@ import yaml
 
 from avbench.cli import main
 from avbench.launch.job import Finished, Job
-from avbench.launch.sweep import find, names
+from avbench.launch.sweep.config import find, names
 from avbench.store.records import all_records
 
 CONTENT = {

@@ -1,4 +1,4 @@
-"""How units become arrays that wait for each other, on a scheduler that only takes notes."""
+"""How jobs become arrays that wait for each other, on a scheduler that only takes notes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 
 from avbench.errors import InputError, RunError
 from avbench.launch import queue, slurm
+from avbench.launch.job import Job
 from avbench.launch.profile import Profile
 from avbench.launch.slurm import Array, Submitted, submit
-from avbench.launch.unit import Unit
 
 PROFILE = Profile()
 
@@ -28,19 +28,19 @@ class Notes:
         monkeypatch.setattr(slurm, "active", lambda results: self.known)
         monkeypatch.setattr(slurm, "_submit_array", self._take)
 
-    def _take(self, units: Sequence[Unit], profile: Profile, results: Path, waits: Sequence[str]) -> Array:
-        if len(units) > self.room:
+    def _take(self, jobs: Sequence[Job], profile: Profile, results: Path, waits: Sequence[str]) -> Array:
+        if len(jobs) > self.room:
             raise slurm._Refused(self.refusal)
-        self.room -= len(units)
-        self.calls.append(([unit.name for unit in units], list(waits)))
-        return Array(str(len(self.calls)), tuple(units), tuple(wait.partition(":")[2] for wait in waits))
+        self.room -= len(jobs)
+        self.calls.append(([job.name for job in jobs], list(waits)))
+        return Array(str(len(self.calls)), tuple(jobs), tuple(wait.partition(":")[2] for wait in waits))
 
 
-def grid(methods: Sequence[str], tasks: dict[str, Sequence[str]]) -> list[Unit]:
+def grid(methods: Sequence[str], tasks: dict[str, Sequence[str]]) -> list[Job]:
     """A pretraining a method, and each of its tasks after it."""
-    units = [Unit(f"{m} pretrain", "pretrain", (m,), (f"p/{m}",), together=True) for m in methods]
-    units += [Unit(f"{m} {t}", t, (m, t), (f"{t}/{m}",), (f"p/{m}",)) for t, ms in tasks.items() for m in ms]
-    return units
+    jobs = [Job(f"{m} pretrain", "pretrain", (m,), (f"p/{m}",), together=True) for m in methods]
+    jobs += [Job(f"{m} {t}", t, (m, t), (f"{t}/{m}",), (f"p/{m}",)) for t, ms in tasks.items() for m in ms]
+    return jobs
 
 
 def test_the_nth_evaluation_waits_for_the_nth_pretraining_alone(
@@ -87,7 +87,7 @@ def test_what_waits_or_runs_is_not_submitted_again_but_waited_for(
     outcome = submit(grid("abc", {"x": "abc"}), PROFILE, tmp_path)
     assert notes.calls[0] == (["c pretrain"], [])
     assert (["a x"], ["afterok:77_0"]) in notes.calls
-    assert [unit.name for unit in outcome.known] == ["a pretrain", "b pretrain", "b x"]
+    assert [job.name for job in outcome.known] == ["a pretrain", "b pretrain", "b x"]
 
 
 def test_a_full_queue_gets_what_it_has_room_for_and_nothing_that_waits_for_the_rest(
@@ -101,7 +101,7 @@ def test_a_full_queue_gets_what_it_has_room_for_and_nothing_that_waits_for_the_r
     notes = Notes(monkeypatch, room=6)
     outcome = submit(grid("abcd", {"x": "abcd"}), PROFILE, tmp_path)
     assert notes.calls[-1] == (["a x", "b x"], ["afterok:1"])  # a cut array cannot wait job by job
-    assert [unit.name for unit in outcome.left] == ["c x", "d x"]
+    assert [job.name for job in outcome.left] == ["c x", "d x"]
 
 
 def test_another_refusal_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -116,24 +116,24 @@ def test_another_refusal_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_needs_that_nobody_fills_are_taken_as_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notes = Notes(monkeypatch)
-    outcome: Submitted = submit([Unit("x", "x", ("x",), ("x/a",), ("p/a",))], PROFILE, tmp_path)
+    outcome: Submitted = submit([Job("x", "x", ("x",), ("x/a",), ("p/a",))], PROFILE, tmp_path)
     assert notes.calls == [(["x"], [])]
     assert outcome.arrays[0].job(0) == "1"
 
 
 def test_commands_can_be_waited_for_as_folders_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notes = Notes(monkeypatch)
-    parts = [Unit(f"part {i}", "part", ("prepare", "--part", str(i))) for i in range(3)]
-    last = Unit("finish", "data", ("prepare",), ("out",), tuple(part.command for part in parts))
+    parts = [Job(f"part {i}", "part", ("prepare", "--part", str(i))) for i in range(3)]
+    last = Job("finish", "data", ("prepare",), ("out",), tuple(part.command for part in parts))
     submit([*parts, last], PROFILE, tmp_path)
     assert notes.calls == [(["part 0", "part 1", "part 2"], []), (["finish"], ["afterok:1"])]
 
 
 def test_what_ended_since_it_was_planned_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notes = Notes(monkeypatch)
-    units = grid("ab", {"x": "ab"})
+    jobs = grid("ab", {"x": "ab"})
     (tmp_path / "p" / "a").mkdir(parents=True)
     (tmp_path / "p" / "a" / "done.json").write_text("{}")
-    submit(units, PROFILE, tmp_path)
+    submit(jobs, PROFILE, tmp_path)
     assert "a pretrain" not in [name for names, _ in notes.calls for name in names]
     assert (["a x"], []) in notes.calls

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -36,7 +33,21 @@ def python_as_avbench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def job(folder: Path, name: str, *arguments: str) -> Job:
-    return Job(name, arguments, folder / "logs" / f"{name}.log")
+    return Job(name, "run", arguments, log=folder / "logs" / f"{name}.log")
+
+
+def wait(pool: local.LocalPool, count: int) -> list[Finished]:
+    finished: list[Finished] = []
+    start = time.monotonic()
+    while len(finished) < count:
+        finished += pool.ended()
+        time.sleep(0.02)
+        assert time.monotonic() - start < 30
+    return finished
+
+
+def wait_for(pool: local.LocalPool, count: int) -> dict[str, int]:
+    return {done.job.name: done.status for done in wait(pool, count)}
 
 
 def test_slots_are_shared_out_and_a_failure_stops_no_other(tmp_path: Path) -> None:
@@ -46,11 +57,11 @@ def test_slots_are_shared_out_and_a_failure_stops_no_other(tmp_path: Path) -> No
         job(tmp_path, "c", "die", "0"),
         job(tmp_path, "d", "sleep", "0"),
     ]
-    seen: list[str] = []
-    finished = local.run_jobs(jobs, [{"SLOT": "x"}, {"SLOT": "y"}], lambda done: seen.append(done.job.name))
+    pool = local.LocalPool([{"SLOT": "x"}, {"SLOT": "y"}])
+    pool.start(jobs)
+    finished = wait(pool, 4)
     status = {done.job.name: done.status for done in finished}
     assert status == {"a": 0, "b": 1, "c": -9, "d": 0}
-    assert sorted(seen) == ["a", "b", "c", "d"]
     errors = {done.job.name: done.error for done in finished}
     assert errors["a"] == ""
     assert errors["b"].startswith("reasons See ")
@@ -62,39 +73,10 @@ def test_slots_are_shared_out_and_a_failure_stops_no_other(tmp_path: Path) -> No
 def test_no_more_jobs_than_slots_at_a_time(tmp_path: Path) -> None:
     jobs = [job(tmp_path, str(i), "sleep", "0.5") for i in range(3)]
     start = time.monotonic()
-    local.run_jobs(jobs, [{}])
+    pool = local.LocalPool([{}])
+    pool.start(jobs)
+    wait(pool, 3)
     assert time.monotonic() - start > 1.5
-
-
-def test_a_signal_reaches_the_jobs_and_starts_no_other(tmp_path: Path) -> None:
-    jobs = [job(tmp_path, "first", "sleep", "60"), job(tmp_path, "second", "sleep", "60")]
-    reported: list[Finished] = []
-
-    before = signal.getsignal(signal.SIGINT)
-
-    def interrupt() -> None:
-        log = tmp_path / "logs" / "first.log"
-        while not (log.exists() and "slot" in log.read_text()):
-            time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        local.run_jobs(jobs, [{}], reported.append)
-    assert "state kept" in (tmp_path / "logs" / "first.log").read_text()
-    assert not (tmp_path / "logs" / "second.log").exists()
-    assert reported == []
-    assert signal.getsignal(signal.SIGINT) is before
-
-
-def wait_for(pool: local.LocalPool, count: int) -> dict[str, int]:
-    finished: list[Finished] = []
-    start = time.monotonic()
-    while len(finished) < count:
-        finished += pool.ended()
-        time.sleep(0.02)
-        assert time.monotonic() - start < 30
-    return {done.job.name: done.status for done in finished}
 
 
 def test_a_pool_stops_one_job_and_goes_on_with_the_others(tmp_path: Path) -> None:

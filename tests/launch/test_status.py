@@ -14,27 +14,23 @@ from avbench.files import write_json
 from avbench.launch import ledger
 from avbench.launch.job import Finished, Job
 from avbench.launch.status import job_states, read_progress
-from avbench.launch.unit import Unit
 
 STARTED = {"method": "cav", "seed": 3, "steps": 100, "batch_size": 64, "host": "h", "process": 1}
 
 
-def units(*names: str) -> list[Unit]:
-    return [Unit(name, "run", ("run", name), (f"runs/{name}",)) for name in names]
-
-
-def logs(results: Path, *names: str) -> list[Path]:
-    return [results / "logs" / f"{name}.log" for name in names]
+def jobs(results: Path, *names: str) -> list[Job]:
+    return [Job(n, "run", ("run", n), (f"runs/{n}",), log=results / "logs" / f"{n}.log") for n in names]
 
 
 def test_each_state_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("done", "running", "failed", "waiting")
-    paths = logs(tmp_path, *names)
-    submission = ledger.begin(tmp_path, "local", units(*names), paths)
+    begun = jobs(tmp_path, *names)
+    paths = [job.log for job in begun]
+    submission = ledger.begin(tmp_path, "local", begun)
     write_json(tmp_path / "runs" / "done" / "record.json", {})
     paths[0].parent.mkdir()
     paths[2].write_text("step 3\navbench: error: the disk is full\n")
-    submission.note(Finished(Job("failed", ("run", "failed"), paths[2]), 1, 2.0))
+    submission.note(Finished(begun[2], 1, 2.0))
     with paths[1].open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         found = {state.name: state for state in job_states(tmp_path)}
@@ -52,8 +48,8 @@ def test_each_state_is_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_what_was_started_again_is_told_once(tmp_path: Path) -> None:
     for status in (1, 0):
-        submission = ledger.begin(tmp_path, "local", units("a"), logs(tmp_path, "a"))
-        submission.note(Finished(Job("a", ("run", "a"), logs(tmp_path, "a")[0]), status, 2.0))
+        submission = ledger.begin(tmp_path, "local", jobs(tmp_path, "a"))
+        submission.note(Finished(jobs(tmp_path, "a")[0], status, 2.0))
     write_json(tmp_path / "runs" / "a" / "record.json", {})
     assert [state.state for state in job_states(tmp_path)] == ["done"]
 
@@ -88,7 +84,7 @@ def test_nothing_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_a_torn_line_of_what_ended_is_left_out(tmp_path: Path) -> None:
-    submission = ledger.begin(tmp_path, "local", units("a"), logs(tmp_path, "a"))
+    submission = ledger.begin(tmp_path, "local", jobs(tmp_path, "a"))
     submission.path.with_suffix(".ended").write_text('{"name": "a", "status": 0, "seconds": 1}\n{"name": "b"')
     assert submission.ended() == {"a": 0}
     assert [found.id for found in ledger.submissions(tmp_path)] == [submission.id]

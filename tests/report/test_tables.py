@@ -17,7 +17,7 @@ from avbench.errors import InputError
 from avbench.report import entry, published, separation
 from avbench.report.archive import Archive
 from avbench.report.cells import Builder
-from avbench.report.missing import Step, launch, steps
+from avbench.report.missing import steps
 from avbench.report.selection import Query, find
 from avbench.report.table import Cell, Row, Table
 from avbench.report.tables_of import tables_of
@@ -275,27 +275,6 @@ def test_every_command_is_understood(tmp_path: Path) -> None:
                     )
                     resolve(request)
         subprocess.run(["sh", "-n"], input="\n".join(map(str, todo)), text=True, check=True)  # valid shell
-
-
-def test_launch_hands_weights_on_and_leaves_out_what_needs_missing_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[list[str]] = []
-
-    def run(words: list[str], **_: Any) -> Any:
-        calls.append(words[3:])
-        failed = "broken" in words
-        return subprocess.CompletedProcess(
-            words, int(failed), stdout="" if failed else "weights: folder/w.safetensors\n"
-        )
-
-    monkeypatch.setattr(subprocess, "run", run)
-    todo = [
-        Step(words=("pretrain", "one"), gives="W1"),
-        Step(words=("run", "--checkpoint", "$W1")),
-        Step(words=("pretrain", "broken"), gives="W2"),
-        Step(words=("run", "--checkpoint", "$W2")),
-    ]
-    assert launch(todo) == todo[2:]
-    assert calls == [["pretrain", "one"], ["run", "--checkpoint", "folder/w.safetensors"], ["pretrain", "broken"]]
 
 
 def test_the_command_writes_files_and_says_how_full_they_are(

@@ -276,9 +276,9 @@ def test_fine_tuned_weights_judge_all_but_not_what_they_were_tuned_on_unasked(tm
 
 
 def test_the_option_is_passed_on_to_jobs() -> None:
-    from avbench.commands.options import ConfigOptions
     from avbench.commands.parse import parse
     from avbench.commands.pretrain import Command
+    from avbench.running.options import ConfigOptions
 
     words = ConfigOptions(data="A", eval_data="B").arguments()
     assert words == ["--data", "A", "--eval-data", "B"]
@@ -292,11 +292,12 @@ def test_a_job_that_pretrains_alone_cannot_know_what_a_task_s_annotations_hold_o
 ) -> None:
     from types import SimpleNamespace
 
-    from avbench.launch.unit import units_of_runs
+    from avbench.launch.planner import jobs_of_runs
+    from avbench.running.options import ConfigOptions
 
     sets = boxes(tmp_path, "clip003", "clip015")
     clips = Divided() if annotated else Divided(20, ["train"] * 12 + ["test"] * 8)
     found = plan(configured("localization", sets), clips, tmp_path)
     runner: Any = SimpleNamespace(execution=SimpleNamespace(results=tmp_path), plans=lambda _: [found])
-    kinds = [unit.kind for unit in units_of_runs(runner, [found.config], ())]
+    kinds = [job.kind for job in jobs_of_runs(runner, [found.config], ConfigOptions())]
     assert kinds == (["localization"] if annotated else ["pretrain", "localization"])

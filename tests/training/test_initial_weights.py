@@ -9,7 +9,7 @@ import yaml
 
 from avbench.cli import main
 from avbench.errors import InputError
-from avbench.launch.sweep import find, names
+from avbench.launch.sweep.config import find, names
 from avbench.recipes import presets
 from avbench.report import entry
 from avbench.running.request import Request, resolve

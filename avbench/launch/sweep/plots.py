@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.launch.space import Parameter
-from avbench.launch.sweep import Objective, Sweep
-from avbench.launch.sweep_table import Row
+from avbench.launch.sweep.config import Objective, Sweep
+from avbench.launch.sweep.show import TrialResult
+from avbench.launch.sweep.space import Parameter
 from avbench.report.figures.base import Drawing, NothingToDraw, colours, label, save, subplots
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _MOST_LINES = 6  # of one panel
 _ENOUGH = 4  # trials that importance is told from
 
 
-def write_plots(study: optuna.Study, sweep: Sweep, found: Sequence[Row], folder: Path) -> Iterator[Path | str]:
+def write_plots(study: optuna.Study, sweep: Sweep, found: Sequence[TrialResult], folder: Path) -> Iterator[Path | str]:
     """Writes every picture as PNG, PDF and CSV; yields their paths, and in place of one that cannot be, the reason."""
     complete = [row for row in found if row.values]
     for parameter in sweep.space:
@@ -35,7 +35,7 @@ def write_plots(study: optuna.Study, sweep: Sweep, found: Sequence[Row], folder:
         yield f"importance: {reason}"
 
 
-def slice_of(sweep: Sweep, complete: Sequence[Row], parameter: Parameter) -> Drawing:
+def slice_of(sweep: Sweep, complete: Sequence[TrialResult], parameter: Parameter) -> Drawing:
     """Draws each objective against a parameter: every seed a point, means joined, with deviations over seeds.
 
     Where one of the other parameters has few values, each of them has its own line.
@@ -49,7 +49,7 @@ def slice_of(sweep: Sweep, complete: Sequence[Row], parameter: Parameter) -> Dra
         raise NothingToDraw("no trial completed.")
     split = _split(sweep, parameter)
     named = [_text(value) for value in parameter.values] if not parameter.numeric else []
-    lines: dict[str, list[Row]] = {}
+    lines: dict[str, list[TrialResult]] = {}
     for row in complete:
         lines.setdefault(_text(row.params[split.key]) if split else "", []).append(row)
     colour = _colours(list(lines), split)
@@ -152,7 +152,7 @@ def _line(
     axis: Any,
     parameter: Parameter,
     objective: Objective,
-    rows: Sequence[Row],
+    rows: Sequence[TrialResult],
     named: Sequence[str],
     colour: Any,
     name: str | None,

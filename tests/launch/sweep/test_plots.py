@@ -9,9 +9,9 @@ import pytest
 from sweep_fakes import LAMBDA, FakePool, World, drive, fakes, sweep_of
 
 from avbench.errors import RunError
-from avbench.launch.progress import Progress
-from avbench.launch.sweep_plots import slice_of, write_plots
-from avbench.launch.sweep_table import Row, frame, render, rows
+from avbench.launch.sweep.course import Course
+from avbench.launch.sweep.plots import slice_of, write_plots
+from avbench.launch.sweep.show import TrialResult, frame, render, results
 
 __all__ = ["fakes"]
 RATIO = "method.masking_ratio"
@@ -21,7 +21,7 @@ def test_a_table_of_means_and_deviations_with_the_best_marked(fakes: World) -> N
     sweep = sweep_of(fakes.folder, seeds=[0, 1])
     fakes.score = lambda settings, seed: {"0.01": 0.2, "0.1": 0.5, "1": 0.3}[settings[LAMBDA]] + 0.1 * seed
     study, _ = drive(sweep, FakePool(fakes))
-    found = rows(study, sweep)
+    found = results(study, sweep)
     lines = render(sweep, found).splitlines()
     assert "seeds 0 1, mean ± standard deviation; * best" in lines[0]
     assert "retrieval a2v/R@1, %" in lines[2]
@@ -36,7 +36,7 @@ def test_units_are_those_of_the_metrics(fakes: World) -> None:
     """A mean rank of 12.5 is no 1250 %, and an error of 0.5314 has more than one decimal."""
     names = ("retrieval a2v/mean_rank", "retrieval a2v/median_rank", "retrieval audio/uniform@0.5/mse")
     sweep = sweep_of(fakes.folder, space={LAMBDA: [0.1]}, objectives=dict.fromkeys(names, "minimize"))
-    found = [Row(0, {LAMBDA: 0.1}, "complete", dict.fromkeys(names, (12.5314,)), best=True)]
+    found = [TrialResult(0, {LAMBDA: 0.1}, "complete", dict.fromkeys(names, (12.5314,)), best=True)]
     header, _, cells = render(sweep, found).splitlines()[2:5]
     assert "%" not in header
     assert cells.split()[3:6] == ["12.5", "12.5", "12.531"]
@@ -54,7 +54,7 @@ def test_slices_and_importance(fakes: World) -> None:
     )
     fakes.score = lambda settings, seed: 0.1 * float(settings[LAMBDA]) + 0.01 * float(settings[RATIO]) + 0.001 * seed
     study, _ = drive(sweep, FakePool(fakes))
-    written = list(write_plots(study, sweep, rows(study, sweep), fakes.folder))
+    written = list(write_plots(study, sweep, results(study, sweep), fakes.folder))
     # The second objective is the same in every trial: nothing explains it.
     assert written[-1] == "importance: retrieval loss is the same in every trial."
     names = {path.name for path in written if isinstance(path, Path)}
@@ -66,9 +66,9 @@ def test_slices_and_importance(fakes: World) -> None:
 
     one = sweep_of(fakes.folder, space={LAMBDA: [0.01, 0.1, 1], RATIO: [0.5, 0.75]}, seeds=[0, 1])
     study, _ = drive(one.__class__(**{**vars(one), "name": "one"}), FakePool(fakes))
-    assert {p.name for p in write_plots(study, one, rows(study, one), fakes.folder / "one") if isinstance(p, Path)} >= {
-        "importance.png"
-    }
+    assert {
+        p.name for p in write_plots(study, one, results(study, one), fakes.folder / "one") if isinstance(p, Path)
+    } >= {"importance.png"}
     shares = pd.read_csv(fakes.folder / "one" / "importance.csv").set_index("parameter")["importance"]
     assert shares[LAMBDA] > 0.9
     assert shares.sum() == pytest.approx(1, abs=1e-4)
@@ -79,7 +79,7 @@ def test_where_nothing_completed_the_reason_is_said(fakes: World) -> None:
     fakes.fails = lambda settings, seed: True
     study, failed = drive(sweep, FakePool(fakes))
     assert len(failed) == 3
-    found = rows(study, sweep)
+    found = results(study, sweep)
     assert "fail" in render(sweep, found)
     assert list(write_plots(study, sweep, found, fakes.folder)) == [
         f"slice of {LAMBDA}: no trial completed.",
@@ -95,13 +95,15 @@ def test_ranges_and_names_can_be_drawn(fakes: World) -> None:
         space={LAMBDA: {"float": [0.01, 1], "log": True}, "train.schedule": ["cosine", "constant"]},
     )
     study, _ = drive(sweep, FakePool(fakes))
-    written = [path for path in write_plots(study, sweep, rows(study, sweep), fakes.folder) if isinstance(path, Path)]
+    written = [
+        path for path in write_plots(study, sweep, results(study, sweep), fakes.folder) if isinstance(path, Path)
+    ]
     assert {path.stem for path in written} == {f"slice_{LAMBDA}", "slice_train.schedule", "importance"}
 
 
 def test_progress_reads_whole_rows_as_they_come(tmp_path: Path) -> None:
     path = tmp_path / "stage" / "metrics.csv"
-    progress = Progress(path, "tuning_loss")
+    progress = Course(path, "tuning_loss")
     assert progress.rows() == []
     path.parent.mkdir()
     path.write_text("step,loss,tuning_loss\n20,1.5,\n40,1.25,0.5\n60,1.0,0.")
@@ -110,6 +112,6 @@ def test_progress_reads_whole_rows_as_they_come(tmp_path: Path) -> None:
     with path.open("a") as handle:
         handle.write("25\n")
     assert progress.rows() == [(40, 0.5), (60, 0.25)]
-    assert Progress(tmp_path / "*" / "metrics.csv", "loss").rows() == [(20, 1.5), (40, 1.25), (60, 1.0)]
+    assert Course(tmp_path / "*" / "metrics.csv", "loss").rows() == [(20, 1.5), (40, 1.25), (60, 1.0)]
     with pytest.raises(RunError, match=r"found lost, valid: loss, tuning_loss"):
-        Progress(path, "lost").rows()
+        Course(path, "lost").rows()

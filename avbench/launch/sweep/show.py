@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.compare.terminal import NONE
-from avbench.launch.sweep import Objective, Params, Sweep
+from avbench.launch.sweep.config import Objective, Params, Sweep
 from avbench.metrics.units import Unit
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialResult:
     """A trial as it ended. ``values``: of each objective, one a seed; empty where it did not complete."""
 
     number: int
@@ -29,7 +29,7 @@ class Row:
     note: str = ""
 
 
-def rows(study: optuna.Study, sweep: Sweep) -> list[Row]:
+def results(study: optuna.Study, sweep: Sweep) -> list[TrialResult]:
     """Returns the trials of a study; those that complete and are not worse than another in everything are best."""
     from optuna.trial import TrialState
 
@@ -46,7 +46,7 @@ def rows(study: optuna.Study, sweep: Sweep) -> list[Row]:
         values = trial.user_attrs.get("values", {}) if trial.state == TrialState.COMPLETE else {}
         pruned = trial.user_attrs.get("pruned_at")
         found.append(
-            Row(
+            TrialResult(
                 trial.number,
                 dict(trial.params),
                 trial.state.name.lower(),
@@ -58,7 +58,7 @@ def rows(study: optuna.Study, sweep: Sweep) -> list[Row]:
     return found
 
 
-def render(sweep: Sweep, found: Sequence[Row]) -> str:
+def render(sweep: Sweep, found: Sequence[TrialResult]) -> str:
     """Returns the table as text, best trials marked with a star."""
     from tabulate import tabulate
 
@@ -78,7 +78,7 @@ def render(sweep: Sweep, found: Sequence[Row]) -> str:
     return f"{title}\n\n{tabulate(lines, headers=header, tablefmt='simple', disable_numparse=True)}"
 
 
-def frame(sweep: Sweep, found: Sequence[Row], commands: Sequence[str]) -> pd.DataFrame:
+def frame(sweep: Sweep, found: Sequence[TrialResult], commands: Sequence[str]) -> pd.DataFrame:
     """Returns one row a trial: parameters, each objective's mean, deviation and values of the seeds, command."""
     import pandas as pd
 

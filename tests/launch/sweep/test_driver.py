@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 from sweep_fakes import LAMBDA, FakePool, Killed, World, drive, fakes, settings_of, sweep_of
 
 from avbench.errors import InputError
-from avbench.launch import study as studies
-from avbench.launch.sweep_file import Changes
+from avbench.launch.sweep import study as studies
+from avbench.launch.sweep.file import Changes
 
 __all__ = ["fakes"]
 TPE = {"sampler": {"name": "tpe", "startup": 3}, "trials": 6, "space": {LAMBDA: {"float": [0.001, 10], "log": True}}}
@@ -108,7 +108,7 @@ def test_a_failed_trial_is_told_with_its_log_and_retried_by_the_same_command(fak
 
 
 def test_a_job_that_leaves_no_record_is_a_failure_not_a_loop(fakes: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avbench.launch.trial.records", lambda step, runner: [None])
+    monkeypatch.setattr("avbench.launch.planner.records", lambda step, runner: [None])
     _, failed = drive(sweep_of(fakes.folder), FakePool(fakes))
     assert len(failed) == 3
     assert "left no result: avbench run " in failed[0]

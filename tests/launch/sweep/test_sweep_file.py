@@ -9,12 +9,12 @@ import pytest
 import yaml
 from sweep_fakes import LAMBDA, sweep_of
 
-from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
-from avbench.launch.space import read_parameter
-from avbench.launch.sweep import find, names
-from avbench.launch.sweep_file import Changes
-from avbench.launch.trial import commands
+from avbench.launch.sweep.config import find, names
+from avbench.launch.sweep.file import Changes
+from avbench.launch.sweep.space import read_parameter
+from avbench.launch.sweep.trial import commands
+from avbench.running.options import ConfigOptions
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,14 @@ def test_sweeps_that_come_along_are_found_by_name(tmp_path: Path, monkeypatch: p
 def test_an_installed_package_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import sysconfig
 
-    from avbench.launch import sweep
+    from avbench.launch.sweep import config
 
     installed = tmp_path / "share" / "avbench" / "sweeps"
     installed.mkdir(parents=True)
     (installed / "x.yaml").write_text(yaml.safe_dump({}))
     monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
-    monkeypatch.setattr(sweep, "__file__", str(tmp_path / "site-packages" / "avbench" / "launch" / "sweep.py"))
+    monkeypatch.setattr(
+        config, "__file__", str(tmp_path / "site-packages" / "avbench" / "launch" / "sweep" / "config.py")
+    )
     assert names() == ["x"]
     assert find("x") == installed / "x.yaml"

@@ -23,7 +23,7 @@ _UNTIL_KILLED_S = 300.0  # a process whose job is being requeued waits that long
 
 
 @dataclass
-class Task:
+class Payload:
     """The command of a job. Submitit pickles it, calls it in every process and :meth:`checkpoint` before the end.
 
     Attributes:
@@ -69,4 +69,4 @@ class Task:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._child.pid, signal.SIGTERM)
                 os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: it stays for ``wait``
-        return DelayedSubmission(Task(self.arguments, self.together, self.code))
+        return DelayedSubmission(Payload(self.arguments, self.together, self.code))

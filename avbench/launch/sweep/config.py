@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.errors import InputError, did_you_mean
-from avbench.launch.space import Parameter, Scalar
+from avbench.launch.sweep.space import Parameter, Scalar
 from avbench.metrics.units import Unit, unit
 from avbench.settings import Settings, setting
 
@@ -154,7 +154,7 @@ class Sweep:
 def folders() -> tuple[Path, ...]:
     """Returns where the sweeps that come with the program are: in the repository, or in the installation."""
     return (
-        Path(__file__).resolve().parents[2] / "sweeps",
+        Path(__file__).resolve().parents[3] / "sweeps",
         Path(sysconfig.get_path("data")) / "share" / "avbench" / "sweeps",
     )
 

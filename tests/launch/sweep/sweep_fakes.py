@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from avbench.commands.options import ConfigOptions
-from avbench.launch import study as studies
-from avbench.launch import trial as trials
-from avbench.launch.driver import Driver
+from avbench.launch import planner
 from avbench.launch.job import Finished, Job
-from avbench.launch.sweep import Sweep
-from avbench.launch.sweep_file import Changes, read_sweep
+from avbench.launch.sweep import study as studies
+from avbench.launch.sweep import trial as trials
+from avbench.launch.sweep.config import Sweep
+from avbench.launch.sweep.driver import Driver
+from avbench.launch.sweep.file import Changes, read_sweep
+from avbench.running.options import ConfigOptions
 
 LAMBDA = "method.lambda_c"
 
@@ -102,14 +103,14 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """A world whose score is lambda itself, with the driver's eyes on it."""
     world = World(tmp_path, lambda settings, seed: float(settings[LAMBDA]) + seed)
 
-    def records(step: trials.Step, _: Any) -> list[dict[str, Any] | None]:
+    def records(step: planner.Wanted, _: Any) -> list[dict[str, Any] | None]:
         if step.words not in world.records:
             return [None]
         return [{"id": "x", "task": "retrieval", "metrics": {"a2v/R@1": world.records[step.words], "loss": 1.0}}]
 
-    monkeypatch.setattr(trials, "records", records)
+    monkeypatch.setattr(planner, "records", records)
     monkeypatch.setattr(trials, "watched", lambda step, pruner, _: world.progress(step.words))
-    monkeypatch.setattr("avbench.launch.driver._POLL_S", 0.0)
+    monkeypatch.setattr("avbench.launch.schedule._POLL_S", 0.0)
     return world
 
 
@@ -135,5 +136,5 @@ def drive(sweep: Sweep, pool: FakePool, lines: list[str] | None = None) -> tuple
     study = studies.open_study(sweep, folder)
     running = studies.take_up(study, sweep)
     said = [] if lines is None else lines
-    driver = Driver(sweep, study, pool, None, ConfigOptions(), folder, said.append)  # type: ignore[arg-type]
+    driver = Driver(sweep, study, pool, object(), ConfigOptions(), folder, said.append)  # type: ignore[arg-type]
     return study, driver.run(running)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json, write_json
-from avbench.launch.sweep import Params, PrunerConfig, SamplerConfig, Sweep
+from avbench.launch.sweep.config import Params, PrunerConfig, SamplerConfig, Sweep
 from avbench.rng import stream_seed
 
 if TYPE_CHECKING:

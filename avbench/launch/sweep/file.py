@@ -11,8 +11,8 @@ from typing import Any, TypeVar, cast
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
 from avbench.files import check_folder_name
-from avbench.launch.space import OPTIONS, check_key, read_parameter
-from avbench.launch.sweep import Evaluation, Objective, Pretraining, PrunerConfig, SamplerConfig, Sweep
+from avbench.launch.sweep.config import Evaluation, Objective, Pretraining, PrunerConfig, SamplerConfig, Sweep
+from avbench.launch.sweep.space import OPTIONS, check_key, read_parameter
 from avbench.settings import Settings, build, check_number, shown
 from avbench.yaml_text import read_yaml
 

@@ -1,4 +1,4 @@
-"""How far a running trial is: the rows of its metrics.csv."""
+"""The course of a running trial: the rows of its metrics.csv."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from avbench.errors import RunError
 
 
-class Progress:
+class Course:
     """Reads new rows of a metrics.csv that another process appends to.
 
     Args:

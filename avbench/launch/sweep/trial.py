@@ -1,0 +1,181 @@
+"""The runs of a trial, and what their records say of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from avbench.errors import InputError, RunError
+from avbench.launch import planner
+from avbench.launch.planner import Wanted
+from avbench.launch.sweep.config import Objective, Params, PrunerConfig, Sweep
+from avbench.launch.sweep.file import read_pretraining
+from avbench.launch.sweep.space import OPTIONS, Scalar, text
+from avbench.running.options import ConfigOptions
+from avbench.store.records import stage_folder
+
+if TYPE_CHECKING:
+    from avbench.running.request import Request, RunConfig
+    from avbench.running.runner import Runner
+
+PRETRAIN = "pretrain"  # as ``init``: the weights of the sweep's own pretraining
+METRICS = "metrics.csv"
+
+
+def wanted_of(
+    sweep: Sweep, params: Mapping[str, Scalar], seeds: tuple[int, ...], common: ConfigOptions
+) -> list[Wanted]:
+    """Returns the runs of a trial in order.
+
+    Args:
+        sweep: The sweep.
+        params: The trial's parameters.
+        seeds: Its seeds, or one of them.
+        common: Results folder, device and precision.
+    """
+    chosen = sweep.options(params)
+    varied = {key: value for key, value in chosen.items() if key not in OPTIONS}
+    method, data = str(chosen.get("method", sweep.method)), str(chosen.get("data", sweep.data))
+    init = str(chosen.get("init", sweep.init))
+    preset = (*sweep.preset, *_words(chosen.get("preset", ())))
+    chain = read_pretraining(chosen["pretrain"], "pretrain") if "pretrain" in chosen else sweep.pretrain
+
+    def options(data: str, preset: Sequence[str], settings: Mapping[str, Any], init: str = "") -> ConfigOptions:
+        sets = tuple(f"{key}={text(value)}" for key, value in settings.items())
+        sets = (*(text for group in common.set for text in group), *sets)
+        names = tuple(dict.fromkeys(preset))
+        return dataclasses.replace(common, data=data, preset=names, init=init, set=(sets,) if sets else ())
+
+    found = []
+    for i, each in enumerate(chain):
+        settings = _without({**sweep.set, **each.set, **varied}, "task")
+        found.append(
+            Wanted(
+                methods=(each.method or method,),
+                seeds=seeds,
+                options=options(each.data or data, (*preset, *each.preset), settings, each.init),
+                follows="init" if i else "",
+            )
+        )
+    # How the weights were obtained belongs to the record: tables find it there.
+    inherited = _without(chain[-1].set, "data") if chain else {}
+    goes_on = init == PRETRAIN
+    if goes_on and not chain:
+        raise InputError("init: found pretrain, valid: with a list 'pretrain' alone, whose weights it means.")
+    # Trials are compared with each other; the untrained model is the same for most of them.
+    trained: Literal["both", "trained"] = "both" if chain and not goes_on else "trained"
+    for judged in sweep.evaluate:
+        settings = {**sweep.set, **inherited, **varied, **judged.set, **chosen.get("run", {})}
+        names = (*preset, *(chain[-1].preset if chain else ()), *judged.preset)
+        found.append(
+            Wanted(
+                methods=(method,),
+                tasks=judged.task,
+                seeds=seeds,
+                options=options(judged.data or data, names, settings, "" if chain else init),
+                follows="init" if goes_on else "checkpoint" if chain else "",
+                counts="untrained" if "weights" in chosen else trained,
+            )
+        )
+    return found
+
+
+def commands(sweep: Sweep, params: Mapping[str, Scalar], common: ConfigOptions) -> list[str]:
+    """Returns the lines that a user would type for a trial."""
+    # Weights are of one seed; what needs none is one command for all.
+    alone = any(wanted.follows for wanted in wanted_of(sweep, params, sweep.seeds, common))
+    groups = [(seed,) for seed in sweep.seeds] if alone else [sweep.seeds]
+    return planner.shell(wanted_of(sweep, params, seeds, common) for seeds in groups)
+
+
+def check(sweep: Sweep, common: ConfigOptions, path: str) -> tuple[Runner, list[RunConfig]]:
+    """Resolves what trials compute, before any begins: all of a grid, else the ends of what is drawn from.
+
+    Raises:
+        InputError: A trial could not be run; the message says which.
+    """
+    from avbench.running.runner import Execution, Runner
+
+    runner = Runner(Execution(results=common.results))  # which looks things up and computes nothing
+    return runner, _resolved(sweep, common, path, runner.resolve_all)
+
+
+def not_ready(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
+    """Resolves the settings of trials alone; returns what data are missing, each once.
+
+    Raises:
+        InputError: A trial has settings that cannot be used; the message says which.
+    """
+    from avbench.data.locate import locate
+    from avbench.running.request import resolve
+
+    missing: dict[str, None] = {}
+    for config in _resolved(sweep, common, path, lambda requests: list(map(resolve, requests))):
+        try:
+            locate(config.data, config.input)
+            locate(config.data.judged, config.input, option="data.eval_source")
+        except InputError as error:
+            missing[str(error)] = None
+    return list(missing)
+
+
+def _resolved(
+    sweep: Sweep, common: ConfigOptions, path: str, resolve: Callable[[list[Request]], list[RunConfig]]
+) -> list[RunConfig]:
+    configs: list[RunConfig] = []
+    for params in sweep.grid() if sweep.sampler.name == "grid" else sweep.corners():
+        for wanted in wanted_of(sweep, params, sweep.seeds[:1], common):  # another seed changes nothing here
+            try:
+                configs += resolve(wanted.requests())
+            except InputError as error:
+                raise InputError(f"{path}: trial {named(params)}: {error}") from None
+    return configs
+
+
+def named(params: Params) -> str:
+    """Returns a trial's parameters as text."""
+    return ", ".join(
+        f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in params.items()
+    )
+
+
+def watched(wanted: Wanted, pruner: PrunerConfig, runner: Runner) -> Path | None:
+    """Returns the metrics.csv that tells how a trial does, if this run writes it."""
+    if pruner.name == "none":
+        return None
+    if not wanted.tasks:
+        return planner.weights_of(wanted, runner)[0].parent / METRICS if pruner.stage == "pretrain" else None
+    for config in wanted.configs(runner):
+        plan = runner.plans(config, with_untrained=False)[-1]
+        if pruner.stage == "pretrain" and plan.pretrain is not None:
+            return plan.pretrain.folder / METRICS
+        if config.task_name == pruner.stage:
+            # One folder for each model that is fine-tuned; the first is watched.
+            folder = stage_folder(runner.execution.results, config.task_name, plan.evaluation.id)
+            return folder / "*" / METRICS
+    return None
+
+
+def value(objective: Objective, found: Sequence[Mapping[str, Any] | None]) -> float:
+    """Returns an objective from the records of one seed.
+
+    Raises:
+        RunError: They have no such metric.
+    """
+    for record in found:
+        if record is not None and record["task"] == objective.task:
+            if objective.metric not in record["metrics"]:
+                known = ", ".join(sorted(record["metrics"]))
+                raise RunError(f"{objective.name}: record {record['id']} has no such metric, valid: {known}.")
+            return float(record["metrics"][objective.metric])
+    raise RunError(f"{objective.name}: no record of task {objective.task} was written.")
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(map(str, value))
+
+
+def _without(settings: Mapping[str, Any], section: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if not key.startswith(f"{section}.")}
