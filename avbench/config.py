@@ -149,14 +149,14 @@ class TrainConfig(Settings):
             )
 
 
-Mode = Literal["all", "multimodal", "audioonly", "videoonly"]
+FinetuneMode = Literal["all", "multimodal", "audioonly", "videoonly"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig(Settings):
     """End-to-end fine-tuning (paper Table 4); defaults are those for AudioSet-20K."""
 
-    modes: tuple[Mode, ...] = setting(
+    modes: tuple[FinetuneMode, ...] = setting(
         (), "models fine-tuned, one after the other; empty: multimodal, or the method's one modality; all: all it can"
     )
     streams: Literal["MM", "SM", "MM+SM"] = setting(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import platform
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,24 +110,6 @@ def _exchange(one: Path, other: Path) -> bool:
     """Exchanges two names in one step; False where the system or the file system cannot."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     return rename is not None and rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
-
-
-@contextlib.contextmanager
-def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds a folder's lock, so that two processes never do the same work; it ends with the process, however that ends.
-
-    Args:
-        folder: Created if it is not there.
-        waiting: Called once, if another process holds the lock.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("wb") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def link(path: Path, target: Path) -> None:

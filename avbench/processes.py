@@ -1,25 +1,55 @@
-"""Other interpreters of this program, which run the same code as this one, or refuse to.
+"""Other processes: starting interpreters that run the same code as this one, and keeping out of each other's way.
 
-No fork, so threads and open files do not matter.
+Children are not forked, so threads and open files here do not matter, and they work from notebooks and unguarded
+scripts.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import functools
+import logging
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping, Sequence
-from multiprocessing.connection import Connection
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from avbench.errors import InputError
+from avbench.files import sha256_file, sha256_text
 
+log = logging.getLogger("avbench")
 _PACKAGE = Path(__file__).resolve().parent
 CODE = "AVBENCH_CODE"  # in the environment of a worker: the hash of the code of the process that started it
 #: Of an interpreter that computes on one core: NumPy's linear algebra would otherwise reserve threads and memory.
 ONE_CORE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+
+def core_count() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def package_sha256(root: Path) -> str:
+    """Returns the hash of a package's source files and their names."""
+    files = sorted(root.rglob("*.py"))
+    return sha256_text("\n".join(f"{path.relative_to(root).as_posix()} {sha256_file(path)}" for path in files))
+
+
+@functools.cache
+def code_sha256() -> str:
+    """Returns the hash of the package's source: two records that differ in it came from different code.
+
+    It is of the files as they were when it was first asked for, which whoever computes does before all else.
+    """
+    return package_sha256(_PACKAGE)
 
 
 def words(*arguments: str) -> list[str]:
@@ -35,8 +65,6 @@ def environment(paths: Iterable[str] | None = None) -> dict[str, str]:
     Args:
         paths: Where it looks for modules beside this package; None: where this process does, such as for plug-ins.
     """
-    from avbench.store.provenance import code_sha256
-
     home = str(_PACKAGE.parent)
     own = [str(Path(path).absolute()) for path in sys.path if not _is_pythons(path)]
     found = [home, *filter(None, own if paths is None else paths)]
@@ -55,8 +83,6 @@ def check_code() -> None:
     Raises:
         InputError: They have not.
     """
-    from avbench.store.provenance import code_sha256
-
     wanted = os.environ.get(CODE)
     if wanted and wanted != code_sha256():
         raise InputError(
@@ -65,31 +91,139 @@ def check_code() -> None:
         )
 
 
-def start(
-    arguments: Sequence[str],
-    theirs: Connection,
-    log: IO[bytes],
-    *,
-    paths: Iterable[str] | None = None,
-    variables: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
-    """Starts an interpreter that inherits one end of a pipe, which is closed here.
+class Child:
+    """Another interpreter that serves one module of this package, and a pipe to it.
 
     Args:
-        arguments: What follows the interpreter's name; the number of ``theirs`` among them.
-        theirs: Its end of the pipe.
-        log: Where its errors go.
+        module: Its function ``serve(connection, *words)`` is called there.
+        words: What it is told besides.
         paths: Where it looks for modules beside this package; None: where PYTHONPATH says.
         variables: Of its environment, over this process's own.
+
+    Attributes:
+        connection: This end of the pipe.
     """
-    others = [os.environ.get("PYTHONPATH", "")] if paths is None else paths
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=log,
-        env={**os.environ, **environment(others), **(variables or {})},
-    )
-    theirs.close()
-    return process
+
+    def __init__(
+        self,
+        module: str,
+        *words: str,
+        paths: Iterable[str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.connection, theirs = Pipe()
+        self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+        others = [os.environ.get("PYTHONPATH", "")] if paths is None else paths
+        # By name and not with -m, so that what travels over the pipe is of the same classes at both ends.
+        command = f"from avbench.processes import serve; serve({module!r})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", command, str(theirs.fileno()), *words],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            env={**os.environ, **environment(others), **(variables or {})},
+        )
+        theirs.close()
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def ending(self) -> str:
+        """Waits for the end of the process and returns what ended it: a signal's name, or its exit status."""
+        status = self._process.wait()
+        return signal.Signals(-status).name if status < 0 else f"exit status {status}"
+
+    def last_words(self) -> str:
+        """Returns the last line that the process wrote about itself; empty: none."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def terminate(self) -> None:
+        """Asks the process to end."""
+        self._process.terminate()
+
+    def stop(self, patience_s: float = 0.0) -> None:
+        """Ends the process.
+
+        Args:
+            patience_s: Seconds that it has to end by itself.
+        """
+        if patience_s:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(patience_s)
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+        self._log.close()
+
+
+def serve(module: str) -> None:
+    """Calls what a :class:`Child` is to do, in its interpreter: the module's ``serve``."""
+    import importlib
+
+    importlib.import_module(module).serve(Connection(int(sys.argv[1])), *sys.argv[2:])
+
+
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+def take(lock: Callable[[], Any], path: Path) -> bool:
+    """Takes a lock that is not waited for; a file system without locks says so once, and counts as taken.
+
+    Args:
+        lock: Calls ``fcntl.flock`` or ``fcntl.lockf``.
+        path: What is locked, for the message.
+
+    Returns:
+        False where another process holds it.
+
+    Raises:
+        OSError: The lock cannot be taken for another reason.
+    """
+    try:
+        lock()
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        _warn_no_locks(str(path.parent))
+    return True
+
+
+@functools.cache
+def _warn_no_locks(folder: str) -> None:
+    log.warning("%s: this file system has no locks; let one command at a time write there", folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds a folder's lock, so that two processes never do the same work; it ends with the process, however that ends.
+
+    On a file system without locks it goes on alone, after a warning: see :func:`take`.
+
+    Args:
+        folder: Created if it is not there.
+        waiting: Called once, if another process holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with path.open("wb") as handle:
+        if not take(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), path):
+            waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def is_locked(path: Path) -> bool:
+    """Returns whether a process holds the ``flock`` of a file."""
+    try:
+        with path.open("rb") as handle:
+            return not take(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), path)
+    except OSError:
+        return False

@@ -25,10 +25,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from avbench.bench.machine import peak_memory_bytes
-from avbench.data.clips import MANIFEST, open_clips
-from avbench.data.manifest_file import content_hash, content_line, schema
-from avbench.data.prepared import CLASSES
-from avbench.data.sampling import balanced_order
+from avbench.data.corpus.clips import MANIFEST
+from avbench.data.corpus.manifest_file import content_hash, content_line, schema
+from avbench.data.corpus.prepared import CLASSES
+from avbench.data.corpus.stored import open_clips
+from avbench.data.feed.sampling import balanced_order
 from avbench.files import write_json
 from avbench.rng import numpy_stream
 from avbench.tasks.labels import read_labels

@@ -10,7 +10,7 @@ import numpy as np
 from label_rows import codes_of
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 
 RATE = 1000
 CLASSES = ("low", "high", "loud")

@@ -1,7 +1,8 @@
-"""What the documents say works: links, command lines, and the example of a method, which runs as a plug-in."""
+"""What the documents say works: links, command lines, and the guides' files, which run as plug-ins."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -87,19 +88,19 @@ def test_every_command_line_is_accepted(words: list[str]) -> None:
     assert isinstance(parsed, command)
 
 
-def test_the_example_method_runs_as_a_plug_in(tmp_path: Path) -> None:
-    (example,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.DOTALL
-    )
-    assert example.count("\n") <= 40
+@pytest.mark.parametrize(("kind", "name"), [("method", "sigmoid"), ("task", "alignment")])
+def test_the_guide_s_file_runs_from_a_package_of_one_s_own(kind: str, name: str, tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "guides" / f"{kind}.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    ((group, line),) = re.findall(r"```toml\n\[project\.entry-points\.\"(.*)\"\]\n(.*)\n```", guide)
     package = tmp_path / "mypackage"
     package.mkdir()
     (package / "__init__.py").touch()
-    (package / "mymethod.py").write_text(example, encoding="utf-8")
+    (package / f"{name}.py").write_text(example, encoding="utf-8")
     info = tmp_path / "mypackage-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mypackage\nVersion: 1.0\n", encoding="utf-8")
-    (info / "entry_points.txt").write_text("[avbench.methods]\nmymethod = mypackage.mymethod\n", encoding="utf-8")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{line}\n".replace('"', ""), encoding="utf-8")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "AVBENCH_CACHE": str(tmp_path / "cache")}
     sets = ["data.train_clips=16", "data.test_clips=8", "train.batch_size=8", "train.steps=2"]
     words = [sys.executable, "-m", "avbench"]
@@ -111,6 +112,29 @@ def test_the_example_method_runs_as_a_plug_in(tmp_path: Path) -> None:
         assert answer.returncode == 0, answer.stderr
         return answer.stdout
 
-    assert "[from mypackage]" in avbench("list", "methods")
-    table = avbench("run", "--method", "mymethod", "--task", "retrieval", "--set", *sets)
-    assert "mymethod (untrained)" in table
+    assert "[from mypackage]" in avbench("list", f"{kind}s")
+    names = {"method": "cavmae", "task": "retrieval", kind: name}
+    table = avbench("run", "--method", names["method"], "--task", names["task"], "--set", *sets)
+    assert f"{names['method']} (untrained)" in table
+    assert f"{names['task']} on soundshapes" in table
+
+
+def _public_functions(tree: ast.Module) -> list[ast.FunctionDef]:
+    bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    return [each for body in bodies for each in body if isinstance(each, ast.FunctionDef) and each.name[0] != "_"]
+
+
+@pytest.mark.parametrize("room", ["methods", "metrics", "registry", "tasks", "training"])
+def test_functions_of_three_or_more_arguments_say_what_they_are(room: str) -> None:
+    """By themselves, or by naming the function whose arguments they take."""
+    elsewhere = re.compile(r"[Ss]ee (the base class|:class:)|arguments as in :func:")
+    silent = []
+    for path in sorted((ROOT / "avbench" / room).rglob("*.py")):
+        for function in _public_functions(ast.parse(path.read_text(encoding="utf-8"))):
+            given = function.args
+            every = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, (given.vararg, given.kwarg))]
+            named = [each.arg for each in every if each.arg not in ("self", "cls")]
+            text = ast.get_docstring(function) or ""
+            if len(named) > 2 and "Args:\n" not in text and not elsewhere.search(text):
+                silent.append(f"{path.name}: {function.name}({', '.join(named)})")
+    assert not silent

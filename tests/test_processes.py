@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -11,8 +12,11 @@ import pytest
 
 import avbench
 from avbench import processes
+from avbench.data.prepare.share import FolderLock
 from avbench.errors import InputError
+from avbench.processes import Child
 from avbench.store import provenance
+from avbench.training.state import exclusive
 
 
 def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -75,3 +79,41 @@ def test_an_installed_package_tells_the_commit_that_pip_was_given(monkeypatch: p
         assert state(None)["commit"] is None
     finally:
         provenance.git_state.cache_clear()
+
+
+def test_a_file_system_without_locks_says_so_once_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(processes.fcntl, "flock", refuse)
+    monkeypatch.setattr(processes.fcntl, "lockf", refuse)
+    waits: list[str] = []
+    for _ in range(2):
+        with processes.locked(tmp_path / "stage", lambda: waits.append("waits")), exclusive(tmp_path / "stage"):
+            pass
+    with FolderLock(tmp_path / "stage") as lock, lock.plan():
+        pass
+    assert not waits
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'stage'}: this file system has no locks; let one command at a time write there"
+    ]
+
+
+def test_another_failure_of_a_lock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(processes.fcntl, "flock", fail)
+    with pytest.raises(OSError, match="Input/output"), processes.locked(tmp_path):
+        pass
+
+
+def test_a_child_says_how_it_ended() -> None:
+    child = Child("avbench.no_such_module")
+    with pytest.raises(EOFError):
+        child.connection.recv()
+    assert child.ending() == "exit status 1"
+    assert child.last_words() == "ModuleNotFoundError: No module named 'avbench.no_such_module'"
+    child.stop()

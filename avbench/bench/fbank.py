@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avbench.bench.timing import Row, compare, one_thread
+from avbench.bench.timing import Timing, compare, one_thread
 from avbench.config import InputConfig
-from avbench.data.spectrogram import filter_bank
+from avbench.data.feed.spectrogram import filter_bank
 
 TARGET = 2.0
 
@@ -31,7 +31,7 @@ def kaldi(waveform: Tensor, config: InputConfig) -> Tensor:
     return rows
 
 
-def benchmark(seconds: float = 10.0, repeats: int = 40) -> list[Row]:
+def benchmark(seconds: float = 10.0, repeats: int = 40) -> list[Timing]:
     """Times the log-mel rows of one waveform on one thread."""
     config = InputConfig()
     samples = np.random.default_rng(0).standard_normal(round(seconds * config.sample_rate), dtype=np.float32)

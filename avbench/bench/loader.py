@@ -16,15 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from avbench.bench.fbank import kaldi
-from avbench.bench.timing import Row, compare, one_thread
+from avbench.bench.timing import Timing, compare, one_thread
 from avbench.config import InputConfig
-from avbench.data.clips import MANIFEST
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.manifest_file import schema
-from avbench.data.prepared import PreparedClips
-from avbench.data.shards import ShardWriter
-from avbench.data.sound import encode_flac
-from avbench.data.spectrogram import window_starts
+from avbench.data.corpus.clips import MANIFEST
+from avbench.data.corpus.manifest_file import schema
+from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.corpus.shards import ShardWriter
+from avbench.data.feed.dataset import AudioVisualDataset
+from avbench.data.feed.spectrogram import window_starts
+from avbench.data.media.sound import encode_flac
 
 ITEM_TARGET, SYNC_TARGET = 1.5, 8.0
 _SYNC = InputConfig(segment_length=416)
@@ -140,7 +140,7 @@ class _Plain:
         return torch.stack(sounds), torch.stack([self.image(i, k) for k in range(_FRAMES)])
 
 
-def benchmark(repeats: int = 30) -> list[Row]:
+def benchmark(repeats: int = 30) -> list[Timing]:
     """Times one item, and one Sync clip of 16 frames and windows, on one thread; the clips stay in the page cache."""
     with tempfile.TemporaryDirectory() as name, one_thread():
         folder = Path(name)

@@ -11,10 +11,10 @@ import av
 import numpy as np
 from PIL import Image
 
-from avbench.bench.timing import Row, compare
-from avbench.data.decode import decode
-from avbench.data.payload import encode
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.bench.timing import Timing, compare
+from avbench.data.media.decode import decode
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.payload import encode
 
 _FPS, _SECONDS, _WIDTH, _HEIGHT, _RATE = 25, 10, 640, 360, 44100
 
@@ -61,7 +61,7 @@ def _plain(path: Path, settings: PrepareSettings) -> int:
     return size + np.concatenate(parts, axis=1).nbytes
 
 
-def benchmark(repeats: int = 8) -> list[Row]:
+def benchmark(repeats: int = 8) -> list[Timing]:
     """Compares storing one 10 s clip of 640 x 360 at 25 frames a second; 1000 / ``ours_ms`` is clips/s per core."""
     settings = PrepareSettings()
     with tempfile.TemporaryDirectory() as folder:

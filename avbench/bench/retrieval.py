@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench.bench.timing import Row, compare
+from avbench.bench.timing import Timing, compare
 from avbench.metrics.retrieval import AGGREGATIONS, Aggregation, Ranks, ranks
 from avbench.rng import numpy_stream
 
@@ -72,7 +72,7 @@ def _plain(queries: Float32, candidates: Float32, aggregation: Aggregation) -> n
     return np.array([np.where(np.sort(row)[::-1] == row[i])[0][0] + 1.0 for i, row in enumerate(matrix)])
 
 
-def benchmark(clips: int = 100, repeats: int = 1) -> list[Row]:
+def benchmark(clips: int = 100, repeats: int = 1) -> list[Timing]:
     """Times ours against the plain loop on the same features; the loop's time grows with the square of the clips."""
     rows = []
     cases: list[tuple[int, int, Aggregation]] = [(clips, 1, "diagonal_mean"), (max(1, clips // 5), SYNC[1], "max")]

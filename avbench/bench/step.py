@@ -16,19 +16,19 @@ from types import MethodType
 import torch
 from torch import Tensor
 
-from avbench.bench.timing import Row, compare
+from avbench.bench.timing import Timing, compare
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
-from avbench.data.dataset import Batch
+from avbench.data.feed.dataset import Batch
 from avbench.methods.base import Method
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.vit import Attention
 from avbench.rng import torch_stream
-from avbench.training.group import Share
 from avbench.training.metrics_log import MetricsLog
-from avbench.training.objective import Pretraining
+from avbench.training.objective import PretrainingLoss
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import autocast, gradient_scaler
 from avbench.training.session import Session
+from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState
 
 STEP_TARGETS: dict[Precision, float] = {"fp32": 1.8, "bf16": 3.0}
@@ -71,7 +71,7 @@ def _ours(method: Method, config: TrainConfig, precision: Precision, folder: Pat
     """Returns the training loop's own step."""
     session = Session(
         method=method,
-        objective=Pretraining(method),
+        objective=PretrainingLoss(method),
         config=config,
         optimizer=build_optimizer(method, config, "cpu"),
         scaler=gradient_scaler(precision, "cpu"),
@@ -107,7 +107,7 @@ def _plain(method: Method, config: TrainConfig) -> Callable[[Batch], None]:
     return step
 
 
-def benchmark(repeats: int = 5, model: ModelConfig | None = None) -> list[Row]:
+def benchmark(repeats: int = 5, model: ModelConfig | None = None) -> list[Timing]:
     """Times one step and one extraction of four clips on the CPU, with as many threads as torch has.
 
     Args:

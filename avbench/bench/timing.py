@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Row:
+class Timing:
     """One comparison: milliseconds of ours and of the plain way (medians), their ratio, and the ratio aimed at."""
 
     name: str
@@ -34,7 +34,9 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compare(name: str, ours: Callable[[], Any], plain: Callable[[], Any], *, target: float, repeats: int = 30) -> Row:
+def compare(
+    name: str, ours: Callable[[], Any], plain: Callable[[], Any], *, target: float, repeats: int = 30
+) -> Timing:
     """Times two functions alternately, after one call of each that is not counted.
 
     Args:
@@ -55,7 +57,7 @@ def compare(name: str, ours: Callable[[], Any], plain: Callable[[], Any], *, tar
         middle = time.perf_counter()
         plain()
         times.append((middle - start, time.perf_counter() - middle))
-    return Row(
+    return Timing(
         name,
         ours_ms=1e3 * statistics.median(a for a, _ in times),
         plain_ms=1e3 * statistics.median(b for _, b in times),
@@ -64,7 +66,7 @@ def compare(name: str, ours: Callable[[], Any], plain: Callable[[], Any], *, tar
     )
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: list[Timing]) -> str:
     """Returns the rows as a text table."""
     from tabulate import tabulate
 

@@ -10,14 +10,14 @@ from typing import Literal
 import tyro
 
 PARTS = ("prepare", "fbank", "loader", "retrieval", "step", "methods")
-Part = Literal["prepare", "fbank", "loader", "retrieval", "step", "methods"]
+Benchmark = Literal["prepare", "fbank", "loader", "retrieval", "step", "methods"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
     """Times decoding, spectrogram, loader, retrieval and training step against plain versions, and every method."""
 
-    parts: tyro.conf.Positional[tuple[Part, ...]] = ()
+    parts: tyro.conf.Positional[tuple[Benchmark, ...]] = ()
     """What to measure; nothing named: all of it (some minutes)."""
 
     def execute(self) -> int:

@@ -58,7 +58,8 @@ class Import:
 
     def execute(self) -> int:
         """Loads strictly, and writes."""
-        from avbench.training.checkpoints import build_from_checkpoint, save_weights
+        from avbench.training.checkpoints import build_from_checkpoint
+        from avbench.training.export import save_weights
 
         _check_suffix(self.out, ".safetensors")
         save_weights(self.out, build_from_checkpoint(self.file, method=self.method))
@@ -77,7 +78,7 @@ class Export:
 
     def execute(self) -> int:
         """Reads and writes."""
-        from avbench.training.checkpoints import export_published
+        from avbench.training.export import export_published
         from avbench.training.weights_file import read_state
 
         _check_suffix(self.out, ".pth")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from avbench.data.prepare_settings import LIKE, PrepareSettings
+from avbench.data.media.prepare_settings import LIKE, PrepareSettings
 from avbench.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from avbench.data.prepare import ShareReport
+    from avbench.data.prepare.driver import ShareReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class Prepare:
     def execute(self) -> int:
         """Prepares, and prints the counts and why clips were rejected."""
         from avbench.data.catalogue.entry import names
-        from avbench.data.prepare_share import Share
+        from avbench.data.prepare.share import Share
 
         if self.part is not None:
             Share.parse(self.part)
@@ -189,7 +189,7 @@ class Prepare:
         return words
 
     def _of_videos(self, source: Path, out: Path) -> int:
-        from avbench.data.prepare import Share, prepare, prepare_share
+        from avbench.data.prepare.driver import Share, prepare, prepare_share
 
         if self.part is not None:
             return self._say(prepare_share(source, out, Share.parse(self.part), self.settings, workers=self.workers))
@@ -213,7 +213,7 @@ class Prepare:
         from avbench.data.catalogue.prepare import prepare_set, prepare_set_share
         from avbench.data.catalogue.text import render
         from avbench.data.locate import set_folder
-        from avbench.data.prepare_share import Share
+        from avbench.data.prepare.share import Share
 
         found = entry(self.source)
         if found.lists and self.root is None:
@@ -253,7 +253,7 @@ class Verify:
 
     def execute(self) -> int:
         """Prints one line a problem; returns 1 when there is one."""
-        from avbench.data.verify import verify
+        from avbench.data.prepare.verify import verify
 
         problems = verify(self.folder, workers=self.workers)
         for problem in problems:

@@ -207,13 +207,14 @@ def check_world(configs: Sequence[RunConfig], profile: Profile) -> None:
     Raises:
         InputError: They cannot.
     """
-    from avbench.training.group import Group, Share
+    from avbench.training.group import ProcessGroup
+    from avbench.training.share import Share
 
     for config in configs:
         if config.weights == "pretrained":
             together = getattr(config.method, "negatives", "") == "local"
             train = config.train
-            Share(train.batch_size, train.accumulate, together=together, group=Group(0, profile.world))
+            Share(train.batch_size, train.accumulate, together=together, group=ProcessGroup(0, profile.world))
 
 
 def launch(

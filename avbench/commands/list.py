@@ -56,7 +56,7 @@ class Command:
         return 0
 
 
-def _origin(entry: registry.Entry) -> str:
+def _origin(entry: registry.Component) -> str:
     return "" if entry.origin == "avbench" else f" [from {entry.origin}]"
 
 
@@ -64,7 +64,8 @@ def _methods() -> list[tuple[str, str]]:
     rows = []
     for name, entry in registry.entries("method").items():
         card = entry.card
-        facts = "; ".join(f"{key}: {', '.join(card[key]) or 'none'}" for key in ("modalities", "objectives", "tasks"))
+        told = {key: card.get(key, ()) for key in ("modalities", "objectives")} | {"tasks": registry.tasks_of(entry)}
+        facts = "; ".join(f"{key}: {', '.join(values) or 'none'}" for key, values in told.items())
         if card.get("parameters"):
             facts += f"; {card['parameters'] / 1e6:.1f} M parameters at base size"
         rows.append((name, f"{card['summary']} ({facts}){_origin(entry)}"))
@@ -72,7 +73,10 @@ def _methods() -> list[tuple[str, str]]:
 
 
 def _tasks() -> list[tuple[str, str]]:
-    return [(name, f"{entry.card['summary']}{_origin(entry)}") for name, entry in registry.entries("task").items()]
+    return [
+        (name, f"{entry.card['summary']} (methods: {', '.join(registry.methods_for(entry)) or 'none'}){_origin(entry)}")
+        for name, entry in registry.entries("task").items()
+    ]
 
 
 def _data() -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from avbench.data.corpus import Corpus
+from avbench.data.corpus.pair import Corpus
 from avbench.launch.cost import Bill, Costs
 from avbench.running.division import account, training_clips
 from avbench.running.plan import Stage, clips_per_contrast, make_plan, training_steps
@@ -22,7 +22,7 @@ PRETRAIN = "pretrain"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class OutlinedStage:
     """A stage as far as it is known.
 
     Attributes:
@@ -50,7 +50,7 @@ class Outline:
     """One run: its settings, its stages in order, and what keeps ids from being known."""
 
     config: RunConfig
-    steps: tuple[Step, ...]
+    steps: tuple[OutlinedStage, ...]
     judged: str = ""
     note: str = ""
 
@@ -135,7 +135,7 @@ def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only:
     return Outline(
         config=config,
         steps=tuple(
-            Step(
+            OutlinedStage(
                 name=stage.name,
                 id=stage.id,
                 done=stage.done and not runner.execution.force,
@@ -148,20 +148,20 @@ def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only:
     )
 
 
-def _unprepared(config: RunConfig, unready: Sequence[Source]) -> tuple[Step, ...]:
+def _unprepared(config: RunConfig, unready: Sequence[Source]) -> tuple[OutlinedStage, ...]:
     steps = []
     for source in unready:
         expected = f"{sum(source.counts)} clips to make and prepare" if source.counts else "videos to prepare"
-        steps.append(Step(name="prepare", id=None, done=False, work=f"{expected} into {source.clips}"))
+        steps.append(OutlinedStage(name="prepare", id=None, done=False, work=f"{expected} into {source.clips}"))
     if config.weights == "pretrained":
         steps.append(_pretraining(config, unready[0].counts[0] if unready[0].counts else 0))
     return tuple(steps)
 
 
-def _pretraining(config: RunConfig, n_train: int) -> Step:
+def _pretraining(config: RunConfig, n_train: int) -> OutlinedStage:
     """Returns what is known of a pretraining without its id."""
     steps = training_steps(config, n_train) if n_train or config.train.steps else "by epochs:"
-    return Step(name=PRETRAIN, id=None, done=False, work=f"{steps} steps of {config.train.batch_size} clips")
+    return OutlinedStage(name=PRETRAIN, id=None, done=False, work=f"{steps} steps of {config.train.batch_size} clips")
 
 
 def _span(hours: float) -> str:

@@ -12,7 +12,7 @@ from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.running.request import Request
-    from avbench.training.group import Group
+    from avbench.training.group import ProcessGroup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Command(LauncherOptions, ConfigOptions):
             sys.stdout.write(f"weights: {runner.pretrain(config)}\n")
         return 0
 
-    def _train(self, requests: list[Request], device: str, group: Group) -> int:
+    def _train(self, requests: list[Request], device: str, group: ProcessGroup) -> int:
         from avbench.commands import outline
         from avbench.running.runner import Execution, Runner
 

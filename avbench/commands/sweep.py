@@ -98,10 +98,10 @@ class Command:
             sys.stderr.write(f"not ready: {text}\n")
 
     def _run(self, sweep: Sweep, common: ConfigOptions, path: Path) -> int:
-        from avbench.files import locked
         from avbench.launch.sweep import study as studies
         from avbench.launch.sweep.driver import Driver
         from avbench.launch.sweep.trial import check
+        from avbench.processes import locked
 
         folder = self.results / "sweeps" / sweep.name
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from avbench.compare.run import Run
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import paired
 from avbench.running.given import WEIGHTS as GIVEN
@@ -20,7 +20,7 @@ HARMLESS = ("resamples", "bootstrap_seed")  # options of tasks that change inter
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricPair:
     """One metric of two runs; None where there is none."""
 
     first: float | None
@@ -58,7 +58,7 @@ class Pair:
     second: Run
     n: int | None
     ids_sha256: str | None
-    rows: dict[str, Row]
+    rows: dict[str, MetricPair]
     left_out: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,9 +196,9 @@ def _warnings(first: Run, second: Run) -> list[str]:
     return found
 
 
-def _recorded(first: Run, second: Run) -> dict[str, Row]:
+def _recorded(first: Run, second: Run) -> dict[str, MetricPair]:
     one, other = first.record["metrics"], second.record["metrics"]
-    return {name: Row(one.get(name), other.get(name)) for name in dict.fromkeys((*one, *other))}
+    return {name: MetricPair(one.get(name), other.get(name)) for name in dict.fromkeys((*one, *other))}
 
 
 def _pair(first: Run, second: Run, ids: list[str], resamples: int, warnings: list[str]) -> Pair:
@@ -216,7 +216,7 @@ def _pair(first: Run, second: Run, ids: list[str], resamples: int, warnings: lis
         warnings.append(f"{first.id} and {second.id} group the same samples in other ways: no paired statistics.")
     recorded = dict.fromkeys((*first.record["metrics"], *second.record["metrics"]))
     rows = {
-        name: Row(values[0].get(name), values[1].get(name), found.get(name))
+        name: MetricPair(values[0].get(name), values[1].get(name), found.get(name))
         for name in recorded
         if name in values[0] or name in values[1]
     }

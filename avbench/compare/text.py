@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from avbench.compare.comparison import Comparison, Pair, Row
+from avbench.compare.comparison import Comparison, MetricPair, Pair
 from avbench.compare.terminal import NONE, columns
 from avbench.metrics.units import Unit, unit
 
@@ -71,13 +71,13 @@ def _shown(pair: Pair) -> list[str]:
     return sorted(shown, key=lambda name: places[name]) or known
 
 
-def _same(row: Row) -> bool:
+def _same(row: MetricPair) -> bool:
     """Tells whether a metric differs in no resample, as the values of controls that no model changes."""
     found = row.paired
     return row.difference == 0 and found is not None and found.low == found.high == 0
 
 
-def _cells(shown: Unit, row: Row) -> list[str]:
+def _cells(shown: Unit, row: MetricPair) -> list[str]:
     found = row.paired
 
     def number(value: float | None, sign: str = "") -> str:

@@ -15,9 +15,9 @@ from avbench.files import canonical_json, sha256_text
 from avbench.settings import build, to_dict
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
-    from avbench.data.frames import FrameGrid
-    from avbench.data.prepare_settings import PrepareSettings
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.media.frame_grid import FrameGrid
+    from avbench.data.media.prepare_settings import PrepareSettings
 
 EMBEDDED = "soundshapes"
 PREPARED, AUTHORS = "manifest.parquet", "manifest.json"  # what the folder of either kind of clips holds
@@ -61,7 +61,7 @@ def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data") -> 
         InputError: There is no such name, file or folder, it holds no videos, or holds prepared clips and ``data.like``
             asks for others.
     """
-    from avbench.data.frames import FrameGrid
+    from avbench.data.media.frame_grid import FrameGrid
 
     frames = FrameGrid(data.n_frames, data.sampling)
     located = _located(data, _settings(data, inputs, frames), option)
@@ -75,8 +75,8 @@ def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data") -> 
 
 def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:
     """Returns how videos are prepared for these inputs."""
-    from avbench.data.frames import to_store
-    from avbench.data.prepare_settings import LIKE, PrepareSettings
+    from avbench.data.corpus.frames import to_store
+    from avbench.data.media.prepare_settings import LIKE, PrepareSettings
 
     stored = to_store(frames, inputs)
     chosen = {"n_frames": stored.count, "sampling": data.sampling, "size": inputs.image_size}
@@ -126,7 +126,7 @@ def _of_catalogue(source: str, option: str) -> Path:
 
 def _listing(path: Path) -> list[list[object]]:
     """Returns what tells that a folder's videos are still the same: names, labels, sizes and times of change."""
-    from avbench.data.source import list_source
+    from avbench.data.prepare.source import list_source
 
     rows: list[list[object]] = []
     for file in list_source(path).files:
@@ -157,11 +157,11 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     Raises:
         InputError: The data cannot be read, or do not have the frames asked for.
     """
-    from avbench.data.clips import open_clips
-    from avbench.data.frames import framed
+    from avbench.data.corpus.frames import framed
+    from avbench.data.corpus.stored import open_clips
 
     if not source.ready and source.videos is not None and source.settings is not None:
-        from avbench.data.prepare import prepare
+        from avbench.data.prepare.driver import prepare
 
         cache = cache_folder()
         try:

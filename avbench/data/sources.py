@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from avbench.data.corpus import Corpus
+from avbench.data.corpus.pair import Corpus
 from avbench.data.locate import Source, locate, open_source
 
 if TYPE_CHECKING:
     from avbench.config import DataConfig, InputConfig
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 log = logging.getLogger("avbench")
 

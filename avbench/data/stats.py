@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from avbench.config import InputConfig
-from avbench.data.clips import Clips
-from avbench.data.dataset import Files
+from avbench.data.corpus.clips import Clips
+from avbench.data.feed.dataset import Files
 from avbench.data.progress import Progress
 from avbench.errors import RunError
 from avbench.files import atomic_path

@@ -20,7 +20,7 @@ from avbench.store import seal
 
 if TYPE_CHECKING:
     from avbench.config import InputConfig, ModelConfig
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.plan import Plan, Stage
     from avbench.running.request import RunConfig
 

@@ -32,13 +32,14 @@ def expand(methods: Sequence[str], tasks: Sequence[str]) -> Cells:
     chosen = _names("method", methods)
     wanted = _names("task", tasks)
     cells: dict[str, tuple[str, ...]] = {}
-    left_out = []
+    left_out: list[str] = []
     for method in chosen:
         entry = registry.find("method", method)
-        able = tuple(task for task in wanted if task in entry.card["tasks"])
+        reasons = {task: registry.why_not(entry, registry.find("task", task)) for task in wanted}
+        able = tuple(task for task, reason in reasons.items() if not reason)
         if able:
             cells[method] = able
-        left_out += [registry.why_not(entry, registry.find("task", task)) for task in wanted if task not in able]
+        left_out += filter(None, reasons.values())
     if not cells:
         raise InputError(f"found nothing that can be done: {' '.join(left_out)}")
     return Cells(cells, tuple(left_out))

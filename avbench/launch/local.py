@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from avbench.launch.job import Finished, Job
 from avbench.launch.pool import stop_signals
-from avbench.processes import environment, words
+from avbench.processes import environment, take, words
 
 log = logging.getLogger("avbench")
 _POLL_S = 0.1
@@ -125,13 +124,9 @@ def _start(job: Job, slot: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
     """Starts a job's process; None where another one still holds the job's log."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as output:
-        try:
-            fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB)  # inherited with the log, and gone with the process
-        except BlockingIOError:
+        # Inherited with the log, and gone with the process.
+        if not take(lambda: fcntl.flock(output, fcntl.LOCK_EX | fcntl.LOCK_NB), job.log):
             return None
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):  # a file system without locks
-                raise
         output.truncate(0)
         return subprocess.Popen(
             words(*job.arguments),

@@ -23,7 +23,7 @@ def local_slots(device: str, configs: Sequence[RunConfig], count: int = 0) -> tu
     """
     import torch
 
-    from avbench.data.pool import core_count
+    from avbench.processes import core_count
 
     if device == "cuda":
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, RunError, did_you_mean
-from avbench.files import locked
 from avbench.launch import ledger, queue
 from avbench.launch.job import Job, is_full
 from avbench.launch.payload import Payload
 from avbench.launch.profile import Profile
-from avbench.processes import environment
+from avbench.processes import environment, locked
 
 if TYPE_CHECKING:
     from submitit.slurm.slurm import SlurmExecutor

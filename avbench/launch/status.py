@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import logging
 import os
 import platform
@@ -16,6 +15,7 @@ from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.launch import ledger, queue
 from avbench.launch.job import is_full, last_error
+from avbench.processes import is_locked
 from avbench.running.plan import STARTED
 from avbench.store import seal
 
@@ -132,7 +132,7 @@ def _of_local(entry: ledger.Started, results: Path, ended: dict[str, int], *, al
     state: State
     if _done(entry, results):
         state, detail = "done", ""
-    elif locked(Path(entry.log)):  # by the process of the job
+    elif is_locked(Path(entry.log)):  # by the process of the job
         state, detail = "running", ""
     elif entry.name in ended:
         status = ended[entry.name]
@@ -174,7 +174,7 @@ def _begun_alone(results: Path, known: set[str]) -> Iterator[JobState]:
         if folder.relative_to(results).as_posix() in known or _is_done(folder):
             continue
         told = _read(path)
-        running = locked(folder / ".lock")
+        running = is_locked(folder / ".lock")
         detail = str(told.get("host", "")) if running else "stopped; the same command resumes it"
         name = f"{told.get('method', folder.name)} seed {told.get('seed', '?')} pretrain"
         yield JobState(name, "running" if running else "stale", detail, progress=read_progress(folder))
@@ -235,18 +235,6 @@ def _read(path: Path) -> dict[str, Any]:
         log.warning("%s Left out.", error)
         return {}
     return found
-
-
-def locked(path: Path) -> bool:
-    """Returns whether a process holds the lock of a file."""
-    try:
-        with path.open("rb") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def counts(states: Iterable[JobState]) -> dict[State, int]:

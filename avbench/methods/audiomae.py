@@ -24,7 +24,7 @@ CARD = Card(
     summary="Audio-MAE: masked reconstruction of the spectrogram, with Vanilla AV-MAE's encoder and decoder",
     modalities=("audio",),
     objectives=("reconstruction",),
-    tasks=("linear_probe", "classification", "reconstruction"),
+    abilities=("vectors", "reconstruction"),
     parameters=111_655_680,
 )
 
@@ -68,6 +68,11 @@ class AudioMae(FamilyMethod):
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss L_r audio (paper equation 4); ``visual`` is not read.
+
+        Args:
+            audio: (B, T, M).
+            visual: Not read.
+            noise: Of the batch's masks, from :meth:`draw_noise`.
 
         Raises:
             InputError: A shape that does not fit the model, or another method's noise.

@@ -23,7 +23,7 @@ CARD = Card(
     summary="AV-MAE: CAV-MAE without contrast; masked reconstruction of both modalities from joint tokens",
     modalities=("audio", "visual"),
     objectives=("reconstruction",),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=191_036_160,
 )
 
@@ -66,7 +66,13 @@ class AvMae(FamilyMethod):
         return self.plan.draw(batch, generator)
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        """Returns the loss L_r audio + L_r visual (paper equation 4)."""
+        """Returns the loss L_r audio + L_r visual (paper equation 4).
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
+        """
         encoder, masks = self.encoder, self.plan.masks(noise, audio.device)
         sound = encoder.encode("audio", masks.audio.keep(encoder.of("audio").tokens(audio)))
         frame = encoder.encode("visual", masks.visual.keep(encoder.of("visual").tokens(visual)))

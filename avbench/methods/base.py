@@ -1,4 +1,4 @@
-"""What every method is: a model that pretrains on pairs of sound and frame, and embeds them.
+"""What every method is: a model that embeds sound and frame, and may pretrain on pairs of them.
 
 A method file assigns ``CARD`` (literal arguments only: it is read without importing the file), ``CONFIG`` (its
 settings class) and ``METHOD`` (its model class, called with config, model, input and ``seed=``).
@@ -7,6 +7,7 @@ settings class) and ``METHOD`` (its model class, called with config, model, inpu
 from __future__ import annotations
 
 import abc
+import copy
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,20 +17,31 @@ from torch import Tensor
 from avbench.config import InputConfig, ModelConfig
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput
+from avbench.methods.pooled import FinetunedEncoder, PooledEncoder
 from avbench.methods.published import Published
 from avbench.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What ``avbench list methods`` says of a method, and which tasks it can do."""
+    """What ``avbench list methods`` says of a method, and what it can do: a task says what it asks for.
+
+    Attributes:
+        summary: One line.
+        modalities: Those it takes.
+        abilities: What tasks may ask of it: ``embeddings`` (``embed``), ``vectors``, ``patch_tokens``
+            (``local_tokens``), ``reconstruction`` (``predict``), and any word that tasks from outside use.
+        objectives: What it is pretrained by, which is the ability ``pretraining``; none: it is judged as it is built.
+        parameters: Their number at the paper's sizes, the default configuration.
+        frames: ``data.n_frames`` and ``data.sampling`` where nothing else names them.
+    """
 
     summary: str
     modalities: tuple[str, ...]
-    objectives: tuple[str, ...]
-    tasks: tuple[str, ...]
-    parameters: int | None = None  # at the paper's sizes, the default configuration
-    frames: tuple[int, str] = (10, "even")  # data.n_frames and data.sampling where nothing else names them
+    abilities: tuple[str, ...]
+    objectives: tuple[str, ...] = ()
+    parameters: int | None = None
+    frames: tuple[int, str] = (10, "even")
 
 
 class Method(Published, abc.ABC):
@@ -42,13 +54,19 @@ class Method(Published, abc.ABC):
     model_config: ModelConfig
     input_config: InputConfig
 
-    @abc.abstractmethod
     def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
-        """Draws the masks' noise for ``batch`` clips: audio first, then visual."""
+        """Draws what the loss of ``batch`` clips needs, such as masks, audio first, then visual; here nothing."""
+        return MaskNoise()
 
-    @abc.abstractmethod
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        """Returns the pretraining loss of a batch."""
+        """Returns the pretraining loss of a batch; of a method without objectives there is none.
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: What :meth:`draw_noise` drew.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no pretraining loss")
 
     @abc.abstractmethod
     def embed(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,3 +98,7 @@ class Method(Published, abc.ABC):
     def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns what localization compares; see :func:`avbench.methods.streams.local_tokens`; here nothing."""
         return {}
+
+    def encoder_to_finetune(self) -> FinetunedEncoder:
+        """Returns a copy of what classification puts a head on, with the weights; here what :meth:`vectors` gives."""
+        return PooledEncoder(copy.deepcopy(self).to(torch.get_default_device()))

@@ -23,7 +23,7 @@ CARD = Card(
     summary="CAV: CAV-MAE's encoder trained by contrast between the modalities alone; no decoder",
     modalities=("audio", "visual"),
     objectives=("contrast",),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs"),
+    abilities=("embeddings", "vectors", "patch_tokens"),
     parameters=164_500_224,
 )
 
@@ -67,7 +67,13 @@ class Cav(FamilyMethod):
         return self.plan.draw(batch, generator)
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        """Returns the loss lambda_c * L_c (paper equations 7 and 8)."""
+        """Returns the loss lambda_c * L_c (paper equations 7 and 8).
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
+        """
         encoder, masks = self.encoder, self.plan.masks(noise, audio.device)
         sound = encoder.encode("audio", masks.audio.keep(encoder.of("audio").tokens(audio)))
         frame = encoder.encode("visual", masks.visual.keep(encoder.of("visual").tokens(visual)))

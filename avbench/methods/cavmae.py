@@ -25,7 +25,7 @@ CARD = Card(
     summary="CAV-MAE: masked reconstruction of both modalities from joint tokens, and contrast between them",
     modalities=("audio", "visual"),
     objectives=("reconstruction", "contrast"),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=191_036_160,
 )
 
@@ -83,6 +83,11 @@ class CavMae(FamilyMethod):
         """Returns the loss lambda_r * (L_r audio + L_r visual) + lambda_c * L_c (paper equation 8).
 
         Only what a zero weight does not remove is computed.
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
         """
         config, encoder, masks = self.config, self.encoder, self.plan.masks(noise, audio.device)
         # Each modality's visible tokens pass a transformer of their own.

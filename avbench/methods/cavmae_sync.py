@@ -25,7 +25,7 @@ CARD = Card(
     summary="CAV-MAE Sync: CAV-MAE on audio windows around frames; contrast by global tokens, beside registers",
     modalities=("audio", "visual"),
     objectives=("reconstruction", "contrast"),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=190_660_864,
     frames=(16, "ends"),
 )
@@ -105,6 +105,11 @@ class CavMaeSync(FamilyMethod):
         """Returns the loss lambda_r * (L_r audio + L_r visual) + lambda_c * L_c, L_c of the global tokens.
 
         Only what a zero weight does not remove is computed.
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
         """
         config, encoder, masks = self.config, self.encoder, self.plan.masks(noise, audio.device)
         # Global token, visible patches and registers of each modality pass its own transformer.

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError, unknown
 from avbench.methods.base import Method
-from avbench.methods.encoder import Encoder
-from avbench.methods.family import FamilyMethod
 from avbench.methods.heads import KEYS, ClassHead, HeadKind
 from avbench.methods.place import first_values
+from avbench.methods.pooled import FinetunedEncoder
 from avbench.methods.published import Published
 from avbench.methods.streams import differs_from_previous
 from avbench.methods.vit import uninitialised
 
-Mode = Literal["multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly"]
-MODES: tuple[str, ...] = get_args(Mode)
+MODES = ("multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly")
 Streams = Literal["MM", "SM", "MM+SM"]
 _SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
-_PRETRAINING = ("decoder_*", "mask_token", "constrative_head_*")  # keys of a method that fine-tuning leaves behind
 
 
 class Classifier(Published):
     """Class logits from sound, frame or both: an encoder and a head.
 
     Args:
-        encoder: Whose tokens the head reads; built without values.
+        encoder: What the head reads; one that was built without values gets first ones.
         n_classes: Logits per clip.
         mode: The mode it is built for; some heads of some encoders read more in mode multimodal.
-        streams: What the head reads in mode multimodal; see :meth:`avbench.methods.encoder.Encoder.summary`.
+        streams: What the head reads in mode multimodal; see :meth:`avbench.methods.pooled.FinetunedEncoder.summary`.
         head: See :class:`~avbench.methods.heads.ClassHead`.
         n_frames: Frames a clip, for the head ``concat``.
         seed: Seed of the first weights.
@@ -44,7 +39,7 @@ class Classifier(Published):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: FinetunedEncoder,
         n_classes: int,
         *,
         mode: str = "multimodal",
@@ -58,10 +53,11 @@ class Classifier(Published):
         self.streams: Streams = streams if mode == "multimodal" else "MM"
         self.frozen = False
         self.encoder = encoder
+        without_values = any(parameter.is_meta for parameter in self.parameters())
+        width = encoder.summary_width(mode, head=head, streams=self.streams)
         with uninitialised():
-            width = encoder.summary_width(mode, head=head, streams=self.streams)
             self.head = ClassHead(head, encoder.model_config, width, n_classes, n_frames)
-        first_values(self, seed)
+        first_values(self if without_values else nn.ModuleDict({"head": self.head}), seed)
 
     @property
     def missing_modes(self) -> tuple[str, ...]:
@@ -88,6 +84,8 @@ class Classifier(Published):
         valid = (*(name for name in MODES if not name.startswith("missing")), *self.missing_modes)
         if mode not in valid:
             raise unknown("mode", mode, valid)
+        if self.streams == "SM" and mode != "multimodal":
+            raise InputError(f"mode: found {mode} for a head that reads both single streams (SM), valid: multimodal.")
         sound = None if mode in _SOUNDLESS else _given(audio, "audio", mode)
         frame = None if mode in _BLIND else _given(visual, "visual", mode)
         shape = _clips_and_frames(sound, frame)
@@ -107,21 +105,11 @@ class Classifier(Published):
             mode: One of :data:`MODES`.
             several: Whether a clip has several in a row; sounds equal to the one before are then encoded once.
         """
-        encoder = self.encoder
         row: Tensor | None = None
         if sound is not None and several:
             new = differs_from_previous(sound)
             row, sound = new.cumsum(dim=0) - 1, sound[new]
-        audio = None if sound is None else encoder.encode("audio", encoder.of("audio").tokens(sound))
-        if frame is None:
-            vectors = self._summary(audio, None, mode)
-            return vectors if row is None else vectors[row]
-        if audio is not None and row is not None:
-            audio = audio[row]
-        return self._summary(audio, encoder.encode("visual", encoder.of("visual").tokens(frame)), mode)
-
-    def _summary(self, audio: Tensor | None, visual: Tensor | None, mode: str) -> Tensor:
-        return self.encoder.summary(audio, visual, mode, head=self.head.kind, streams=self.streams)
+        return self.encoder.summary(sound, frame, row, mode, head=self.head.kind, streams=self.streams)
 
 
 def build_classifier(
@@ -148,81 +136,9 @@ def build_classifier(
     Raises:
         InputError: The method has no such model or no such streams, or its weights do not fit.
     """
-    from avbench.training.checkpoints import load_weights
-
-    encoder = encoder_to_finetune(method)
+    encoder = method.encoder_to_finetune()
     kind = encoder.default_head if head == "auto" else head
-    model = Classifier(encoder, n_classes, mode=mode, streams=streams, head=kind, n_frames=n_frames, seed=seed)
-    keys = [f"{key}*" for key in KEYS]
-    load_weights(model, method.state_dict(), allow_missing=keys, allow_unexpected=_PRETRAINING)
-    return model
-
-
-def encoder_to_finetune(method: Method) -> Encoder:
-    """Returns an encoder like a method's, without values, whose position tables are trained.
-
-    Raises:
-        InputError: The method has no encoder of tokens, or one whose copy would encode otherwise.
-    """
-    if not isinstance(method, FamilyMethod):
-        raise InputError(f"method {method.name}: found no encoder of tokens, valid for fine-tuning: methods with one.")
-    with uninitialised():
-        encoder = method.encoder.copy_for_finetuning()
-    if type(encoder) is not type(method.encoder):
-        raise InputError(
-            f"method {method.name}: {type(method.encoder).__name__}.copy_for_finetuning: found a"
-            f" {type(encoder).__name__}, which encodes otherwise, valid: an encoder of its own class; define it, or use"
-            " linear_probe, which asks the method."
-        )
-    return encoder
-
-
-def read_classifier(
-    path: Path,
-    model: ModelConfig,
-    input: InputConfig,
-    *,
-    n_classes: int | None = None,
-    mode: str = "multimodal",
-    streams: Streams = "MM",
-) -> Classifier:
-    """Returns a fine-tuned CAV-MAE from a file, the authors' or ours, loaded strictly.
-
-    Args:
-        path: The file.
-        model: Sizes of the transformers.
-        input: Sizes of spectrogram and frame.
-        n_classes: Classes wanted; None: those of the file.
-        mode: The mode that it will be judged in.
-        streams: See :class:`FinetuningModel`.
-
-    Raises:
-        InputError: No checkpoint, not a fine-tuned CAV-MAE, other classes, streams or sizes.
-    """
-    from avbench.training.checkpoints import load_weights
-    from avbench.training.weights_file import read_state
-
-    state = read_state(path)
-    key = "mlp_head.1.weight"
-    if key not in state:
-        raise InputError(f"checkpoint {path}: found no {key}, valid: the weights of a fine-tuned CAV-MAE.")
-    found = state[key].shape[0]
-    if n_classes not in (None, found):
-        raise InputError(f"checkpoint {path}: found {found} classes, valid: {n_classes}, those of the data.")
-    with uninitialised():
-        encoder = Encoder(model, input, trainable_positions=True)
-    classifier = Classifier(encoder, found, mode=mode, streams=streams)
-    wanted, width = classifier.state_dict()[key].shape[1], state[key].shape[1]
-    if width != wanted and {width, wanted} == {model.embed_dim, 2 * model.embed_dim}:
-        raise InputError(
-            f"checkpoint {path}: found a head that reads {width} values, valid: {wanted}, those of task.streams="
-            f"{streams} in mode {mode}; SM alone reads two streams end to end."
-        )
-    try:
-        load_weights(classifier, state)
-    except InputError as error:
-        raise InputError(f"checkpoint {path}: {error}") from None
-    return classifier
+    return Classifier(encoder, n_classes, mode=mode, streams=streams, head=kind, n_frames=n_frames, seed=seed)
 
 
 def _given(tensor: Tensor | None, name: str, mode: str) -> Tensor:

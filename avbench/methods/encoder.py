@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.errors import InputError
 from avbench.methods.place import Place
 from avbench.methods.positions import Grid, Modality, audio_grid, audio_rows, visual_grid
 from avbench.methods.vit import PatchEmbed, Stream, check_shape, encoder_blocks
@@ -204,7 +203,7 @@ class Encoder(nn.Module):
         return tokens.mean(dim=1)
 
     def summary_width(self, mode: str, *, head: str, streams: str) -> int:
-        """Returns the width of what a classification head reads; see :meth:`summary`.
+        """Returns the width of what a classification head reads.
 
         Args:
             mode: The mode the model is built for.
@@ -216,7 +215,20 @@ class Encoder(nn.Module):
         """
         return self.model_config.embed_dim * (2 if streams == "SM" else 1)
 
-    def summary(self, audio: Tensor | None, visual: Tensor | None, mode: str, *, head: str, streams: str) -> Tensor:
+    def summary(
+        self, audio: Tensor | None, visual: Tensor | None, row: Tensor | None, mode: str, *, head: str, streams: str
+    ) -> Tensor:
+        """Returns what a head reads, (N, W); see :class:`avbench.methods.pooled.FinetunedEncoder`."""
+        sound = None if audio is None else self.encode("audio", self.of("audio").tokens(audio))
+        if visual is None:
+            vectors = self.of_tokens(sound, None, mode, head=head, streams=streams)
+            return vectors if row is None else vectors[row]
+        if sound is not None and row is not None:
+            sound = sound[row]
+        frame = self.encode("visual", self.of("visual").tokens(visual))
+        return self.of_tokens(sound, frame, mode, head=head, streams=streams)
+
+    def of_tokens(self, audio: Tensor | None, visual: Tensor | None, mode: str, *, head: str, streams: str) -> Tensor:
         """Returns what a classification head reads of encoded tokens, (N, W) (paper 2.4 and Table 2f).
 
         Modes ``missing*`` are for a model fine-tuned with both modalities and tested with one: the named one passes
@@ -229,9 +241,6 @@ class Encoder(nn.Module):
             head: Which head reads it.
             streams: In mode multimodal, the mean token of the joint stream (MM), those of the two single streams end
                 to end (SM), or the sum of all three (MM+SM). A model of SM is twice as wide and has no other mode.
-
-        Raises:
-            InputError: A mode of one modality, of a model that reads both single streams.
         """
         if audio is not None and visual is not None:
             if streams == "MM":
@@ -240,8 +249,6 @@ class Encoder(nn.Module):
             if streams == "SM":
                 return torch.cat(single, dim=-1)
             return self.joint_stream(audio, visual).mean(dim=1) + single[0] + single[1]
-        if streams == "SM":
-            raise InputError(f"mode: found {mode} for a head that reads both single streams (SM), valid: multimodal.")
         name: Modality = "audio" if audio is not None else "visual"
         tokens = next(given for given in (audio, visual) if given is not None)
         own = self.pool(self.stream(name, tokens))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
+from avbench.errors import InputError
 from avbench.methods import streams
 from avbench.methods.base import Method
 from avbench.methods.decoder import Decoder
 from avbench.methods.encoder import Encoder
 from avbench.methods.masking import Mask
+from avbench.methods.vit import uninitialised
 from avbench.settings import Settings
 
 
@@ -59,3 +62,22 @@ class FamilyMethod(Method):
         ]
         predicted: tuple[Tensor, ...] = self.decoder(self.encoder.joint_stream(*kept), *masks)
         return predicted
+
+    def encoder_to_finetune(self) -> Encoder:
+        """Returns a copy of the encoder, with its weights, whose position tables are trained.
+
+        Raises:
+            InputError: The copy would encode otherwise.
+        """
+        with uninitialised():
+            encoder = self.encoder.copy_for_finetuning()
+        if type(encoder) is not type(self.encoder):
+            raise InputError(
+                f"method {self.name}: {type(self.encoder).__name__}.copy_for_finetuning: found a"
+                f" {type(encoder).__name__}, which encodes otherwise, valid: an encoder of its own class; define it, or"
+                " use linear_probe, which asks the method."
+            )
+        weights = self.encoder.state_dict()
+        encoder.to_empty(device=torch.get_default_device())
+        encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})
+        return encoder

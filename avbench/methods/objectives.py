@@ -60,7 +60,13 @@ def patchify(images: Tensor, patch_size: int) -> Tensor:
 
 
 def unpatchify(patches: Tensor, grid: Grid, patch_size: int) -> Tensor:
-    """Puts patches back together: (B, N, p * p * C) -> (B, C, rows * p, columns * p), the inverse of patchify."""
+    """Puts patches back together: (B, N, p * p * C) -> (B, C, rows * p, columns * p), the inverse of patchify.
+
+    Args:
+        patches: (B, rows * columns, p * p * C).
+        grid: Rows and columns of patches.
+        patch_size: p.
+    """
     batch = patches.shape[0]
     pixels = patches.reshape(batch, grid.rows, grid.columns, patch_size, patch_size, -1)
     return pixels.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, grid.rows * patch_size, grid.columns * patch_size)

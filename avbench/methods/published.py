@@ -81,7 +81,13 @@ class Published(nn.Module):
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yields the parameters by published key, in the published order; ``parameters`` follows it."""
+        """Yields the parameters by published key, in the published order; ``parameters`` follows it.
+
+        Args:
+            prefix: Put before each key.
+            recurse: Whether parts' parameters are among them.
+            remove_duplicate: Whether one that two parts share comes once.
+        """
         named = super().named_parameters("", recurse, remove_duplicate)
         keyed = sorted(((published_key(name), tensor) for name, tensor in named), key=lambda pair: _place(pair[0]))
         start = f"{prefix}." if prefix else ""

@@ -17,7 +17,13 @@ _AT_ONCE = 64  # frames or windows a pass, so that clips with many of them take 
 
 
 def single_stream(encoder: Encoder, name: Modality, batch: Tensor) -> Tensor:
-    """Returns the unmasked tokens of one modality's stream, (B, T, M) or (B, 3, H, W) -> (B, N, D)."""
+    """Returns the unmasked tokens of one modality's stream, (B, T, M) or (B, 3, H, W) -> (B, N, D).
+
+    Args:
+        encoder: The encoder.
+        name: Which modality.
+        batch: (B, T, M) or (B, 3, H, W).
+    """
     return encoder.stream(name, encoder.encode(name, encoder.of(name).tokens(batch)))
 
 

@@ -129,7 +129,7 @@ class SyncEncoder(Encoder):
             )
         return 2 * self.model_config.embed_dim
 
-    def summary(self, audio: Tensor | None, visual: Tensor | None, mode: str, *, head: str, streams: str) -> Tensor:
+    def of_tokens(self, audio: Tensor | None, visual: Tensor | None, mode: str, *, head: str, streams: str) -> Tensor:
         """Returns what a classification head reads of encoded tokens, (N, W).
 
         With ``attention`` or ``concat`` a frame's vector in mode multimodal is its two global tokens side by side, as
@@ -142,17 +142,12 @@ class SyncEncoder(Encoder):
             visual: Likewise.
             mode: ``multimodal``, ``audioonly`` or ``videoonly``.
             head: Which head reads it.
-            streams: See :class:`~avbench.methods.encoder.Encoder`; only the linear head looks at it.
-
-        Raises:
-            InputError: A mode of one modality, of a model that reads both single streams.
+            streams: See the base class; only the linear head looks at it.
         """
         if audio is not None and visual is not None:
             if head == "linear":
-                return super().summary(audio, visual, mode, head=head, streams=streams)
+                return super().of_tokens(audio, visual, mode, head=head, streams=streams)
             return torch.cat([self.pool(audio), self.pool(visual)], dim=-1)
-        if streams == "SM":
-            return super().summary(audio, visual, mode, head=head, streams=streams)
         given = [tokens for tokens in (audio, visual) if tokens is not None]
         tokens: Tensor = self.joint(given[0], "joint")
         if self.extra.keep_registers:

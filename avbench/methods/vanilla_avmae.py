@@ -25,7 +25,7 @@ CARD = Card(
     summary="Vanilla AV-MAE: one joint encoder over the tokens of both modalities, masked together and reconstructed",
     modalities=("audio", "visual"),
     objectives=("reconstruction",),
-    tasks=("retrieval", "linear_probe", "classification", "localization", "shuffled_pairs", "reconstruction"),
+    abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=112_892_416,
 )
 
@@ -69,6 +69,11 @@ class VanillaAvMae(FamilyMethod):
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss L_r audio + L_r visual (paper equation 4).
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
 
         Raises:
             InputError: Shapes that do not fit the model, or another method's noise.

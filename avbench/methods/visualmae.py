@@ -24,7 +24,7 @@ CARD = Card(
     summary="Visual-MAE: masked reconstruction of a frame, with Vanilla AV-MAE's encoder and decoder",
     modalities=("visual",),
     objectives=("reconstruction",),
-    tasks=("linear_probe", "classification", "reconstruction"),
+    abilities=("vectors", "reconstruction"),
     parameters=111_907_072,
 )
 
@@ -67,6 +67,11 @@ class VisualMae(FamilyMethod):
 
     def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
         """Returns the loss L_r visual (paper equation 4); ``audio`` is not read.
+
+        Args:
+            audio: Not read.
+            visual: (B, 3, H, W).
+            noise: Of the batch's masks, from :meth:`draw_noise`.
 
         Raises:
             InputError: A shape that does not fit the model, or another method's noise.

@@ -112,7 +112,13 @@ class Blocks(nn.ModuleList):
 
 
 def encoder_blocks(model: ModelConfig, depth: int, *, modality_norms: bool) -> Blocks:
-    """Returns ``depth`` blocks of the encoder's width."""
+    """Returns ``depth`` blocks of the encoder's width.
+
+    Args:
+        model: Width, heads and MLP ratio.
+        depth: How many.
+        modality_norms: They hold a pair of LayerNorms for each stream; else one for all.
+    """
     return Blocks(
         Block(model.embed_dim, model.num_heads, model.mlp_ratio, modality_norms=modality_norms) for _ in range(depth)
     )

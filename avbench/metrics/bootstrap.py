@@ -20,7 +20,13 @@ CHUNK_VALUES = 2**20  # draws held at a time: 8 MB of indices and as much of val
 
 
 def resample_indices(n: int, resample: int, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Returns which of ``n`` samples make up one resample: (n,), drawn with replacement."""
+    """Returns which of ``n`` samples make up one resample: (n,), drawn with replacement.
+
+    Args:
+        n: How many samples there are.
+        resample: Which resample, from 0.
+        seed: Of the draws.
+    """
     return numpy_stream(seed, "bootstrap", resample).integers(n, size=n)
 
 
@@ -65,7 +71,13 @@ def estimates(
 
 
 def chunks(n: int, resamples: int, seed: int) -> Iterator[tuple[slice, npt.NDArray[np.int64]]]:
-    """Yields which resamples, as a slice, and the samples of each, (r, n), as many at a time as memory has room for."""
+    """Yields which resamples, as a slice, and the samples of each, (r, n), as many at a time as memory has room for.
+
+    Args:
+        n: How many samples there are.
+        resamples: How many are drawn.
+        seed: Of the draws.
+    """
     step = max(1, CHUNK_VALUES // n)
     for start in range(0, resamples, step):
         stop = min(start + step, resamples)

@@ -20,8 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
-from avbench.metrics import bootstrap
-from avbench.metrics.shares import wilson
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -130,12 +128,13 @@ def check(scores: Array, target: Array) -> npt.NDArray[np.bool_]:
 
 def per_class(scores: Array, target: Array) -> PerClass:
     """Returns average precision and ROC AUC of each class; arguments and errors as in :func:`check`."""
-    pairs = [column.statistics() for column in _columns(scores, check(scores, target))]
+    pairs = [column.statistics() for column in columns(scores, check(scores, target))]
     ap, auc = (np.concatenate(values) for values in zip(*pairs, strict=True))
     return PerClass(ap, auc)
 
 
-def _columns(scores: Array, positive: npt.NDArray[np.bool_]) -> Iterator[_Column]:
+def columns(scores: Array, positive: npt.NDArray[np.bool_]) -> Iterator[_Column]:
+    """Yields each class's scores, sorted, with which clips are of it: (n, C) both."""
     # Sorting half precision is many times slower than sorting the same numbers in single.
     scores = scores.astype(np.float32) if scores.dtype == np.float16 else scores
     for values, marks in zip(np.ascontiguousarray(scores.T), np.ascontiguousarray(positive.T), strict=True):
@@ -171,7 +170,7 @@ def top_k(scores: Array, target: Array, k: int) -> Float64:
     return np.asarray(np.clip((k - better) / equal, 0.0, 1.0))
 
 
-def _places(n_classes: int, target: Array) -> tuple[int, ...]:
+def places(n_classes: int, target: Array) -> tuple[int, ...]:
     """Returns the k of the top-k accuracies that say something: none for several labels a clip."""
     return tuple(k for k in TOP if k == 1 or k < n_classes) if target.ndim == 1 else ()
 
@@ -208,7 +207,7 @@ def summarise(scores: Array, target: Array, *, absent: Absent = "present") -> di
         InputError: As in :func:`check`.
     """
     found = per_class(scores, target)
-    values = {f"top{k}": float(top_k(scores, target, k).mean()) for k in _places(scores.shape[1], target)}
+    values = {f"top{k}": float(top_k(scores, target, k).mean()) for k in places(scores.shape[1], target)}
     return values | _means(found, absent)
 
 
@@ -218,6 +217,11 @@ def chance(target: Array, n_classes: int, *, absent: Absent = "present") -> dict
     Top-k: always the k most frequent classes of the clips judged. mAP: the mean over all orders of the clips, which is
     a little above a class's share p of positive clips: ((P - 1) / (n - 1) (n - H) + H) / n for P of n clips, H being
     the n-th harmonic number. mAUC one half, d' zero.
+
+    Args:
+        target: (n, C) 0 or 1, or (n,) class indices.
+        n_classes: C.
+        absent: What becomes of classes that no clip has.
     """
     n, harmonic = len(target), float((1 / np.arange(1, len(target) + 1)).sum())
     positives = np.bincount(target, minlength=n_classes) if target.ndim == 1 else np.count_nonzero(target, axis=0)
@@ -226,90 +230,5 @@ def chance(target: Array, n_classes: int, *, absent: Absent = "present") -> dict
     values: dict[str, float] = {}
     if target.ndim == 1:
         shares = np.sort(positives)[::-1] / n
-        values = {f"top{k}": float(shares[:k].sum()) for k in _places(n_classes, target)}
+        values = {f"top{k}": float(shares[:k].sum()) for k in places(n_classes, target)}
     return values | _means(PerClass(*(np.where(positives > 0, each, np.nan) for each in (ap, auc))), absent)
-
-
-def intervals(
-    scores: Array,
-    target: Array,
-    *,
-    absent: Absent = "present",
-    resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, tuple[float, float]]:
-    """Returns intervals over clips of what :func:`summarise` gives, for the same arguments.
-
-    Those of top-k accuracies are Wilson's (:mod:`avbench.metrics.shares`), the others bootstrap intervals, whose
-    resamples are those of :mod:`avbench.metrics.bootstrap`. AP and AUC are computed exactly for each: a clip drawn
-    w times counts w times, and a class without positive clips in it is absent. A clip drawn twice stands beside itself,
-    which lifts AP as if the set were smaller; the percentiles of mAP and mAUC are therefore moved by the difference of
-    value and resamples' mean. They are intervals for the metric's expectation on test sets of this size.
-
-    Args:
-        scores: (n, C).
-        target: (n,) or (n, C).
-        absent: As in :func:`summarise`.
-        resamples: How many; none gives no intervals.
-        seed: Seed of the draws.
-        level: Share of the bootstrap distribution inside.
-
-    Raises:
-        InputError: As in :func:`check`.
-    """
-    positive = check(scores, target)
-    values = summarise(scores, target, absent=absent)
-    if resamples == 0:
-        return {}
-    ends: dict[str, tuple[float, float]] = {}
-    for k in _places(scores.shape[1], target):
-        hits = top_k(scores, target, k)
-        ends[f"top{k}"] = wilson(float(hits.mean()), len(hits), level=level)
-    tail = (1 - level) / 2
-    drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
-    for (name, stands_for), means_of in zip(MEANS.items(), drawn, strict=True):
-        estimates = means_of[np.isfinite(means_of)]
-        if name in values and len(estimates):
-            centred = np.clip(estimates - estimates.mean() + values[name], min(stands_for, 0.0), 1.0)
-            low, high = np.quantile(centred, (tail, 1 - tail))
-            ends[name] = float(low), float(high)
-    if "d_prime" in values and "mAUC" in ends:
-        ends["d_prime"] = d_prime(ends["mAUC"][0]), d_prime(ends["mAUC"][1])
-    return {name: pair for name, pair in ends.items() if all(map(math.isfinite, pair))}
-
-
-def resampled_means(
-    scores: Array, positive: npt.NDArray[np.bool_], *, absent: Absent, resamples: int, seed: int
-) -> Float64:
-    """Returns mAP and mAUC of every resample, (2, R); NaN where no class has one.
-
-    Args:
-        scores: (n, C).
-        positive: (n, C), as :func:`check` gives it.
-        absent: As in :func:`summarise`.
-        resamples: R.
-        seed: Seed of the draws.
-    """
-    sums, counts = np.zeros((2, resamples)), np.zeros((2, resamples))
-    weights = _weights(len(scores), resamples, seed)
-    chunk = max(1, GATHERED // len(scores))
-    for column in _columns(scores, positive):
-        for first in range(0, resamples, chunk):
-            part = slice(first, first + chunk)
-            for i, found in enumerate(column.statistics(weights[:, part])):
-                sums[i, part] += np.nan_to_num(found)
-                counts[i, part] += ~np.isnan(found)
-    if absent == "reference":
-        sums += np.array([*MEANS.values()])[:, None] * (scores.shape[1] - counts)
-        counts[:] = scores.shape[1]
-    with np.errstate(invalid="ignore"):
-        return np.asarray(sums / counts)
-
-
-def _weights(n: int, resamples: int, seed: int) -> npt.NDArray[np.uint8]:
-    """Returns how often each resample draws each clip, (n, R); more than 255 times never happens."""
-    counts = np.empty((resamples, n), np.uint8)
-    for r in range(resamples):
-        counts[r] = np.bincount(bootstrap.resample_indices(n, r, seed), minlength=n)
-    return np.ascontiguousarray(counts.T)

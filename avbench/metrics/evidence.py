@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from avbench.errors import InputError
 from avbench.metrics import bootstrap, retrieval, shares
-from avbench.metrics.classification import MEANS, Absent, check, d_prime, resampled_means, summarise, top_k
+from avbench.metrics.classification import MEANS, Absent, check, d_prime, summarise, top_k
+from avbench.metrics.classification_intervals import resampled_means
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
@@ -60,7 +61,7 @@ class Evidence:
         values: Every metric over all units.
         means: Those that are means.
         draw: Estimates of the others on the resamples of :mod:`avbench.metrics.bootstrap`; mAP and mAUC moved so that
-            their mean is the value, as in :func:`avbench.metrics.classification.intervals`.
+            their mean is the value, as in :func:`avbench.metrics.classification_intervals.intervals`.
     """
 
     units: Array

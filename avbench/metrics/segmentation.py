@@ -16,9 +16,9 @@ import numpy.typing as npt
 from avbench.errors import InputError, unknown
 from avbench.metrics.localization import Bool, Float64, Maps, check_maps, count
 
-Form = Literal["whole_set", "per_batch"]
+FScoreForm = Literal["whole_set", "per_batch"]
 
-FORMS: tuple[Form, ...] = get_args(Form)
+FORMS: tuple[FScoreForm, ...] = get_args(FScoreForm)
 BETA2 = 0.3
 F_THRESHOLDS: Float64 = np.linspace(0, 1 - 1e-10, 255)
 POOLED_THRESHOLDS = 20  # of ADE20K's best IoU
@@ -143,7 +143,7 @@ def _from_above(histogram: npt.NDArray[np.int64], n: int) -> Float64:
     return counts[:, 1:].astype(np.float64)
 
 
-def f_score(curves: Float64, *, form: Form = "whole_set", batch: int = 4) -> float:
+def f_score(curves: Float64, *, form: FScoreForm = "whole_set", batch: int = 4) -> float:
     """Returns the F-score of a set: the largest mean over thresholds.
 
     Args:

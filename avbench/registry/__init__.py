@@ -22,10 +22,15 @@ from avbench.errors import InputError, unknown
 Kind = Literal["method", "task", "figure"]
 OWN = "avbench"  # where the package's own entries come from
 _PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
+_IN_CARD: dict[Kind, tuple[str, ...]] = {
+    "method": ("summary", "modalities", "abilities"),
+    "task": ("summary", "needs"),
+    "figure": ("title",),
+}
 
 
 @dataclass(frozen=True)
-class Entry:
+class Component:
     """One method, task or figure, not yet imported."""
 
     name: str
@@ -39,11 +44,18 @@ class Entry:
         """The literal keyword arguments of the module's ``CARD``.
 
         Raises:
-            InputError: The module has no literal ``CARD``.
+            InputError: The module has no literal ``CARD``, or one that lacks something.
         """
         card = _read_card(self.path)
         if card is None:
             raise InputError(f"{self.module}: found no 'CARD = Card(...)' with literal arguments; add one.")
+        lacking = [name for name in _IN_CARD[self.kind] if name not in card]
+        if lacking:
+            listed = " in place of tasks, which a method does not name" if "tasks" in card else ""
+            raise InputError(
+                f"{self.kind} '{self.name}' of {self.origin}: CARD has no {' and no '.join(lacking)}; add it{listed}"
+                " (docs/guides)."
+            )
         return card
 
     def load(self) -> ModuleType:
@@ -64,7 +76,7 @@ class Entry:
 
 
 @functools.cache
-def _load(entry: Entry) -> tuple[ModuleType, dict[str, str]]:
+def _load(entry: Component) -> tuple[ModuleType, dict[str, str]]:
     """Returns an entry's module, checked, and what it is made of from outside the package."""
     if entry.origin == OWN:
         return importlib.import_module(entry.module), {}
@@ -99,7 +111,7 @@ def _read_card(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _plug_ins(kind: Kind) -> list[Entry]:
+def _plug_ins(kind: Kind) -> list[Component]:
     entries = []
     for point in metadata.entry_points(group=f"avbench.{kind}s"):
         spec = importlib.util.find_spec(point.module)
@@ -108,12 +120,12 @@ def _plug_ins(kind: Kind) -> list[Entry]:
                 f"plug-in {kind} '{point.name}': module '{point.module}' cannot be found; reinstall its package."
             )
         origin = point.dist.name if point.dist else point.module.partition(".")[0]
-        entries.append(Entry(point.name, point.module, Path(spec.origin), origin, kind))
+        entries.append(Component(point.name, point.module, Path(spec.origin), origin, kind))
     return entries
 
 
 @functools.cache
-def entries(kind: Kind) -> dict[str, Entry]:
+def entries(kind: Kind) -> dict[str, Component]:
     """Returns every method, task or figure by name, without importing any of them.
 
     Raises:
@@ -121,10 +133,10 @@ def entries(kind: Kind) -> dict[str, Entry]:
     """
     package = f"avbench.{_PACKAGES[kind]}"
     folder = Path(__file__).parent.parent.joinpath(*_PACKAGES[kind].split("."))
-    found: dict[str, Entry] = {}
+    found: dict[str, Component] = {}
     for path in sorted(folder.glob("*.py")):
         if _read_card(path) is not None:
-            found[path.stem] = Entry(path.stem, f"{package}.{path.stem}", path, OWN, kind)
+            found[path.stem] = Component(path.stem, f"{package}.{path.stem}", path, OWN, kind)
     for entry in _plug_ins(kind):
         if entry.name in found:
             raise InputError(
@@ -134,7 +146,7 @@ def entries(kind: Kind) -> dict[str, Entry]:
     return found
 
 
-def find(kind: Kind, name: str) -> Entry:
+def find(kind: Kind, name: str) -> Component:
     """Returns one entry by name.
 
     Raises:
@@ -146,10 +158,28 @@ def find(kind: Kind, name: str) -> Entry:
     return known[name]
 
 
-def why_not(method: Entry, task: Entry) -> str:
-    """Returns the sentence that a method cannot do a task, with the reason where the cards tell it."""
-    takes, needs = method.card["modalities"], task.card.get("modalities", ())
-    reason = ""
-    if set(needs) - set(takes):
-        reason = f": it takes {' and '.join(takes)} only, and the task compares {' and '.join(needs)}"
-    return f"method '{method.name}' cannot do task '{task.name}'{reason}."
+def why_not(method: Component, task: Component) -> str:
+    """Returns the sentence that a method cannot do a task, with the reason; "" where it can.
+
+    It can where it takes the modalities and has the abilities that the task's card asks for.
+    """
+    takes, compared = method.card["modalities"], task.card.get("modalities", ())
+    has = (*method.card["abilities"], *(("pretraining",) if method.card.get("objectives") else ()))
+    lacks = [each for each in task.card.get("abilities", ()) if each not in has]
+    if set(compared) - set(takes):
+        reason = f"it takes {' and '.join(takes)} only, and the task compares {' and '.join(compared)}"
+    elif lacks:
+        reason = f"it does not offer {' and '.join(lacks)}"
+    else:
+        return ""
+    return f"method '{method.name}' cannot do task '{task.name}': {reason}."
+
+
+def tasks_of(method: Component) -> tuple[str, ...]:
+    """Returns the tasks that a method can do."""
+    return tuple(name for name, task in entries("task").items() if not why_not(method, task))
+
+
+def methods_for(task: Component) -> tuple[str, ...]:
+    """Returns the methods that can do a task."""
+    return tuple(name for name, method in entries("method").items() if not why_not(method, task))

@@ -183,7 +183,7 @@ class _Reading:
 
 def _read_all(results: Path, listed: Sequence[tuple[str, list[int]]]) -> Iterator[_Reading]:
     """Reads records, many by several processes: parsing takes nearly all of the time."""
-    from avbench.data.pool import core_count
+    from avbench.processes import core_count
 
     workers = min(core_count(), len(listed) // FEW, MOST_WORKERS)
     if workers < 2:

@@ -14,9 +14,9 @@ from avbench.store.records import stage_folder
 if TYPE_CHECKING:
     from avbench.compare.run import Run
     from avbench.config import InputConfig
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.data.locate import Source
-    from avbench.tasks.inpaint.inpainter import Model
+    from avbench.tasks.inpaint.inpainter import Inpainter
 
 DIRECTIONS = ("a2v", "v2a")
 
@@ -116,7 +116,7 @@ def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Foun
 
 
 @contextlib.contextmanager
-def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Model]:
+def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Inpainter]:
     """Yields a record's model with its weights, on the CPU.
 
     Raises:
@@ -126,7 +126,7 @@ def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Model]:
 
     from avbench.config import ModelConfig
     from avbench.settings import build
-    from avbench.tasks.inpaint.inpainter import Model
+    from avbench.tasks.inpaint.inpainter import Inpainter
     from avbench.training.checkpoints import load_weights
     from avbench.training.session import WEIGHTS
 
@@ -142,4 +142,4 @@ def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Model]:
     load_weights(method, weights)
     normalised = bool(getattr(method_config, "norm_pix_loss", False))
     with torch.inference_mode():
-        yield Model(method.eval(), inputs, model_config.patch_size, normalised, "cpu", "fp32")
+        yield Inpainter(method.eval(), inputs, model_config.patch_size, normalised, "cpu", "fp32")

@@ -154,11 +154,12 @@ def _can(method: str, task: str, metric: str) -> bool:
     known = registry.entries("method")
     if method not in known:
         return True
-    card = known[method].card
+    entry, judged = known[method], registry.entries("task").get(task)
     needed = {"audio": ("audio",), "visual": ("visual",), "joint": ("audio", "visual")}.get(
         metric.partition("/")[0], ()
     )
-    return task in card["tasks"] and set(needed) <= set(card["modalities"])
+    able = judged is not None and not registry.why_not(entry, judged)
+    return able and set(needed) <= set(entry.card["modalities"])
 
 
 def _label(label: str, column: ColumnEntry, data: str) -> str:
@@ -210,7 +211,7 @@ def _value(text: str, name: str) -> Any:
 def contrasts(method: str) -> bool:
     """Tells whether a method contrasts clips with each other."""
     known = registry.entries("method")
-    return method in known and "contrast" in known[method].card["objectives"]
+    return method in known and "contrast" in known[method].card.get("objectives", ())
 
 
 def digits(shown: Unit, text: str = "") -> int:

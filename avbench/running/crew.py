@@ -1,4 +1,4 @@
-"""Processes that extract in parallel on this machine; each is ``python -m avbench.running.crew``.
+"""Processes that extract in parallel on this machine; each serves this module.
 
 They are processes of their own and not ``multiprocessing`` children, so that they work from notebooks and unguarded
 scripts. Each is given its rank and writes parts (:mod:`avbench.store.parts`); what comes back is how many clips are
@@ -10,16 +10,14 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from avbench.errors import AvbenchError, RunError
-from avbench.processes import check_code, start
+from avbench.processes import Child, check_code
 
 if TYPE_CHECKING:
     from avbench.running.extraction import Job
@@ -32,37 +30,20 @@ class _Member:
     """One process of a crew and what it says."""
 
     def __init__(self, job: Path, rank: int, world: int) -> None:
-        self.connection, theirs = Pipe()
         self.name = f"extraction process {rank + 1} of {world}"
-        self.log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
         # Modules are found where this process finds them: methods of plug-ins travel as references.
-        words = ["-P", "-m", "avbench.running.crew", str(theirs.fileno()), str(job), str(rank), str(world)]
-        self.process = start(words, theirs, self.log, paths=sys.path)
+        self.child = Child(__name__, str(job), str(rank), str(world), paths=sys.path)
 
     def receive(self) -> Any:
         """Returns what the process says next; a RunError where it ended without having said that it is done."""
         try:
-            return self.connection.recv()
+            return self.child.connection.recv()
         except (EOFError, OSError):
-            status = self.process.wait()
-            ended = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-            self.log.seek(0)
-            said = self.log.read().decode(errors="replace").strip().splitlines()
+            ended, said = self.child.ending(), self.child.last_words()
             return RunError(
-                f"{self.name} ended ({ended}{f'; {said[-1]}' if said else ''}); what is finished is kept, run the same"
+                f"{self.name} ended ({ended}{f'; {said}' if said else ''}); what is finished is kept, run the same"
                 " command again to go on."
             )
-
-    def stop(self) -> None:
-        """Ends the process, which first writes the rows that it has."""
-        self.process.terminate()
-        try:
-            self.process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.connection.close()
-        self.log.close()
 
 
 def run(job: Job, world: int, report: Callable[[int], None]) -> None:
@@ -82,7 +63,7 @@ def run(job: Job, world: int, report: Callable[[int], None]) -> None:
         with path.open("wb") as handle:
             pickle.dump(job, handle, protocol=pickle.HIGHEST_PROTOCOL)
         members += [_Member(path, rank, world) for rank in range(world)]
-        working = {member.connection: member for member in members}
+        working = {member.child.connection: member for member in members}
         while working:
             for connection in wait(list(working)):
                 message = working[connection].receive()  # type: ignore[index]  # only what was waited for
@@ -94,33 +75,34 @@ def run(job: Job, world: int, report: Callable[[int], None]) -> None:
                     report(message)
     finally:
         for member in members:
-            member.process.terminate()  # all at once, so that they write in parallel
+            member.child.terminate()  # all at once, so that they write in parallel
         for member in members:
-            member.stop()
+            member.child.stop(_STOP_S)
         path.unlink(missing_ok=True)
 
 
-def main() -> None:
-    """Computes one share of a job."""
+def serve(connection: Connection, job: str, rank: str, world: str) -> None:
+    """Computes one share of a job.
+
+    Args:
+        connection: Told how many clips are done.
+        job: The file that holds the job.
+        rank: Which share.
+        world: Of how many.
+    """
     # Ctrl-C reaches every process of the terminal; the driver alone decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    connection = Connection(int(sys.argv[1]))
-    job, rank, world = Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     try:
         check_code()
         import torch
 
-        work: Job = pickle.loads(job.read_bytes())
+        work: Job = pickle.loads(Path(job).read_bytes())
         torch.set_num_threads(work.threads)
-        for count in work.compute_share(rank, world):
+        for count in work.compute_share(int(rank), int(world)):
             connection.send(count)
         connection.send(_DONE)
     except BrokenPipeError:
         return  # the driver is gone
     except AvbenchError as error:
         connection.send(error)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avbench.data.corpus import Corpus, names_splits, remembered
+from avbench.data.corpus.pair import Corpus, names_splits, remembered
 from avbench.errors import InputError
 from avbench.rng import stream_seed
 from avbench.running.exposure import shared_rows
@@ -24,7 +24,7 @@ from avbench.running.request import RunConfig
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.base import Annotated
 
 log = logging.getLogger("avbench")

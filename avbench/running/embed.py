@@ -12,11 +12,11 @@ import torch
 
 from avbench import registry
 from avbench.config import Precision
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.decode import Clip
-from avbench.data.decoded import DecodedClips
-from avbench.data.prepare_settings import PrepareSettings
-from avbench.data.spectrogram import window_starts
+from avbench.data.corpus.decoded import DecodedClips
+from avbench.data.feed.dataset import AudioVisualDataset
+from avbench.data.feed.spectrogram import window_starts
+from avbench.data.media.decode import Clip
+from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.errors import InputError
 from avbench.running.request import frames_of
 from avbench.training.device import Device, resolve_device

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avbench.data.corpus import remembered
+from avbench.data.corpus.pair import remembered
 from avbench.errors import InputError
 from avbench.running.request import RunConfig
 from avbench.training import trained_on
@@ -21,7 +21,7 @@ from avbench.training import trained_on
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.division import Division
 
 

@@ -24,8 +24,8 @@ from avbench.tasks.subject import Pooled, Tokens
 if TYPE_CHECKING:
     import torch
 
-    from avbench.data.clips import Clips
-    from avbench.data.dataset import Batch, Mode
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.feed.dataset import Batch, Mode
     from avbench.data.progress import Progress
     from avbench.methods.base import Method
     from avbench.running.request import RunConfig
@@ -82,7 +82,7 @@ class Job:
         """
         import torch
 
-        from avbench.data.loader import Feed
+        from avbench.data.feed.loader import Feed
         from avbench.training.precision import autocast
 
         feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers)
@@ -137,7 +137,7 @@ def extract(
     Raises:
         RunError: A clip cannot be read, or a process ended early.
     """
-    from avbench.data.loader import worker_count
+    from avbench.data.feed.loader import worker_count
     from avbench.data.progress import Progress
     from avbench.training.device import torch_threads
 
@@ -185,7 +185,7 @@ def extract(
 
 
 def _share(job: Job, world: int, bar: Progress) -> None:
-    from avbench.data.pool import core_count
+    from avbench.processes import core_count
     from avbench.running import crew
 
     if job.device == "cpu" and job.threads > max(1, core_count() // world):

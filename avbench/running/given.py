@@ -17,6 +17,7 @@ from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
 from avbench.errors import AvbenchError, InputError
 from avbench.files import atomic_folder, check_folder_name, sha256_file, write_json
+from avbench.processes import code_sha256
 from avbench.settings import Settings, build, to_dict
 from avbench.store import provenance, seal
 from avbench.store.records import SCHEMA, all_records, content_id, run_folder, stage_folder, usable_record, write_record
@@ -288,7 +289,7 @@ def _record(
         "device_hours": round(seconds / 3600, 6),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git": provenance.git_state(),
-        "code_sha256": provenance.code_sha256(),
+        "code_sha256": code_sha256(),
         "plug_ins": dict(task.sources),
         "versions": provenance.versions(),
         "hardware": provenance.hardware("cpu"),

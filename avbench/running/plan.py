@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from avbench import registry
-from avbench.data.corpus import Corpus, remembered
+from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
 from avbench.files import sha256_file
 from avbench.running.division import Division, divide, training_clips
@@ -22,7 +22,7 @@ from avbench.settings import Settings, to_dict
 from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.base import Annotated
 
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
@@ -266,7 +266,7 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
     return key if evaluation else {**key, "seed": config.seed}
 
 
-def _sources(name: str, entry: registry.Entry) -> dict[str, Any]:
+def _sources(name: str, entry: registry.Component) -> dict[str, Any]:
     """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
     found = entry.sources
     return {name: found} if found else {}
@@ -284,6 +284,6 @@ def clips_per_contrast(config: RunConfig) -> int | None:
     are the same, in however many processes.
     """
     card = registry.find("method", config.method_name).card
-    if "contrast" not in card["objectives"] or getattr(config.method, "lambda_c", 1.0) == 0:
+    if "contrast" not in card.get("objectives", ()) or getattr(config.method, "lambda_c", 1.0) == 0:
         return None
     return config.train.batch_size // config.train.accumulate

@@ -84,8 +84,11 @@ def resolve(request: Request) -> RunConfig:
         InputError: An unknown name or key, a wrong type, or a value out of range.
     """
     method = registry.find("method", request.method)
-    if request.task and request.task not in method.card["tasks"]:
-        raise _cannot_do(method, registry.find("task", request.task))
+    trained = bool(method.card.get("objectives"))
+    if request.task:
+        _check_pair(method, registry.find("task", request.task))
+    elif not trained:
+        raise InputError(f"method '{method.name}': found no objectives in its CARD, so there is nothing to pretrain.")
     user = _user_layers(request)
     source = request.data or next(
         (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
@@ -131,7 +134,7 @@ def resolve(request: Request) -> RunConfig:
         task_name=request.task,
         seed=request.seed,
         precision=request.precision,
-        weights="checkpoint" if request.checkpoint else "pretrained",
+        weights="checkpoint" if request.checkpoint else "pretrained" if trained else "untrained",
         checkpoint=request.checkpoint,
         presets=names,
         fits_batch=fits_batch and not any("batch_size" in layer.get("train", {}) for layer in user),
@@ -226,10 +229,11 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
     return data, inputs
 
 
-def _cannot_do(method: registry.Entry, task: registry.Entry) -> InputError:
-    able = ", ".join(name for name, entry in registry.entries("method").items() if task.name in entry.card["tasks"])
-    others = f" Tasks of {method.name}: {', '.join(method.card['tasks'])}." if method.card["tasks"] else ""
-    return InputError(f"{registry.why_not(method, task)} Valid methods: {able}.{others}")
+def _check_pair(method: registry.Component, task: registry.Component) -> None:
+    reason = registry.why_not(method, task)
+    if reason:
+        able, others = ", ".join(registry.methods_for(task)), ", ".join(registry.tasks_of(method))
+        raise InputError(f"{reason} Valid methods: {able or 'none'}. Tasks of {method.name}: {others or 'none'}.")
 
 
 def _checkpoint_sizes(path: Path, method: str, given: list[str]) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.data.locate import Source
 from avbench.data.sources import Sources
 from avbench.errors import AvbenchError, InputError
-from avbench.files import locked
+from avbench.processes import code_sha256, locked
 from avbench.running.exposure import told
 from avbench.running.plan import Plan, Stage, make_plan, plan_pretraining
 from avbench.running.request import Request, RunConfig, fitted, resolve
@@ -22,18 +22,18 @@ from avbench.store import provenance
 from avbench.store.records import SCHEMA, run_folder, stage_folder, usable_record, write_record
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
-    from avbench.data.corpus import Corpus
-    from avbench.training.group import Group
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.corpus.pair import Corpus
+    from avbench.training.group import ProcessGroup
 
 log = logging.getLogger("avbench")
 _LIKE = {"cavmae": "cavmae", "cavmae_sync": "sync"}  # methods with published weights, and how their clips were prepared
 
 
-def _alone() -> Group:
-    from avbench.training.group import Group
+def _alone() -> ProcessGroup:
+    from avbench.training.group import ProcessGroup
 
-    return Group.alone()
+    return ProcessGroup.alone()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class Execution:
     force: bool = False
     progress: bool = True
     processes: int = 1
-    group: Group = field(default_factory=lambda: _alone())
+    group: ProcessGroup = field(default_factory=lambda: _alone())
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class Runner:
 
     def __init__(self, execution: Execution) -> None:
         self.execution = execution
-        provenance.code_sha256()  # of the code that will compute, before anybody edits it
+        code_sha256()  # of the code that will compute, before anybody edits it
         provenance.git_state()
         self._sources = Sources(progress=execution.progress)
         self._resolved: dict[Request, RunConfig] = {}
@@ -132,8 +132,8 @@ class Runner:
 
     def _compare_preparation(self, source: Source, clips: Clips, config: RunConfig) -> None:
         """Warns, once, where published weights see clips that were prepared otherwise than their authors' were."""
-        from avbench.data.prepare_settings import unlike
-        from avbench.training.checkpoints import read_checkpoint
+        from avbench.data.media.prepare_settings import unlike
+        from avbench.training.weights_file import read_checkpoint
 
         like = _LIKE.get(config.method_name)
         settings = getattr(clips, "prepared", None)
@@ -222,7 +222,7 @@ class Runner:
         record = None if self.execution.force else usable_record(results, run_id)
         if record is None:
             return None
-        if record.get("code_sha256") != provenance.code_sha256():
+        if record.get("code_sha256") != code_sha256():
             log.info("run %s is stale: it was made by other code of avbench; --force computes it again", run_id)
         return Outcome(plan.config, record, run_folder(results, run_id) / "record.json", reused=True)
 
@@ -265,7 +265,7 @@ class Runner:
             "device_hours": round((sum(wall.values()) + _beside(bench.used)) / 3600, 6),
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "git": provenance.git_state(),
-            "code_sha256": provenance.code_sha256(),
+            "code_sha256": code_sha256(),
             "plug_ins": {
                 **registry.find("method", config.method_name).sources,
                 **registry.find("task", config.task_name).sources,

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from avbench import registry
 from avbench.errors import InputError
-from avbench.files import Damaged, locked, set_aside, write_json
+from avbench.files import Damaged, set_aside, write_json
+from avbench.processes import locked
 from avbench.rng import numpy_stream
 from avbench.running import extraction
 from avbench.running.plan import STARTED, Stage, training_steps
@@ -26,8 +27,8 @@ from avbench.store import seal
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
-    from avbench.data.dataset import Batch
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.feed.dataset import Batch
     from avbench.methods.base import Method
     from avbench.running.runner import Execution
 
@@ -153,9 +154,9 @@ def pretrain(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, 
 
 
 def _train(config: RunConfig, stage: Stage, train: Clips, tune: Clips | None, execution: Execution) -> None:
-    from avbench.data.loader import Feed
-    from avbench.training.group import Share
+    from avbench.data.feed.loader import Feed
     from avbench.training.loop import pretrain as train_method
+    from avbench.training.share import Share
 
     method = build(config)
     start = None

@@ -15,7 +15,7 @@ from avbench.running.request import vary
 from avbench.tasks.subject import Part, Pooled, Subject, Tokens
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.methods.base import Method
     from avbench.running.runner import Execution
     from avbench.store.features import Features

@@ -13,23 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from avbench.files import sha256_file, sha256_text
+from avbench.files import sha256_text
+from avbench.processes import code_sha256, package_sha256
 
 PACKAGES = ("avbench", "torch", "torchaudio", "torchvision", "timm", "numpy", "av", "pandas", "safetensors")
-
-
-def _package_sha256(root: Path) -> str:
-    files = sorted(root.rglob("*.py"))
-    return sha256_text("\n".join(f"{path.relative_to(root).as_posix()} {sha256_file(path)}" for path in files))
-
-
-@functools.cache
-def code_sha256() -> str:
-    """Returns the hash of the package's source: two records that differ in it came from different code.
-
-    It is of the files as they were when it was first asked for, which whoever computes does before all else.
-    """
-    return _package_sha256(Path(__file__).parent.parent)
 
 
 def _git(*arguments: str, root: Path | None = None) -> str | None:
@@ -78,7 +65,7 @@ def _installed() -> dict[str, Any]:
         return {**found, "commit": str(commit), "from": "installed from its repository"}
     root = Path(urllib.request.url2pathname(url.path)) if url.scheme == "file" else None
     # A folder may have moved on since: its commit is this code's only where it holds the same code.
-    if root is not None and (root / "avbench").is_dir() and _package_sha256(root / "avbench") == code_sha256():
+    if root is not None and (root / "avbench").is_dir() and package_sha256(root / "avbench") == code_sha256():
         commit = _git("rev-parse", "HEAD", root=root)
         if commit is not None:
             dirty = bool(_git("status", "--porcelain", "--", "avbench", root=root))

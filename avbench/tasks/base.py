@@ -22,7 +22,7 @@ from avbench.settings import Settings, to_dict
 from avbench.store.features import Features, read_features
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.request import RunConfig
     from avbench.tasks.subject import Subject
 
@@ -33,11 +33,12 @@ Embeddings = Callable[[Sequence[str]], Features]  # ids -> those of these clips,
 
 @dataclass(frozen=True, kw_only=True)
 class TaskCard:
-    """What ``avbench list tasks`` says of a task."""
+    """What ``avbench list tasks`` says of a task, and what it asks of a method: it names none."""
 
     summary: str
-    needs: tuple[str, ...]  # of: features (a file of them suffices), vectors, tokens, weights, training clips
+    needs: tuple[str, ...]  # of a run: features (a file of them suffices), vectors, tokens, weights, training clips
     modalities: tuple[str, ...] = ()  # those a method must take
+    abilities: tuple[str, ...] = ()  # those a method must have; see avbench.methods.base.Card
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
     units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
 
@@ -142,6 +143,11 @@ class Task(abc.ABC, Generic[C]):
 
     def check_classes(self, train: Clips, evaluated: Clips, config: C) -> None:
         """Refuses clips to judge whose classes are not those of the training clips; here nothing.
+
+        Args:
+            train: The clips that are trained on.
+            evaluated: Those that are judged.
+            config: The task's options.
 
         Raises:
             InputError: It trains on labels, and they are others.
@@ -269,6 +275,13 @@ def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Fe
 
 
 def described(task: Task[C], result: TaskResult, config: C, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a result as JSON values, with the options used and what the file evaluated says of itself."""
+    """Returns a result as JSON values, with the options used and what the file evaluated says of itself.
+
+    Args:
+        task: The task.
+        result: What it found.
+        config: Its options.
+        source: What the file says of itself.
+    """
     options = {"name": task.name, "version": task.version, **to_dict(config)}
     return {"task": task.name, **result.to_dict(), "config": {**source, "task": options}}

@@ -20,11 +20,11 @@ from avbench.metrics.evidence import Evidence
 from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, check_classes, read_pair
-from avbench.tasks.linear_probe import LinearProbeConfig, judge
+from avbench.tasks.linear_probe import LinearProbeConfig, result_of
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.methods.classifier import Classifier
     from avbench.running.request import RunConfig
     from avbench.tasks.subject import Subject
@@ -46,6 +46,7 @@ _MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "vide
 CARD = TaskCard(
     summary="fine-tune end to end on sound, picture or both: accuracy or mAP, also with a modality missing",
     needs=("weights", "training clips"),
+    abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),
 )
 
@@ -64,10 +65,8 @@ class Classification(Task[FinetuneConfig]):
         if method.origin != registry.OWN:  # whose encoder may not be one that can be fine-tuned
             import torch
 
-            from avbench.methods.classifier import encoder_to_finetune
-
             with torch.device("meta"):
-                encoder_to_finetune(method.load().METHOD(config.method, config.model, config.input))
+                method.load().METHOD(config.method, config.model, config.input).encoder_to_finetune()
 
     def run(self, subject: Subject, config: FinetuneConfig) -> TaskResult:
         """Fine-tunes and judges; see :class:`~avbench.tasks.base.Task`.
@@ -115,6 +114,11 @@ class Classification(Task[FinetuneConfig]):
 def modes_of(config: FinetuneConfig, modalities: tuple[str, ...], method: str) -> tuple[str, ...]:
     """Returns the modes to fine-tune, each once.
 
+    Args:
+        config: The task's options.
+        modalities: Those the method takes.
+        method: Its name, for an error.
+
     Raises:
         InputError: A mode that needs a modality which the method does not take.
     """
@@ -147,9 +151,16 @@ def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[A
 
 
 def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config: FinetuneConfig) -> TaskResult:
-    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C)."""
+    """Returns metrics, chance, intervals and per-sample outputs of probabilities (n, C).
+
+    Args:
+        ids: Of the n clips.
+        scores: Probabilities by stream, (n, C) each.
+        labels: Classes of the clips.
+        config: The task's options.
+    """
     options = LinearProbeConfig(absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed)
-    return judge(ids, scores, labels, options)
+    return result_of(ids, scores, labels, options)
 
 
 def _mode_scores(
@@ -188,7 +199,7 @@ def _model(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: st
     """Returns the model to fine-tune, or the one of ``task.weights``."""
     run, classes = subject.config, len(labels.classes)
     if config.weights:
-        from avbench.methods.classifier import read_classifier
+        from avbench.training.classifier_weights import read_classifier
 
         return read_classifier(
             Path(config.weights), run.model, run.input, n_classes=classes, mode=mode, streams=config.streams

@@ -14,10 +14,10 @@ from avbench.data.soundshapes.factors import SHAPES
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 log = logging.getLogger("avbench")
-Kind = Literal["auto", "single", "multi"]
+LabelKind = Literal["auto", "single", "multi"]
 Int64 = npt.NDArray[np.int64]
 
 SEPARATOR = "-"  # between the parts of a class name
@@ -137,7 +137,7 @@ class LabelPair:
         return self.train.classes
 
 
-def read_pair(train: Clips, evaluated: Clips, *, kind: Kind = "auto", label: str = "") -> LabelPair:
+def read_pair(train: Clips, evaluated: Clips, *, kind: LabelKind = "auto", label: str = "") -> LabelPair:
     """Reads the labels that a classifier is trained and judged on.
 
     A class that no training clip has is allowed, and said.

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import classification as metric
+from avbench.metrics.classification_intervals import intervals
 from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, check_classes, read_pair
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.request import RunConfig
     from avbench.tasks.subject import Part, Pooled, Subject
 
@@ -34,7 +35,7 @@ _NAMED = 3  # clips named in an error
 CARD = TaskCard(
     summary="train a LayerNorm and a linear layer on frozen vectors of sound, picture and both: accuracy or mAP",
     needs=("vectors", "training clips"),
-    modalities=(),
+    abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),
 )
 
@@ -86,13 +87,13 @@ class LinearProbe(Task[LinearProbeConfig]):
         Raises:
             InputError: Labels or vectors cannot be used, or there are too few clips.
         """
-        from avbench.training.probe import Recipe, fit
+        from avbench.training.probe import ProbeRecipe, fit
 
         sweep = _sweep(config)
         labels = read_pair(subject.train, subject.evaluated, kind=config.target, label=config.label)
         target = labels.train.targets(single=labels.single)
         vectors, judged = (_vectors(subject, part, config) for part in ("train", "evaluated"))
-        recipe = Recipe(
+        recipe = ProbeRecipe(
             optimizer=config.optimizer,
             sweep=sweep,
             iterations=config.iterations,
@@ -113,7 +114,7 @@ class LinearProbe(Task[LinearProbeConfig]):
                 name=f"{stream} probe",
             )
             scores[stream] = probe.scores(judged[stream])
-        return judge(list(subject.evaluated.ids), scores, labels, config)
+        return result_of(list(subject.evaluated.ids), scores, labels, config)
 
     def check_classes(self, train: Clips, evaluated: Clips, config: LinearProbeConfig) -> None:
         """Refuses classes that the training clips' data do not know; see the base class."""
@@ -185,7 +186,7 @@ def _refuse(values: Array, stream: str, ids: list[str]) -> None:
         )
 
 
-def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: LinearProbeConfig) -> TaskResult:
+def result_of(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: LinearProbeConfig) -> TaskResult:
     """Returns metrics, chance, intervals and per-sample outputs.
 
     Args:
@@ -206,9 +207,7 @@ def judge(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: L
     ci95: dict[str, tuple[float, float]] = {}
     for stream, values in scores.items():
         found = metric.summarise(values, target, absent=config.absent)
-        ends = metric.intervals(
-            values, target, absent=config.absent, resamples=config.resamples, seed=config.bootstrap_seed
-        )
+        ends = intervals(values, target, absent=config.absent, resamples=config.resamples, seed=config.bootstrap_seed)
         metrics |= {f"{stream}/{name}": value for name, value in found.items()}
         ci95 |= {f"{stream}/{name}": pair for name, pair in ends.items()}
     return TaskResult(

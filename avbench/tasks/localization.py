@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence
@@ -26,13 +26,14 @@ if TYPE_CHECKING:
     from avbench.data.annotations.sample import Annotations
     from avbench.running.request import RunConfig
     from avbench.tasks.localizing.inputs import Judged
-    from avbench.tasks.localizing.scores import Scorer, Source
+    from avbench.tasks.localizing.scores import MapsOf, Scorer
     from avbench.tasks.subject import Subject
 
 CARD = TaskCard(
     summary="find the sounding object by its sound: cIoU@0.5 and AUC, AP, mIoU, with controls",
     needs=("tokens", "annotations", "heatmaps"),
     modalities=("audio", "visual"),
+    abilities=("patch_tokens",),
     columns=(
         "cIoU@0.5",
         "AUC",
@@ -105,11 +106,11 @@ class Localization(Task[LocalizationConfig]):
         Raises:
             InputError: The annotations or the options cannot be used, or no annotated clip is there.
         """
-        from avbench.tasks.localizing import controls, inputs
+        from avbench.tasks.localizing import controls, inputs, maps
 
-        judged = inputs.judge(subject, config)
-        maker = inputs.map_maker(subject, config, judged)
-        rows: dict[str, Source] = {"": lambda chosen: maker.maps(judged.pictures[chosen], judged.sounds[chosen])}
+        judged = inputs.judged_samples(subject, config)
+        maker = maps.map_maker(subject, config, judged)
+        rows: dict[str, MapsOf] = {"": lambda chosen: maker.maps(judged.pictures[chosen], judged.sounds[chosen])}
         wrong = judged.wrong_sounds(config.control_seed)
         if wrong is not None:
             rows["wrong_audio"] = lambda chosen: maker.maps(judged.pictures[chosen], wrong[chosen])
@@ -156,7 +157,7 @@ class Localization(Task[LocalizationConfig]):
         log.info("%d of %d annotated samples have maps; %d maps have none", len(chosen), len(known), unused)
         judged = known.select(chosen)
         index = np.array([place[name] for name in judged.ids])
-        rows: dict[str, Source] = {"": lambda some: found.maps[index[some]]}
+        rows: dict[str, MapsOf] = {"": lambda some: found.maps[index[some]]}
         wrong = found.wrong
         if wrong is not None:
             rows["wrong_audio"] = lambda some: wrong[index[some]]
@@ -172,7 +173,7 @@ class Localization(Task[LocalizationConfig]):
     def _scored(
         self,
         annotations: Annotations,
-        rows: Mapping[str, Source],
+        rows: Mapping[str, MapsOf],
         grid: tuple[int, int],
         config: LocalizationConfig,
         aspects: npt.NDArray[np.float64] | None,
@@ -216,7 +217,7 @@ class Localization(Task[LocalizationConfig]):
         subject: Subject,
         config: LocalizationConfig,
         judged: Judged,
-        rows: Mapping[str, Source],
+        rows: Mapping[str, MapsOf],
         scorer: Scorer,
         result: TaskResult,
     ) -> None:

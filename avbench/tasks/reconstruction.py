@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.files import atomic_folder
 from avbench.metrics.bootstrap import intervals
@@ -26,12 +26,13 @@ from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from avbench.tasks.inpaint.inpainter import Model
+    from avbench.tasks.inpaint.inpainter import Inpainter
     from avbench.tasks.subject import Subject
 
 CARD = TaskCard(
     summary="mean squared error of removed patches by masking ratio and strategy, and in-painted pictures",
     needs=("weights",),
+    abilities=("reconstruction",),
     columns=("mse",),
 )
 BATCH = 32  # clips a pass: bounds the memory of the decoder, which sees all tokens
@@ -92,7 +93,14 @@ class Trivial:
             self._totals[modality] = self._totals[modality] + total if modality in self._totals else total
 
     def add_removed(self, name: str, modality: str, target: Tensor, removed: Tensor) -> None:
-        """Counts the patches of the same clips that were removed, (B, N), under a condition's name."""
+        """Counts the patches of the same clips that were removed, (B, N), under a condition's name.
+
+        Args:
+            name: The condition.
+            modality: Of the patches.
+            target: True patches, (B, N, P).
+            removed: (B, N) 1 where removed.
+        """
         weights = removed.double()
         target = target.double()
         sums = (
@@ -129,9 +137,9 @@ class Reconstruction(Task[ReconstructionTaskConfig]):
 
     def run(self, subject: Subject, config: ReconstructionTaskConfig) -> TaskResult:
         """Measures the errors over the evaluated clips and draws the first of them; see the base class."""
-        from avbench.tasks.inpaint.inpainter import Model
+        from avbench.tasks.inpaint.inpainter import Inpainter
 
-        model = Model.of(subject)
+        model = Inpainter.of(subject)
         errors, chance = measure(model, subject, config)
         ids = np.array(subject.evaluated.ids, dtype=np.str_)
         if config.pictures:
@@ -159,8 +167,13 @@ class Reconstruction(Task[ReconstructionTaskConfig]):
         return of_means(outputs["id"], {name: values for name, values in outputs.items() if name != "id"})
 
 
-def draw_pictures(model: Model, subject: Subject, config: ReconstructionTaskConfig) -> None:
+def draw_pictures(model: Inpainter, subject: Subject, config: ReconstructionTaskConfig) -> None:
     """Draws a PNG of each of the first clips into the folder ``pictures`` of the evaluation, which is replaced.
+
+    Args:
+        model: The model.
+        subject: Its clips and folder.
+        config: The task's options.
 
     Raises:
         InputError: A ratio that keeps or removes nothing.
@@ -190,15 +203,20 @@ def summarise(errors: dict[str, npt.NDArray[np.float64]]) -> dict[str, float]:
 
 
 def measure(
-    model: Model, subject: Subject, config: ReconstructionTaskConfig
+    model: Inpainter, subject: Subject, config: ReconstructionTaskConfig
 ) -> tuple[dict[str, npt.NDArray[np.float64]], dict[str, float]]:
     """Returns each clip's error under each condition, (n,), and the trivial prediction's.
+
+    Args:
+        model: The model.
+        subject: Its clips.
+        config: The task's options.
 
     Raises:
         InputError: A ratio that keeps or removes nothing.
         RunError: A clip cannot be read.
     """
-    from avbench.data.loader import Feed
+    from avbench.data.feed.loader import Feed
     from avbench.data.progress import Progress
     from avbench.tasks.inpaint.inpainter import draws, mask_plans
     from avbench.training.device import torch_threads

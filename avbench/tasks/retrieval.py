@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import retrieval as metric
 from avbench.metrics.bootstrap import intervals
@@ -28,6 +28,7 @@ CARD = TaskCard(
     summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
     needs=("features", "vectors"),
     modalities=("audio", "visual"),
+    abilities=("embeddings",),
     columns=("R@1", "R@5", "R@10", "median_rank"),
 )
 

@@ -28,7 +28,7 @@ from avbench.tasks.labels import check_classes
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.running.request import RunConfig
     from avbench.store.features import Features
     from avbench.tasks.subject import Subject
@@ -39,6 +39,7 @@ CARD = TaskCard(
     summary="pretrain also on shuffled pairs of sound and picture; probe both models on true pairs",
     needs=("vectors", "weights", "training clips"),
     modalities=("audio", "visual"),
+    abilities=("embeddings", "vectors", "pretraining"),
     columns=("top1", "mAP", "R@10", "contrast_loss"),
 )
 SHUFFLED = {"train": {"pairing": "shuffled"}}
@@ -106,9 +107,9 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
             InputError: Labels that cannot be used.
             RunError: Training failed.
         """
-        true = judge(subject, config)
+        true = assess(subject, config)
         untrained = subject.config.weights == "untrained"
-        return compare(true, true if untrained else judge(subject.variant(**SHUFFLED), config), config)
+        return compare(true, true if untrained else assess(subject.variant(**SHUFFLED), config), config)
 
     def evidence(self, outputs: Outputs, config: ShuffledPairsConfig) -> Evidence:
         """Returns what the metrics are made of, all but the losses; see the base class."""
@@ -118,7 +119,7 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
     def select(
         self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: ShuffledPairsConfig, embeddings: Embeddings
     ) -> dict[str, Array]:
-        """Ranks fewer clips among each other, or leaves ranks out where the run was too large to keep embeddings."""
+        """Ranks fewer clips, or leaves ranks out where the run was too large to keep embeddings; see the base class."""
         chosen = super().select(outputs, rows, config, embeddings)
         if len(rows) == len(outputs["id"]):
             return chosen
@@ -134,7 +135,7 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessed:
     """What one model reaches on true pairs.
 
     Attributes:
@@ -148,7 +149,7 @@ class Judged:
     contrast: tuple[float, float] | None
 
 
-def judge(subject: Subject, config: ShuffledPairsConfig) -> Judged:
+def assess(subject: Subject, config: ShuffledPairsConfig) -> Assessed:
     """Probes or fine-tunes one model, lets it retrieve, and looks up its contrastive loss.
 
     Raises:
@@ -173,11 +174,17 @@ def judge(subject: Subject, config: ShuffledPairsConfig) -> Judged:
     if log is not None and "contrast" in log["last_row"]:
         train = subject.config.train
         contrast = float(log["last_row"]["contrast"]), math.log(train.batch_size // train.accumulate)
-    return Judged(parts, features, contrast)
+    return Assessed(parts, features, contrast)
 
 
-def compare(true: Judged, shuffled: Judged, config: ShuffledPairsConfig) -> TaskResult:
-    """Returns what both models reach, and the drop from the one to the other, on the same clips."""
+def compare(true: Assessed, shuffled: Assessed, config: ShuffledPairsConfig) -> TaskResult:
+    """Returns what both models reach, and the drop from the one to the other, on the same clips.
+
+    Args:
+        true: Of the model of true pairs.
+        shuffled: Of the other.
+        config: The task's options.
+    """
     models = dict(zip(MODELS, (true, shuffled), strict=True))
     result = true.parts[RETRIEVED]
     metrics: dict[str, float] = {}

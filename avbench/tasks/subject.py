@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.methods.base import Method
     from avbench.running.request import RunConfig
     from avbench.store.features import Features

@@ -6,7 +6,6 @@ In memory keys have no ``module.`` prefix; files may. Loading is strict: every k
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,20 +16,16 @@ from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
-from avbench.files import atomic_path, canonical_json
 from avbench.methods.base import Method
 from avbench.methods.place import position_grids
 from avbench.methods.positions import Grid, resize_table
-from avbench.settings import change, to_dict
+from avbench.settings import change
 from avbench.training.weights_file import (
-    METADATA_KEY,
-    PREFIX,
     Checkpoint,
     State,
     not_finite,
     plain_keys,
     read_checkpoint,
-    read_state,
     some,
 )
 
@@ -79,7 +74,11 @@ def load_weights(
         for key in common
         if state[key].shape != own[key].shape
     ]
-    kinds = [f"{key} {state[key].dtype}" for key in common if not state[key].is_floating_point()]
+    kinds = [
+        f"{key} {state[key].dtype}"
+        for key in common
+        if own[key].is_floating_point() and not state[key].is_floating_point()
+    ]
     faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes, "not floating point": kinds}
     if any(faults.values()):
         found = "; ".join(f"{len(keys)} {fault}: {some(keys)}" for fault, keys in faults.items() if keys)
@@ -138,55 +137,6 @@ def _resized(state: State, model: nn.Module) -> State:
         if old.size == table.shape[1]:
             fitted[key] = resize_table(table, old, grid)
     return fitted
-
-
-def weights_metadata(model: nn.Module) -> dict[str, Any]:
-    """Returns what a weights file says of its model: method name and the settings that build it again."""
-    if not isinstance(model, Method):
-        return {"class": type(model).__name__}
-    return {
-        "method": model.name,
-        "config": to_dict(model.config),
-        "model": to_dict(model.model_config),
-        "input": to_dict(model.input_config),
-    }
-
-
-def save_weights(
-    path: Path,
-    model: nn.Module,
-    *,
-    weights: Mapping[str, Tensor] | None = None,
-    extra: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes a model's weights as safetensors, atomically, with the settings that build it again.
-
-    Args:
-        path: Ends in ``.safetensors``.
-        model: The model.
-        weights: Its weights by key, where it holds only a part of them.
-        extra: More JSON values for the file's metadata, such as the step.
-    """
-    from safetensors.torch import save_file
-
-    whole = model.state_dict() if weights is None else weights
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in whole.items()}
-    metadata = {METADATA_KEY: canonical_json({**weights_metadata(model), **(extra or {})})}
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata=metadata)
-
-
-def export_published(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> None:
-    """Writes weights as the authors do: a bare OrderedDict whose keys begin with ``module.``, bit for bit.
-
-    Args:
-        path: Ends in ``.pth``.
-        weights: A model, or keys and tensors, which keep their order and type.
-    """
-    state = weights.state_dict() if isinstance(weights, nn.Module) else weights
-    published = OrderedDict((PREFIX + key.removeprefix(PREFIX), t.detach().cpu()) for key, t in state.items())
-    with atomic_path(path) as temporary:
-        torch.save(published, temporary)
 
 
 def build_from_checkpoint(
@@ -287,18 +237,3 @@ def _check_method(path: Path, checkpoint: Checkpoint, model: nn.Module) -> None:
     told = checkpoint.metadata.get("method", "")
     if told and isinstance(model, Method) and told != model.name and type(model).__module__.startswith("avbench."):
         raise InputError(f"checkpoint {path}: these are weights of {told}: --method {told}.")
-
-
-__all__ = [
-    "PREFIX",
-    "Checkpoint",
-    "State",
-    "build_from_checkpoint",
-    "export_published",
-    "load_weights",
-    "read_checkpoint",
-    "read_state",
-    "save_weights",
-    "sizes",
-    "weights_metadata",
-]

@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
-from avbench.data.pool import core_count
 from avbench.errors import InputError, unknown
+from avbench.processes import core_count
 
 Device = Literal["cpu", "cuda"]
 _NAMES = ("auto", "cpu", "cuda")

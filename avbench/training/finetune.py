@@ -16,20 +16,21 @@ import numpy.typing as npt
 import torch
 
 from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
-from avbench.data import augment, sampling
-from avbench.data.clips import Clips
-from avbench.data.dataset import Batch, Mode
-from avbench.data.loader import Feed
+from avbench.data.corpus.clips import Clips
+from avbench.data.feed import augment, sampling
+from avbench.data.feed.dataset import Batch, Mode
+from avbench.data.feed.loader import Feed
 from avbench.data.progress import Progress
 from avbench.errors import RunError
 from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
 from avbench.training.averaging import WeightAverage
-from avbench.training.checkpoints import load_weights, save_weights
+from avbench.training.checkpoints import load_weights
 from avbench.training.device import torch_threads
+from avbench.training.export import save_weights
 from avbench.training.loop import train
-from avbench.training.objective import Classification
+from avbench.training.objective import ClassificationLoss
 from avbench.training.precision import autocast
 from avbench.training.weights_file import read_checkpoint
 
@@ -154,7 +155,7 @@ def finetune(
 
     last = train(
         model,
-        Classification(model, mode, loss),
+        ClassificationLoss(model, mode, loss),
         batches,
         settings,
         steps_per_epoch=steps_per_epoch,
@@ -183,7 +184,15 @@ def finetune(
 
 
 def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-    """Returns the clips of an epoch in their order, (n,): each once, or drawn by how rare their classes are."""
+    """Returns the clips of an epoch in their order, (n,): each once, or drawn by how rare their classes are.
+
+    Args:
+        labels: Classes of the training clips.
+        n: How many clips there are.
+        config: The recipe.
+        seed: Of the run.
+        epoch: From 0.
+    """
     if config.balanced:
         return sampling.balanced_order(labels, seed=seed, epoch=epoch)
     return numpy_stream(seed, "order", epoch).permutation(n)

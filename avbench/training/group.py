@@ -16,12 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, distributed, nn
 
-from avbench.config import TrainConfig
 from avbench.errors import InputError, RunError
 
 Parallel = Literal["ddp", "fsdp"]
@@ -35,7 +32,7 @@ class LostCompanion(RunError):
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """The processes of one training; by default this one alone.
 
     Attributes:
@@ -50,7 +47,7 @@ class Group:
     parallel: Parallel = "ddp"
 
     @classmethod
-    def alone(cls) -> Group:
+    def alone(cls) -> ProcessGroup:
         """Returns the group of this process only.
 
         Raises:
@@ -163,7 +160,7 @@ class Group:
 
 
 @contextlib.contextmanager
-def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
+def join(device: str, parallel: Parallel = "ddp") -> Iterator[ProcessGroup]:
     """Meets the other processes that the environment speaks of, if any.
 
     Where one of them is lost inside the block, this process ends with a line of its own and status 1: it can neither go
@@ -171,7 +168,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
 
     Args:
         device: ``cpu`` (they speak by gloo) or ``cuda`` (by NCCL; each takes the GPU of its LOCAL_RANK).
-        parallel: See :class:`Group`.
+        parallel: See :class:`ProcessGroup`.
 
     Yields:
         The group.
@@ -181,7 +178,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
     """
     world = os.environ.get("WORLD_SIZE", "1")
     if world == "1":
-        yield Group()
+        yield ProcessGroup()
         return
     missing = [name for name in _NAMED if name not in os.environ]
     if missing or not world.isdigit() or int(world) < 1:
@@ -197,7 +194,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
     try:
-        group = Group(distributed.get_rank(), distributed.get_world_size(), parallel)
+        group = ProcessGroup(distributed.get_rank(), distributed.get_world_size(), parallel)
         _check_code(group)
         yield group
     except LostCompanion as error:
@@ -208,13 +205,13 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[Group]:
     distributed.destroy_process_group()
 
 
-def _check_code(group: Group) -> None:
+def _check_code(group: ProcessGroup) -> None:
     """Checks that all processes run the same code.
 
     Raises:
         InputError: They do not.
     """
-    from avbench.store.provenance import code_sha256
+    from avbench.processes import code_sha256
 
     own = int(code_sha256()[:15], 16)
     others = {value for value in group.gathered([own]) if value != own}
@@ -263,76 +260,3 @@ def lost_companion() -> Iterator[None]:
 
 def _device() -> str:
     return "cuda" if distributed.get_backend() == "nccl" else "cpu"
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which clips of each step's batch a process computes.
-
-    A step has ``accumulate`` forward passes. Where the clips of a pass must stay together, as they are each other's
-    negatives, each process makes some of the passes; otherwise it takes a part of every pass. So the numbers do not
-    depend on how many processes there are, rounding aside.
-
-    Attributes:
-        batch: Clips of a step, in all processes together.
-        accumulate: Forward passes of a step, in all processes together.
-        together: Whether a pass is one process's.
-        group: The processes.
-    """
-
-    batch: int
-    accumulate: int
-    together: bool
-    group: Group
-
-    def __post_init__(self) -> None:
-        """Checks that the clips can be divided.
-
-        Raises:
-            InputError: They cannot.
-        """
-        world = self.group.world
-        if self.together and self.accumulate % world:
-            raise InputError(
-                f"train.accumulate: found {self.accumulate}, valid for {world} processes with local negatives: a"
-                f" multiple of {world} (each pass, of batch_size / accumulate clips, is one process's), or"
-                " method.negatives=gathered."
-            )
-        # A pass that stays together need not be divided: the paper's four of 27 are for one, two or four processes.
-        parts, of = (self.accumulate, "") if self.together else (self.accumulate * world, " times processes")
-        if self.batch % parts:
-            raise InputError(
-                f"train.batch_size: found {self.batch}, valid for {world} processes: a multiple of {parts}"
-                f" (train.accumulate{of})."
-            )
-
-    @classmethod
-    def whole(cls, config: TrainConfig) -> Share:
-        """Returns the share of a process that trains alone."""
-        return cls(config.batch_size, config.accumulate, together=True, group=Group())
-
-    @property
-    def clips(self) -> int:
-        """How many clips of a step are this process's."""
-        return self.batch // self.group.world
-
-    @property
-    def passes(self) -> int:
-        """How many forward passes this process makes in a step."""
-        return self.accumulate // self.group.world if self.together else self.accumulate
-
-    def rows(self, number: int) -> slice:
-        """Returns which rows of the step's batch this process computes in its pass ``number``."""
-        size = self.clips // self.passes
-        rank, world = self.group.rank, self.group.world
-        start = (rank * self.passes + number if self.together else number * world + rank) * size
-        return slice(start, start + size)
-
-    def order(self, order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Returns this process's clips of an epoch, step after step and pass after pass.
-
-        Args:
-            order: All clips of the epoch, (n,); a last batch that is not full is left out.
-        """
-        steps = order[: len(order) - len(order) % self.batch].reshape(-1, self.batch)
-        return np.concatenate([steps[:, self.rows(number)] for number in range(self.passes)], axis=1).reshape(-1)

@@ -22,13 +22,14 @@ from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
 from avbench.training.device import torch_threads
-from avbench.training.group import Group, Share
+from avbench.training.group import ProcessGroup
 from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.metrics_log import MetricsLog
-from avbench.training.objective import Batch, Objective, Pretraining
+from avbench.training.objective import Batch, Objective, PretrainingLoss
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import gradient_scaler
 from avbench.training.session import WEIGHTS, Session
+from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState, exclusive
 
 __all__ = ["WEIGHTS", "TrainResult", "pretrain", "train"]
@@ -59,10 +60,19 @@ def pretrain(
     share: Share | None = None,
     **options: Any,
 ) -> TrainResult:
-    """Pretrains a method: :func:`train` with its own loss, in this process or with others beside it."""
+    """Pretrains a method: :func:`train` with its own loss, in this process or with others beside it.
+
+    Args:
+        method: The method; changed in place.
+        batches: See :func:`train`, as the rest.
+        config: The recipe.
+        device: ``cpu`` or ``cuda``.
+        share: This process's share of each batch; None: all of it.
+        options: Of :func:`train`.
+    """
     share = share or Share.whole(config)
     parallel = share.group.wrap(method.train(), device)
-    objective = Pretraining(method, parallel)
+    objective = PretrainingLoss(method, parallel)
     return train(method, objective, batches, config, share=share, parallel=parallel, device=device, **options)
 
 
@@ -225,7 +235,7 @@ def _check(config: TrainConfig, steps_per_epoch: int, section: str, *, validatin
         )
 
 
-def _agree(group: Group, step: int, directory: Path) -> None:
+def _agree(group: ProcessGroup, step: int, directory: Path) -> None:
     mean = group.mean({"step": torch.tensor(float(step))})["step"].item()
     if mean != step:
         raise RunError(

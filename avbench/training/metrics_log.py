@@ -47,12 +47,24 @@ class Meter:
         self._pending: list[tuple[int, list[int], tuple[str, ...], Tensor]] = []
 
     def add(self, step: int, clips: list[int], values: Mapping[str, Tensor]) -> None:
-        """Notes one step: its number, its clips and its ``loss`` and parts, () each."""
+        """Notes one step: its number, its clips and its ``loss`` and parts, () each.
+
+        Args:
+            step: Its number.
+            clips: It trained on.
+            values: ``loss`` and its parts, () each.
+        """
         stacked = torch.stack([value.detach().float() for value in values.values()])
         self._pending.append((step, clips, tuple(values), stacked))
 
     def add_time(self, seconds: float, waited: float, clips: int) -> None:
-        """Notes what the last step took, how much of it waiting for data, and the clips it trained on."""
+        """Notes what the last step took, how much of it waiting for data, and the clips it trained on.
+
+        Args:
+            seconds: It took.
+            waited: Of these, for data.
+            clips: It trained on.
+        """
         for key, value in (("seconds", seconds), ("waited", waited), ("clips", clips)):
             self.sums[key] = self.sums.get(key, 0.0) + value
 

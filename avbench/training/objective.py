@@ -16,7 +16,7 @@ from avbench.methods.objectives import PretrainOutput
 
 
 class Batch(Protocol):
-    """What training reads of a batch; see :mod:`avbench.data.dataset`."""
+    """What training reads of a batch; see :mod:`avbench.data.feed.dataset`."""
 
     @property
     def index(self) -> Any:
@@ -39,11 +39,18 @@ class Objective(Protocol):
         ...
 
     def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
-        """Returns the loss of some clips of a batch that is on the CPU, with the draws for these."""
+        """Returns the loss of some clips of a batch that is on the CPU, with the draws for these.
+
+        Args:
+            batch: On the CPU.
+            part: Which clips of it.
+            noise: The draws for these.
+            device: Where to compute.
+        """
         ...
 
 
-class Pretraining:
+class PretrainingLoss:
     """A method's own loss on masked tokens.
 
     Args:
@@ -67,7 +74,7 @@ class Pretraining:
         return output
 
 
-class Classification:
+class ClassificationLoss:
     """Binary or soft-target cross-entropy of a fine-tuning model in one mode, means over clips.
 
     Source: docs/protocol/cavmae.md 3.3.

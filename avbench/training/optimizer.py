@@ -72,6 +72,11 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 def restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Gives the optimiser the averages that :func:`optimizer_tensors` returned.
 
+    Args:
+        model: Whose parameters it moves.
+        optimizer: A new one.
+        tensors: Keyed ``PARAMETER/NAME``.
+
     Raises:
         KeyError: A name that is no trained parameter's.
     """

@@ -11,7 +11,6 @@ recipe for the probe (paper Tables 2i and 10), so the optimisers and their sweep
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,19 +25,18 @@ from avbench.errors import InputError
 from avbench.metrics import classification as metric
 from avbench.rng import numpy_stream
 from avbench.training.lbfgs import minimise
+from avbench.training.probe_heads import Heads, HeadsLoss, losses_of, objective_of
 
 Optimizer = Literal["lbfgs", "adam"]
 Array = npt.NDArray[Any]
-Objective = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EPS = 1e-5  # nn.LayerNorm's
-BLOCK_LOGITS = 2**22  # logits held at a time: 16 MB, near a processor's cache
 BETAS = (0.95, 0.999)  # the authors' Adam (docs/protocol/cavmae.md 3.1), and its weight decay:
 ADAM_WEIGHT_DECAY = 5e-7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ProbeRecipe:
     """How a head is trained.
 
     Attributes:
@@ -100,7 +98,7 @@ def fit(
     vectors: Array,
     target: Array,
     n_classes: int,
-    recipe: Recipe,
+    recipe: ProbeRecipe,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -174,7 +172,7 @@ def _validate(inputs: Tensor, target: Array, weight: Tensor, bias: Tensor) -> tu
     """Returns the metric, top-1 accuracy or mAP, and the loss."""
     scores = _log_probabilities(inputs @ weight.T + bias, target.ndim == 1)
     right = torch.from_numpy(np.ascontiguousarray(target)).to(inputs.device)
-    loss = float(_losses((inputs @ weight.T + bias)[:, None], right)[0]) / len(target)
+    loss = float(losses_of((inputs @ weight.T + bias)[:, None], right)[0]) / len(target)
     if not np.isfinite(scores).all():  # a learning rate that was too high
         return -math.inf, math.inf
     if target.ndim == 1:
@@ -188,93 +186,28 @@ def _log_probabilities(logits: Tensor, single: bool) -> npt.NDArray[np.float32]:
     return values
 
 
-def _losses(logits: Tensor, right: Tensor) -> Tensor:
-    """Returns the summed loss of each member, (M,), of logits (B, M, C) and targets (B,) or (B, C)."""
-    batch, members, classes = logits.shape
-    if right.ndim == 1:
-        wide = right[:, None].expand(batch, members)
-        return F.cross_entropy(logits.reshape(-1, classes), wide.reshape(-1), reduction="none").view(wide.shape).sum(0)
-    # Sum of softplus(z) - y z; summed over classes, so that a weight decay means the same for both losses.
-    own = torch.einsum("bmc,bc->m", logits, right.to(logits.dtype))
-    return F.softplus(logits).sum(dim=(0, 2)) - own
-
-
-class _Heads:
-    """M heads in one tensor (M, P): weight (C, D), bias (C,), and the LayerNorm's scale - 1 and shift, (D,) each."""
-
-    def __init__(self, n_classes: int, width: int) -> None:
-        self.sizes = (n_classes * width, n_classes, width, width)
-        self.shape = (n_classes, width)
-
-    def first(self, members: int, right: Tensor) -> Tensor:
-        """Returns first values: zeros, which the loss of a linear head has no trouble leaving, and biases of priors."""
-        classes = self.shape[0]
-        counts = torch.bincount(right, minlength=classes) if right.ndim == 1 else right.sum(dim=0)
-        prior = (counts.float() + 0.5) / (len(right) + 1)
-        theta = torch.zeros(members, sum(self.sizes), device=right.device)
-        theta[:, self.sizes[0] : self.sizes[0] + classes] = prior.log() if right.ndim == 1 else prior.logit()
-        return theta
-
-    def effective(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns each head as one linear map: (M, C, D) and (M, C)."""
-        weight, bias, scale, shift = torch.split(theta, list(self.sizes), dim=1)
-        weight = weight.view(-1, *self.shape)
-        return weight * (1 + scale[:, None]), bias + torch.einsum("mcd,md->mc", weight, shift)
-
-    def penalty(self, theta: Tensor) -> Tensor:
-        """Returns half the squared distance from a plain LayerNorm and zero weights, (M,); the biases are free."""
-        weight, _, scale, shift = torch.split(theta, list(self.sizes), dim=1)
-        return sum(((part**2).sum(dim=1) for part in (weight, scale, shift)), torch.zeros(len(theta)).to(theta)) / 2
-
-
-def _objective(heads: _Heads, inputs: Tensor, right: Tensor, decay: Tensor) -> Objective:
-    """Returns a function of heads (M, P), their numbers (M,) and clips (B,): mean losses (M,) and gradients (M, P)."""
-
-    def objective(theta: Tensor, members: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        theta = theta.detach().requires_grad_()
-        weight, bias = heads.effective(theta)
-        # The gradient reaches the heads once, however many blocks of clips there are.
-        flat, flat_bias = weight.detach().flatten(0, 1).requires_grad_(), bias.detach().requires_grad_()
-        total = torch.zeros(len(theta), device=theta.device)
-        for block in torch.split(rows, max(1, BLOCK_LOGITS // flat.shape[0])):
-            x, y = (inputs, right) if len(block) == len(inputs) else (inputs[block], right[block])
-            logits = (x @ flat.T).view(len(x), len(theta), -1) + flat_bias
-            losses = _losses(logits, y) / len(rows)
-            losses.sum().backward()  # type: ignore[no-untyped-call]
-            total += losses.detach()
-        penalty = heads.penalty(theta) * decay[members]
-        (gradient,) = torch.autograd.grad(
-            (weight, bias, penalty.sum()),
-            theta,
-            (flat.grad.view_as(weight), flat_bias.grad, None),  # type: ignore[union-attr]
-        )
-        return total + penalty.detach(), gradient
-
-    return objective
-
-
 def _train(
     inputs: Tensor,
     right: Tensor,
     n_classes: int,
     sweep: tuple[float, ...],
-    recipe: Recipe,
+    recipe: ProbeRecipe,
     seed: int,
     name: str,
     *,
     progress: bool,
 ) -> list[tuple[Tensor, Tensor]]:
     """Returns a trained head for each value of the sweep, as one linear map each: (C, D) and (C,)."""
-    heads = _Heads(n_classes, inputs.shape[1])
+    heads = Heads(n_classes, inputs.shape[1])
     theta = heads.first(len(sweep), right)
     values = torch.tensor(sweep, device=inputs.device)
     everything = torch.arange(len(inputs), device=inputs.device)
     if recipe.optimizer == "lbfgs":
-        objective = _objective(heads, inputs, right, values)
+        objective = objective_of(heads, inputs, right, values)
         with Progress(name, recipe.iterations, unit="iteration", enabled=progress) as bar:
             theta = minimise(lambda x, m: objective(x, m, everything), theta, recipe.iterations, after=bar.step)
     else:
-        objective = _objective(heads, inputs, right, torch.full_like(values, ADAM_WEIGHT_DECAY))
+        objective = objective_of(heads, inputs, right, torch.full_like(values, ADAM_WEIGHT_DECAY))
         with Progress(name, recipe.epochs, unit="epoch", enabled=progress) as bar:
             theta = _adam(objective, theta, values, everything, recipe, seed, bar)
     weight, bias = heads.effective(theta)
@@ -282,22 +215,23 @@ def _train(
 
 
 def _adam(
-    objective: Objective, theta: Tensor, rates: Tensor, rows: Tensor, recipe: Recipe, seed: int, bar: Progress
+    objective: HeadsLoss, theta: Tensor, rates: Tensor, rows: Tensor, recipe: ProbeRecipe, seed: int, bar: Progress
 ) -> Tensor:
     """Returns the heads after mini-batch training, each with its own learning rate."""
     n, members = len(rows), torch.arange(len(theta), device=theta.device)
     batches = math.ceil(n / recipe.batch_size)
-    first, second = torch.zeros_like(theta), torch.zeros_like(theta)
-    step = 0
+    groups = [{"params": [head.clone()], "lr": rate} for head, rate in zip(theta, rates.tolist(), strict=True)]
+    optimizer = torch.optim.Adam(groups, betas=BETAS)
+    points = [group["params"][0] for group in optimizer.param_groups]
+    steps = batches * recipe.epochs
+    cosine = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
     for epoch in range(recipe.epochs):
         order = torch.from_numpy(numpy_stream(seed, "probe/order", epoch).permutation(n)).to(theta.device)
         for batch in torch.split(order, recipe.batch_size):
-            share = 0.5 * (1 + math.cos(math.pi * step / (batches * recipe.epochs)))
-            step += 1
-            _, gradient = objective(theta, members, batch)
-            first.lerp_(gradient, 1 - BETAS[0])
-            second.lerp_(gradient**2, 1 - BETAS[1])
-            mean, square = first / (1 - BETAS[0] ** step), second / (1 - BETAS[1] ** step)
-            theta = theta - share * rates[:, None] * mean / (square.sqrt() + 1e-8)
+            _, gradients = objective(torch.stack(points), members, batch)
+            for point, gradient in zip(points, gradients, strict=True):
+                point.grad = gradient
+            optimizer.step()
+            cosine.step()
         bar.step()
-    return theta
+    return torch.stack(points)

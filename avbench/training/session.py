@@ -20,13 +20,14 @@ from avbench.files import atomic_path, write_json
 from avbench.methods import objectives
 from avbench.methods.masking import MaskNoise
 from avbench.rng import torch_stream
-from avbench.training.checkpoints import save_weights
-from avbench.training.group import Share, lost_companion
+from avbench.training.export import save_weights
+from avbench.training.group import lost_companion
 from avbench.training.metrics_log import Meter, MetricsLog, NonFinite
 from avbench.training.objective import Batch, Objective
 from avbench.training.optimizer import RATIO
 from avbench.training.precision import autocast
 from avbench.training.schedule import learning_rate
+from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState, writing
 
 WEIGHTS = "weights.safetensors"  # what a finished run leaves in its folder

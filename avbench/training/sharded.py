@@ -1,7 +1,7 @@
 """A model whose parameters, gradients and optimiser averages are divided among processes (FSDP2).
 
 The one place that knows how: each parameter is a DTensor of which a process holds its rows; it is whole only while the
-transformer block that it is part of computes. Others ask :class:`avbench.training.group.Group`.
+transformer block that it is part of computes. Others ask :class:`avbench.training.group.ProcessGroup`.
 
 torch's own gathering of optimiser states (``torch.distributed.checkpoint.state_dict``) is not used: it steps an
 optimiser that has no averages to make some, and so gives them to parameters that never have a gradient.

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_json
-from avbench.training.checkpoints import save_weights
-from avbench.training.group import Group
+from avbench.processes import take
+from avbench.training.export import save_weights
+from avbench.training.group import ProcessGroup
 from avbench.training.optimizer import optimizer_tensors, restore_optimizer
 
 log = logging.getLogger("avbench")
@@ -80,13 +81,9 @@ def exclusive(directory: Path) -> Iterator[None]:
     """
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as handle:
-        try:
-            # Not flock: the processes that read clips would inherit it, and outlive a killed run by some seconds.
-            fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise RunError(f"{directory}: another process trains there; wait for it or stop it.") from None
-        except OSError:  # a file system without locks
-            log.debug("%s: no locks on this file system", directory)
+        # Not flock: the processes that read clips would inherit it, and outlive a killed run by some seconds.
+        if not take(lambda: fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), directory / "lock"):
+            raise RunError(f"{directory}: another process trains there; wait for it or stop it.")
         yield
 
 
@@ -115,7 +112,7 @@ class Checkpoints:
         return sorted((int(name) for name in names if name.isdigit()), reverse=True)
 
     def save(
-        self, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group | None = None
+        self, state: TrainState, model: nn.Module, optimizer: torch.optim.Optimizer, group: ProcessGroup | None = None
     ) -> Path:
         """Writes a checkpoint, complete or not at all, and deletes those no longer kept.
 
@@ -130,7 +127,7 @@ class Checkpoints:
         """
         from safetensors.torch import save_file
 
-        group = group or Group()
+        group = group or ProcessGroup()
         path = self.path(state.step)
         weights = group.gather(model.state_dict())
         averages = group.gather(optimizer_tensors(model, optimizer))
@@ -156,7 +153,7 @@ class Checkpoints:
             shutil.rmtree(left, ignore_errors=True)
 
     def resume(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, group: Group | None = None
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, group: ProcessGroup | None = None
     ) -> TrainState | None:
         """Restores the newest checkpoint that is whole; broken ones are reported and passed over.
 
@@ -172,7 +169,7 @@ class Checkpoints:
             InputError: A checkpoint belongs to another pretraining.
             RunError: A whole checkpoint does not fit the model.
         """
-        group = group or Group()
+        group = group or ProcessGroup()
         for step in self.steps():
             path = self.path(step)
             try:

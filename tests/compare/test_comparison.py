@@ -13,7 +13,7 @@ from avbench.compare import terminal
 from avbench.compare.comparison import Comparison, compare
 from avbench.compare.run import Run, find
 from avbench.compare.text import render
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.files import write_json
 from avbench.metrics import paired
@@ -209,7 +209,7 @@ def probed(results: Path, run_id: str, lift: float, ids: list[str] = IDS, **chan
     rng = np.random.default_rng(len(run_id))
     scores = (lift * np.eye(3)[codes] + rng.standard_normal((len(ids), 3))).astype(np.float32)
     options = linear_probe.LinearProbeConfig(resamples=10)
-    result = linear_probe.judge(ids, {"audio": scores}, LabelPair(labels, labels, single=True), options)
+    result = linear_probe.result_of(ids, {"audio": scores}, LabelPair(labels, labels, single=True), options)
     write(results, run_id, result, "linear_probe", **changes)
 
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from labelled_clips import CLASSES, INPUT, RATE, LabelledClips
 
-from avbench.data import memory
-from avbench.data.augment import Augment, Mix, mix_waveforms
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.images import to_tensor
-from avbench.data.loader import batches, repeats
-from avbench.data.spectrogram import fit_rows, log_mel
+from avbench.data.feed import memory
+from avbench.data.feed.augment import Augment, Mix, mix_waveforms
+from avbench.data.feed.dataset import AudioVisualDataset
+from avbench.data.feed.loader import batches, repeats
+from avbench.data.feed.spectrogram import fit_rows, log_mel
+from avbench.data.media.images import to_tensor
 from avbench.errors import InputError
 from avbench.tasks.labels import read_labels
 

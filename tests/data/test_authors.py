@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avbench.data import authors_manifest
-from avbench.data.authors import AuthorsClips
+from avbench.data.corpus import authors_manifest
+from avbench.data.corpus.authors import AuthorsClips
 from avbench.errors import InputError, RunError
 
 

@@ -14,7 +14,7 @@ from video_files import tone, write_video
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
 from avbench.data.catalogue.entry import entry
-from avbench.data.clips import open_clips
+from avbench.data.corpus.stored import open_clips
 from avbench.data.locate import locate, open_source, set_folder
 from avbench.errors import InputError
 

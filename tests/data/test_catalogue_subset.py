@@ -13,7 +13,7 @@ from labelled_clips import LabelledClips
 
 from avbench.data.catalogue.entry import entry
 from avbench.data.catalogue.subset import read_subset, subset_ids
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.running.plan import make_plan
 from avbench.running.request import Request, resolve

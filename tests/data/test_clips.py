@@ -5,7 +5,8 @@ from pathlib import Path
 import clip_files
 import pytest
 
-from avbench.data.clips import hash_ids, open_clips
+from avbench.data.corpus.clips import hash_ids
+from avbench.data.corpus.stored import open_clips
 from avbench.errors import InputError
 
 

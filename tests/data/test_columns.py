@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from avbench.data.columns import TextColumn, coded_lists
+from avbench.data.corpus.columns import TextColumn, coded_lists
 
 TEXTS = ["b", "", "ä – ☃", "b", "a"]
 

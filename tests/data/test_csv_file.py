@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from avbench.data.annotations.negatives import read_negatives
-from avbench.data.authors_manifest import read_labels
-from avbench.data.source import list_source
+from avbench.data.corpus.authors_manifest import read_labels
+from avbench.data.prepare.source import list_source
 from avbench.errors import InputError
 
 BAD = {

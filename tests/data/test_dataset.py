@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from avbench.config import InputConfig
-from avbench.data.authors import AuthorsClips
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.images import to_tensor
-from avbench.data.prepared import PreparedClips
-from avbench.data.spectrogram import fit_rows, log_mel, window_starts
+from avbench.data.corpus.authors import AuthorsClips
+from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.feed.dataset import AudioVisualDataset
+from avbench.data.feed.spectrogram import fit_rows, log_mel, window_starts
+from avbench.data.media.images import to_tensor
 from avbench.errors import InputError, RunError
 
 CONFIG = InputConfig(target_length=112, n_mels=32, image_size=48, eval_frame=1)

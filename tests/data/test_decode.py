@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from video_files import AUDIO_RATE, click, set_rotation, tone, write_video
 
-from avbench.data.decode import Clip, decode, decode_windows
-from avbench.data.prepare_settings import PrepareSettings
-from avbench.data.verdict import Rejected
+from avbench.data.media.decode import Clip, decode, decode_windows
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.media.verdict import Rejected
 
 SMALL = PrepareSettings(size=16)
 

@@ -12,13 +12,15 @@ from video_files import tone, write_video
 
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
-from avbench.data.authors import AuthorsClips
-from avbench.data.clips import Clips, open_clips
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.frames import FramedClips, FrameGrid, eval_frame, framed
+from avbench.data.corpus.authors import AuthorsClips
+from avbench.data.corpus.clips import Clips
+from avbench.data.corpus.frames import FramedClips, eval_frame, framed
+from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.corpus.stored import open_clips
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.locate import locate, open_source
-from avbench.data.prepare import PrepareSettings, prepare
-from avbench.data.prepared import PreparedClips
+from avbench.data.media.frame_grid import FrameGrid
+from avbench.data.prepare.driver import PrepareSettings, prepare
 from avbench.errors import InputError
 from avbench.running.request import Request, resolve
 

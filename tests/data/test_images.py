@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import transforms
 
 from avbench.config import InputConfig
-from avbench.data.images import decode_jpeg, normalise, resize_and_crop, to_tensor
+from avbench.data.media.images import decode_jpeg, normalise, resize_and_crop, to_tensor
 
 
 def reference(image: Image.Image, config: InputConfig) -> torch.Tensor:

@@ -16,12 +16,12 @@ from video_files import AUDIO_RATE, write_video
 
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig, ModelConfig
+from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.feed.spectrogram import log_mel
 from avbench.data.locate import locate
-from avbench.data.prepared import PreparedClips
-from avbench.data.spectrogram import log_mel
 from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.training.checkpoints import export_published, save_weights
+from avbench.training.export import export_published, save_weights
 
 FPS, SECONDS = 20, 10.6
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from avbench.config import InputConfig
-from avbench.data import memory
-from avbench.data.authors import AuthorsClips
-from avbench.data.dataset import AudioVisualDataset, Batch
-from avbench.data.loader import Feed, batches, worker_count
-from avbench.data.prepared import PreparedClips
+from avbench.data.corpus.authors import AuthorsClips
+from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.feed import memory
+from avbench.data.feed.dataset import AudioVisualDataset, Batch
+from avbench.data.feed.loader import Feed, batches, worker_count
 from avbench.errors import InputError, RunError
 
 CONFIG = InputConfig(target_length=112, n_mels=32, image_size=48)

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from avbench.data.sound import assemble
+from avbench.data.media.sound import assemble
 
 
 def frames(values: np.ndarray, format: str, layout: str, step: int) -> Iterator[av.AudioFrame]:

@@ -12,8 +12,8 @@ from av.stream import Disposition
 from PIL import Image
 from video_files import AUDIO_RATE, tone, write_video
 
-from avbench.data.decode import decode
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.media.decode import decode
+from avbench.data.media.prepare_settings import PrepareSettings
 
 SMALL = PrepareSettings(size=16, n_frames=4)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from avbench.data.decode import decode
-from avbench.data.prepare import PrepareSettings, prepare
-from avbench.data.verdict import Rejected
-from avbench.data.verify import verify
+from avbench.data.media.decode import decode
+from avbench.data.media.verdict import Rejected
+from avbench.data.prepare.driver import PrepareSettings, prepare
+from avbench.data.prepare.verify import verify
 
 SMALL = PrepareSettings(n_frames=4, size=32)
 

@@ -16,9 +16,9 @@ import pytest
 from video_files import tone, write_video
 
 import avbench
-from avbench.data.pool import Pool
-from avbench.data.prepare import PrepareSettings, prepare
-from avbench.data.verify import verify
+from avbench.data.prepare.driver import PrepareSettings, prepare
+from avbench.data.prepare.pool import Pool
+from avbench.data.prepare.verify import verify
 from avbench.errors import InputError
 
 SMALL = PrepareSettings(n_frames=3, size=16)
@@ -100,7 +100,7 @@ def test_a_complete_folder_is_left_alone(videos: Path, prepared: Path) -> None:
 def test_a_killed_run_is_completed_to_the_same_bytes(videos: Path, prepared: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
-        "import sys; from pathlib import Path; from avbench.data.prepare import prepare, PrepareSettings\n"
+        "import sys; from pathlib import Path; from avbench.data.prepare.driver import prepare, PrepareSettings\n"
         f"prepare(Path({str(videos)!r}), Path({str(out)!r}), PrepareSettings(n_frames=3, size=16), workers=1)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(avbench.__file__).parents[1])}
@@ -175,7 +175,7 @@ def test_a_process_that_dies_is_replaced_and_its_file_named(videos: Path) -> Non
                 seen[number].append(getattr(message, "reason", type(message).__name__))
             worker = pool._workers[0]
             if worker.job == 1 and not killed:
-                worker.process.kill()
+                os.kill(worker.child.pid, signal.SIGKILL)
                 killed = True
     assert seen[0] == ["Payload", "Done"]
     assert seen[1] in (["decoder crashed: SIGKILL", "Done"], ["Payload", "decoder crashed: SIGKILL", "Done"])

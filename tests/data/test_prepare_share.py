@@ -19,7 +19,7 @@ import avbench
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
 from avbench.data.locate import locate, open_source
-from avbench.data.prepare import PrepareSettings, Share, prepare, prepare_share
+from avbench.data.prepare.driver import PrepareSettings, Share, prepare, prepare_share
 from avbench.errors import InputError
 
 SETTINGS = PrepareSettings(n_frames=3, size=16)
@@ -60,7 +60,7 @@ def command(videos: Path, out: Path, part: str) -> subprocess.Popen[bytes]:
 def holding(out: Path, parts: str) -> Iterator[None]:
     """Another process that has the lock of these parts."""
     code = (
-        "import sys; from pathlib import Path; from avbench.data.prepare_share import FolderLock\n"
+        "import sys; from pathlib import Path; from avbench.data.prepare.share import FolderLock\n"
         f"with FolderLock(Path({str(out)!r}), {parts}): print('held', flush=True); sys.stdin.read()"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(avbench.__file__).parents[1])}
@@ -158,7 +158,8 @@ def test_shares_have_each_part_once(count: int, parts: int) -> None:
 def test_who_waits_for_a_folder_takes_what_the_other_made(tmp_path: Path) -> None:
     write_video(tmp_path / "in" / "a.mp4", levels=[50] * 25, sound=tone(1, 440))
     code = (
-        "import sys, pathlib; from avbench.data.prepare import prepare; source, out = map(pathlib.Path, sys.argv[1:]);"
+        "import sys, pathlib; from avbench.data.prepare.driver import prepare;"
+        "source, out = map(pathlib.Path, sys.argv[1:]);"
         "print(prepare(source, out, workers=1, progress=False, wait=True).reused)"
     )
     words = [sys.executable, "-c", code, str(tmp_path / "in"), str(tmp_path / "out")]

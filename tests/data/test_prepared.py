@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from avbench.data.manifest_file import content_hash, content_line, schema, table_hash
-from avbench.data.prepared import PreparedClips
+from avbench.data.corpus.manifest_file import content_hash, content_line, schema, table_hash
+from avbench.data.corpus.prepared import PreparedClips
 from avbench.errors import InputError, RunError
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from avbench.data.sampling import balanced_order, clip_weights
+from avbench.data.feed.sampling import balanced_order, clip_weights
 
 
 @dataclass(frozen=True)

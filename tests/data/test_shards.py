@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from avbench.data.shards import ShardReader, ShardWriter, member_key, read_member
+from avbench.data.corpus.shards import ShardReader, ShardWriter, member_key, read_member
 from avbench.errors import RunError
 
 MEMBERS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from avbench.data.source import list_source
+from avbench.data.prepare.source import list_source
 from avbench.errors import InputError
 
 

@@ -6,7 +6,7 @@ import torch
 from torchaudio.compliance import kaldi
 
 from avbench.config import InputConfig
-from avbench.data.spectrogram import filter_bank, fit_rows, log_mel, window_starts
+from avbench.data.feed.spectrogram import filter_bank, fit_rows, log_mel, window_starts
 from avbench.errors import InputError
 
 

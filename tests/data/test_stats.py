@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from avbench.config import InputConfig
-from avbench.data.authors import AuthorsClips
-from avbench.data.prepared import PreparedClips
-from avbench.data.spectrogram import log_mel
+from avbench.data.corpus.authors import AuthorsClips
+from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.feed.spectrogram import log_mel
 from avbench.data.stats import data_stats, plot_stats
 
 CONFIG = InputConfig(target_length=256, n_mels=32)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from video_files import click, tone, write_video
 
-from avbench.data.decode import decode, decode_windows
-from avbench.data.prepare_settings import PrepareSettings
-from avbench.data.track import Programme, Track
+from avbench.data.media.decode import decode, decode_windows
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.media.track import Programme, Track
 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv", ".flv", ".mov"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from video_files import tone, write_video
 
-from avbench.data.prepare import PrepareSettings, prepare
-from avbench.data.verify import verify
+from avbench.data.prepare.driver import PrepareSettings, prepare
+from avbench.data.prepare.verify import verify
 from avbench.errors import InputError
 
 

@@ -14,7 +14,8 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
 from avbench.methods.masking import MaskNoise
-from avbench.training.checkpoints import build_from_checkpoint, export_published, read_checkpoint, save_weights, sizes
+from avbench.training.checkpoints import build_from_checkpoint, read_checkpoint, sizes
+from avbench.training.export import export_published, save_weights
 from avbench.training.inspect import describe
 
 Batch = tuple[Tensor, Tensor]
@@ -47,7 +48,7 @@ def test_card_tells_the_truth(name: str) -> None:
     with torch.device("meta"):
         method = module.METHOD(module.CONFIG(), ModelConfig(), InputConfig(segment_length=windows))
     assert sum(p.numel() for p in method.parameters()) == entry.card["parameters"]
-    assert ("retrieval" in entry.card["tasks"]) == (len(method.modalities) == 2)
+    assert ("embeddings" in entry.card["abilities"]) == (len(method.modalities) == 2)
     assert any("decoder" in key for key in method.state_dict()) == ("reconstruction" in entry.card["objectives"])
 
 

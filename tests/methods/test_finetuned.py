@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +12,9 @@ from avbench.errors import InputError
 from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier, build_classifier
 from avbench.methods.heads import KEYS
-from avbench.methods.masking import MaskNoise
-from avbench.methods.objectives import PretrainOutput
 from avbench.methods.streams import single_stream
 from avbench.settings import Settings
+from avbench.training.checkpoints import load_weights
 
 BOTH = ("cav", "avmae", "cavmae", "vanilla_avmae")
 PLAIN = {"multimodal": "joint", "audioonly": "audio", "videoonly": "visual"}
@@ -196,22 +194,80 @@ def test_method_is_not_changed_and_the_head_is_a_function_of_the_seed(
 
 
 class Foreign(Method):
+    """A method of another kind: vectors of any width from two layers, no tokens, a buffer that no file needs."""
+
     name = "foreign"
+    streams: tuple[str, ...] = ("audio", "visual")
 
     def __init__(self, model: ModelConfig, input: InputConfig) -> None:
         super().__init__()
         self.config, self.model_config, self.input_config = Settings(), model, input
-
-    def draw_noise(self, batch: int, generator: torch.Generator) -> MaskNoise:
-        return MaskNoise()
-
-    def forward(self, audio: Tensor, visual: Tensor, noise: MaskNoise) -> PretrainOutput:
-        return PretrainOutput.empty(audio)
+        self.sound, self.picture = nn.Linear(input.n_mels, 6), nn.Conv2d(3, 6, 4)
+        self.norm = nn.BatchNorm1d(6)  # counts batches in integers
+        self.register_buffer("scale", torch.full((), 2.0), persistent=False)
 
     def embed(self, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return audio, visual
+        vectors = self.vectors(audio, visual)
+        return vectors["audio"], vectors["visual"]
+
+    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        found = {"audio": self.norm(self.sound(audio).mean(dim=1)), "visual": self.picture(visual).mean(dim=(2, 3))}
+        found = {name: vector * self.scale for name, vector in found.items()}
+        found["joint"] = found["audio"] * found["visual"]
+        return {name: found[name] for name in self.streams}
 
 
-def test_a_model_of_another_kind_is_refused(sizes: tuple[ModelConfig, InputConfig]) -> None:
-    with pytest.raises(InputError, match="method foreign: found no encoder of tokens"):
-        built(Foreign(replace(sizes[0]), sizes[1]))
+class WithJoint(Foreign):
+    streams = ("audio", "visual", "joint")
+
+
+class Deaf(Foreign):
+    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return super().vectors(audio, visual)
+
+
+READ = {
+    "MM": lambda found: found["joint"],
+    "SM": lambda found: torch.cat([found["audio"], found["visual"]], dim=-1),
+    "MM+SM": lambda found: found["joint"] + found["audio"] + found["visual"],
+}
+
+
+@pytest.mark.parametrize("streams", READ)
+def test_a_method_of_another_kind_is_fine_tuned_on_the_vectors_it_gives(
+    sizes: tuple[ModelConfig, InputConfig], batch: tuple[Tensor, Tensor], streams: str
+) -> None:
+    method = WithJoint(*sizes).eval()
+    model = built(method, streams=streams)
+    torch.testing.assert_close(model(*batch), model.head(READ[streams](method.vectors(*batch))))
+    assert model.missing_modes == ()
+    several = model(*(torch.stack([each, each], dim=1) for each in batch))
+    torch.testing.assert_close(several, model(*batch)[:, None].expand(-1, 2, -1))
+    model.train()(*batch).sum().backward()
+    assert model.get_parameter("encoder.method.sound.weight").grad is not None
+    assert method.sound.weight.grad is None  # a copy is trained
+    assert torch.equal(method.norm.num_batches_tracked, torch.tensor(0))
+    load_weights(model, model.state_dict())  # integers where the model has them
+
+
+@pytest.mark.parametrize(("mode", "given"), [("audioonly", "audio"), ("videoonly", "visual")])
+def test_one_modality_of_a_method_of_another_kind(
+    sizes: tuple[ModelConfig, InputConfig], batch: tuple[Tensor, Tensor], mode: str, given: str
+) -> None:
+    method = Foreign(*sizes).eval()
+    model = built(method, mode)
+    alone = (batch[0], None) if mode == "audioonly" else (None, batch[1])
+    torch.testing.assert_close(model(*alone, mode), model.head(method.vectors(*batch)[given]))
+
+
+def test_streams_that_a_method_does_not_give_and_vectors_without_gradient_are_refused(
+    sizes: tuple[ModelConfig, InputConfig], batch: tuple[Tensor, Tensor]
+) -> None:
+    with pytest.raises(InputError, match=r"found audio, visual, valid: joint .* --set task\.streams=SM"):
+        built(Foreign(*sizes))
+    model = built(Deaf(*sizes), streams="SM")
+    with pytest.raises(InputError, match=r"found no gradient, .* --set task\.freeze=true"):
+        model(*batch)
+    model.freeze()
+    assert model(*batch).shape == (3, 5)

@@ -17,7 +17,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score, top_k_accura
 
 from avbench.errors import InputError
 from avbench.metrics import classification as metric
+from avbench.metrics import classification_intervals
 from avbench.metrics.bootstrap import resample_indices
+from avbench.metrics.classification_intervals import intervals
 
 Array = npt.NDArray[Any]
 
@@ -149,7 +151,7 @@ def test_indices_are_multi_hot_targets() -> None:
     ],
 )
 def test_unusable_input_is_refused(scores: Array, target: Array, message: str) -> None:
-    for function in (metric.summarise, metric.per_class, metric.intervals):
+    for function in (metric.summarise, metric.per_class, intervals):
         with pytest.raises(InputError, match=message):
             function(scores, target)
 
@@ -193,7 +195,7 @@ def test_resamples_are_those_of_the_drawn_clips(absent: metric.Absent, levels: i
     target[:, 3] = 0
     target[5:7, 3] = 1  # a class that some resamples lack
     value = metric.summarise(scores, target, absent=absent)
-    found = metric.intervals(scores, target, absent=absent, resamples=60, seed=3)
+    found = intervals(scores, target, absent=absent, resamples=60, seed=3)
     for name in ("mAP", "mAUC"):
         drawn = drawn_one_by_one(scores, target, name, 60, absent=absent)
         moved = np.clip(drawn - drawn.mean() + value[name], -1, 1)
@@ -204,19 +206,19 @@ def test_resamples_are_those_of_the_drawn_clips(absent: metric.Absent, levels: i
 def test_top_1_interval_is_wilsons() -> None:
     rng = np.random.default_rng(0)
     scores, target = rng.standard_normal((80, 3)), rng.integers(3, size=80)
-    found = metric.intervals(scores, target, resamples=50, seed=3)
+    found = intervals(scores, target, resamples=50, seed=3)
     hits = int((scores.argmax(axis=1) == target).sum())
     expected = binomtest(hits, 80).proportion_ci(0.95, method="wilson")
     assert found["top1"] == pytest.approx((expected.low, expected.high))
-    assert metric.intervals(scores, target, resamples=0) == {}
+    assert intervals(scores, target, resamples=0) == {}
 
 
 def test_memory_does_not_change_the_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, target = clips()
-    first = metric.intervals(scores, target, resamples=40)
-    monkeypatch.setattr(metric, "GATHERED", 500)
-    assert metric.intervals(scores, target, resamples=40) == first
-    assert metric.intervals(scores, target, resamples=40, seed=1) != first
+    first = intervals(scores, target, resamples=40)
+    monkeypatch.setattr(classification_intervals, "GATHERED", 500)
+    assert intervals(scores, target, resamples=40) == first
+    assert intervals(scores, target, resamples=40, seed=1) != first
 
 
 def test_interval_of_rare_classes_covers_the_expectation() -> None:
@@ -226,13 +228,13 @@ def test_interval_of_rare_classes_covers_the_expectation() -> None:
         return rng.standard_normal((300, 12)) + target, target
 
     expectation = np.mean([metric.summarise(*draw(seed))["mAP"] for seed in range(200)])
-    ends = [metric.intervals(*draw(seed), resamples=100)["mAP"] for seed in range(60)]
+    ends = [intervals(*draw(seed), resamples=100)["mAP"] for seed in range(60)]
     assert 0.8 <= np.mean([low <= expectation <= high for low, high in ends]) <= 1
 
 
 def test_of_perfect_scores_only_the_share_has_a_spread() -> None:
     """That 60 of 60 are right does not say that all are: Wilson's interval goes down to 94 %."""
-    found = metric.intervals(np.eye(3)[np.arange(60) % 3], np.arange(60) % 3, resamples=30)
+    found = intervals(np.eye(3)[np.arange(60) % 3], np.arange(60) % 3, resamples=30)
     assert {name: found[name] for name in ("mAP", "mAUC")} == dict.fromkeys(("mAP", "mAUC"), (1.0, 1.0))
     assert found["top1"] == pytest.approx((60 / (60 + 1.96**2), 1.0), abs=1e-5)
 

@@ -39,7 +39,7 @@ def test_an_unknown_metric_is_a_plain_number_of_which_more_is_better() -> None:
 @pytest.fixture
 def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "timed.py"
-    entry = registry.Entry("timed", "timed", path, "elsewhere")
+    entry = registry.Component("timed", "timed", path, "elsewhere", "task")
     monkeypatch.setattr(registry, "entries", lambda kind: {"timed": entry})
     units._stated.cache_clear()
     return path

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 
 from avbench.config import FinetuneConfig, InputConfig, ModelConfig, TrainConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.methods.classifier import MODES, build_classifier, read_classifier
+from avbench.methods.classifier import MODES, build_classifier
 from avbench.methods.heads import KEYS
 from avbench.tasks.labels import read_labels
-from avbench.training.checkpoints import build_from_checkpoint, export_published
+from avbench.training.checkpoints import build_from_checkpoint
+from avbench.training.classifier_weights import read_classifier
+from avbench.training.export import export_published
 from avbench.training.finetune import Work, finetune
 
 LENGTH = 1024

@@ -15,7 +15,8 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.methods.cavmae_sync import CavMaeSync, CavMaeSyncConfig
 from avbench.methods.masking import Draws, MaskNoise
 from avbench.methods.streams import single_stream
-from avbench.training.checkpoints import build_from_checkpoint, export_published, read_checkpoint
+from avbench.training.checkpoints import build_from_checkpoint, read_checkpoint
+from avbench.training.export import export_published
 from avbench.training.inspect import describe
 
 Recording = Mapping[str, np.ndarray]

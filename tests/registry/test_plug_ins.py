@@ -13,7 +13,6 @@ import torch
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.cavmae import CARD, CavMae, CavMaeConfig
-from avbench.methods.classifier import encoder_to_finetune
 from avbench.methods.encoder import Encoder
 from avbench.registry import contract
 from avbench.registry.outside import outside
@@ -28,7 +27,7 @@ CARD = Card(
     summary="mine",
     modalities=("audio", "visual"),
     objectives=("contrast",),
-    tasks=("retrieval", "linear_probe"),
+    abilities=("embeddings", "vectors"),
 )
 
 
@@ -149,7 +148,7 @@ class OtherName(CavMae):
     name = "other"
 
 
-_CARD = {"modalities": CARD.modalities, "tasks": CARD.tasks}
+_CARD = {"modalities": CARD.modalities, "abilities": CARD.abilities, "objectives": CARD.objectives}
 
 
 def test_a_subclass_that_embeds_otherwise_is_named_and_known() -> None:
@@ -163,7 +162,7 @@ def test_a_subclass_that_embeds_otherwise_is_named_and_known() -> None:
     ("found", "words"),
     [
         (TooFew, "TooFew.forward: too many positional arguments"),
-        (NoTokens, "CARD lists task localization, for which NoTokens does not define local_tokens"),
+        (NoTokens, "CARD lists ability patch_tokens, for which NoTokens does not define local_tokens"),
         (OneModality, "CARD has modalities audio, visual, OneModality has audio"),
         (OtherName, "name: found 'other', valid: 'mine'"),
         (lambda *_: None, "valid: a subclass of avbench.methods.base.Method"),
@@ -179,7 +178,7 @@ def test_what_is_missing_or_contradicts_itself_is_refused(found: object, words: 
 def test_fine_tuning_refuses_an_encoder_it_would_not_use() -> None:
     sizes = CavMaeConfig(), ModelConfig(), InputConfig()
     with torch.device("meta"):
-        encoder_to_finetune(CavMae(*sizes))
-        encoder_to_finetune(OnlyEmbed(*sizes))
+        CavMae(*sizes).encoder_to_finetune()
+        OnlyEmbed(*sizes).encoder_to_finetune()
         with pytest.raises(InputError, match="found a Encoder, which encodes otherwise"):
-            encoder_to_finetune(WithOwnEncoder(*sizes))
+            WithOwnEncoder(*sizes).encoder_to_finetune()

@@ -32,12 +32,58 @@ def test_every_entry_loads_and_exposes_what_the_runner_needs() -> None:
                 assert hasattr(module, name), f"{entry.module} has no {name}"
 
 
+_PAIRS = ("classification", "linear_probe", "localization", "reconstruction", "retrieval", "shuffled_pairs")
+_ALONE = ("classification", "linear_probe", "reconstruction")
+MATRIX = {
+    "audiomae": _ALONE,
+    "avmae": _PAIRS,
+    "cav": ("classification", "linear_probe", "localization", "retrieval", "shuffled_pairs"),
+    "cavmae": _PAIRS,
+    "cavmae_sync": _PAIRS,
+    "vanilla_avmae": _PAIRS,
+    "visualmae": _ALONE,
+}
+
+
+def test_methods_can_do_what_tasks_ask_for() -> None:
+    """The same pairs as when methods listed tasks by name."""
+    methods, tasks = registry.entries("method"), registry.entries("task")
+    assert {name: registry.tasks_of(entry) for name, entry in methods.items()} == MATRIX
+    for name, task in tasks.items():
+        assert registry.methods_for(task) == tuple(each for each in MATRIX if name in MATRIX[each])
+        assert "tasks" not in task.card
+
+
+def entry(folder: Path, kind: registry.Kind, name: str, card: str) -> registry.Component:
+    path = folder / f"{name}.py"
+    path.write_text(f"CARD = Card({card})\n")
+    return registry.Component(name, f"other.{name}", path, "other", kind)
+
+
+def test_a_task_that_no_method_has_heard_of_is_done_by_those_that_offer_what_it_asks_for(tmp_path: Path) -> None:
+    task = entry(tmp_path, "task", "new", 'summary="new", needs=("weights",), abilities=("patch_tokens", "speech")')
+    assert registry.why_not(registry.find("method", "cavmae"), task) == (
+        "method 'cavmae' cannot do task 'new': it does not offer speech."
+    )
+    speaks = 'summary="mine", modalities=("audio",), abilities=("speech", "patch_tokens")'
+    assert registry.why_not(entry(tmp_path, "method", "mine", speaks), task) == ""
+    plain = entry(tmp_path, "task", "plain", 'summary="plain", needs=("weights",)')
+    assert all(registry.why_not(method, plain) == "" for method in registry.entries("method").values())
+
+
+def test_a_card_that_names_tasks_is_told_what_to_say_instead(tmp_path: Path) -> None:
+    old = entry(tmp_path, "method", "old", 'summary="old", modalities=("audio",), objectives=(), tasks=("retrieval",)')
+    with pytest.raises(InputError, match="CARD has no abilities; add it in place of tasks") as error:
+        registry.why_not(old, registry.find("task", "retrieval"))
+    assert "\n" not in str(error.value)
+
+
 def test_a_plug_in_package_is_listed_and_loads(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "__init__.py").touch()
     (tmp_path / "other" / "mine.py").write_text(
         "from avbench.methods.cavmae import CONFIG, METHOD\nfrom avbench.methods.base import Card\n\n"
-        'CARD = Card(summary="mine", modalities=("audio", "visual"), objectives=("contrast",), tasks=("retrieval",))\n'
+        'CARD = Card(summary="mine", modalities=("audio", "visual"), abilities=("embeddings",))\n'
     )
     info = tmp_path / "other-1.0.dist-info"
     info.mkdir()

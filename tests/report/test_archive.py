@@ -41,7 +41,7 @@ def test_several_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytes
     one = Archive(tmp_path)
     (tmp_path / archive.INDEX).unlink()
     monkeypatch.setattr(archive, "FEW", 2)
-    monkeypatch.setattr("avbench.data.pool.core_count", lambda: 3)
+    monkeypatch.setattr("avbench.processes.core_count", lambda: 3)
     other = Archive(tmp_path)
     assert [(row.id, row.metrics, row.config.facts) for row in other.rows] == [
         (row.id, row.metrics, row.config.facts) for row in one.rows

@@ -18,7 +18,7 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.streams import single_stream
 from avbench.rng import numpy_stream
-from avbench.training.checkpoints import export_published
+from avbench.training.export import export_published
 
 # One head of 64 and one of 32, as the published widths imply; full-size inputs.
 MODEL = ModelConfig(

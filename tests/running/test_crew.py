@@ -13,7 +13,7 @@ import pytest
 from labelled_clips import INPUT, MODEL, LabelledClips
 
 from avbench.cli import main
-from avbench.data.clips import Clips
+from avbench.data.corpus.clips import Clips
 from avbench.errors import RunError
 from avbench.methods.base import Method
 from avbench.running import extraction, stages

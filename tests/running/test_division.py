@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from labelled_clips import LabelledClips
 
-from avbench.data.corpus import Corpus
+from avbench.data.corpus.pair import Corpus
 from avbench.errors import InputError
 from avbench.running.division import account
 from avbench.running.plan import Plan, make_plan
@@ -248,7 +248,7 @@ def ours(folder: Path, ids: Sequence[str]) -> Path:
     """Writes a weights file that says what it was trained on."""
     import torch
 
-    from avbench.training.checkpoints import save_weights
+    from avbench.training.export import save_weights
 
     save_weights(folder / "w.safetensors", torch.nn.Linear(2, 2), extra=trained_on.write(folder, ids))
     return folder / "w.safetensors"

@@ -15,7 +15,7 @@ from avbench.data.soundshapes import make
 from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.methods.cavmae_sync import CavMaeSync, CavMaeSyncConfig
-from avbench.training.checkpoints import save_weights
+from avbench.training.export import save_weights
 
 TINY = ModelConfig(
     embed_dim=32,

@@ -204,7 +204,7 @@ def test_every_preset_is_valid_for_its_methods(name: str) -> None:
     preset = presets.load(name)
     for method, given_sections in preset.get("methods", {}).items():
         sections = dict(given_sections)
-        tasks = registry.find("method", method).card["tasks"]
+        tasks = registry.tasks_of(registry.find("method", method))
         of_task = {task: resolve(Request(method=method, task=task, data=".", presets=(name,))) for task in tasks}
         for key, value in sections.pop("task", {}).items():  # for those of the tasks that have it
             found = [given for each in of_task.values() if (given := each.to_dict()["task"].get(key)) is not None]

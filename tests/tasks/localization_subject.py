@@ -11,7 +11,7 @@ import numpy as np
 from label_rows import codes_of
 
 from avbench.config import DataConfig, InputConfig
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.tasks.subject import Tokens
 

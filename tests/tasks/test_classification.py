@@ -17,7 +17,7 @@ from avbench.methods.base import Method
 from avbench.running.request import Request, RunConfig, resolve
 from avbench.tasks.classification import TASK, ensemble, modes_of
 from avbench.training import finetune, trained_on
-from avbench.training.checkpoints import export_published
+from avbench.training.export import export_published
 
 
 @dataclass
@@ -124,7 +124,7 @@ def test_fine_tuned_weights_are_evaluated_as_they_are(tmp_path: Path) -> None:
     config = recipe(weights=str(tmp_path / "fine.pth"), modes=("multimodal", "audioonly"), frames="middle")
     result = run(tmp_path / "x", config)
     clips = LabelledClips(13, first=50)
-    from avbench.data.dataset import AudioVisualDataset
+    from avbench.data.feed.dataset import AudioVisualDataset
 
     batch = AudioVisualDataset(clips, INPUT, mode="eval").batch(range(13))
     for mode, stream in (

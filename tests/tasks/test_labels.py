@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from label_rows import codes_of
 
-from avbench.data.clips import Clips
+from avbench.data.corpus.clips import Clips
 from avbench.data.soundshapes.factors import clip_factors
 from avbench.errors import InputError
 from avbench.tasks.labels import Labels, parts, read_labels, read_pair

@@ -16,7 +16,7 @@ import pytest
 from label_rows import codes_of
 
 from avbench import registry
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.running.request import RunConfig
 from avbench.tasks.classification import TASK as CLASSIFICATION

@@ -97,10 +97,10 @@ def test_results_do_not_depend_on_the_order_of_clips(tmp_path: Path) -> None:
 
 
 def test_a_wrong_sound_is_always_another_clips(tmp_path: Path) -> None:
-    from avbench.tasks.localizing.inputs import judge
+    from avbench.tasks.localizing.inputs import judged_samples
 
     model, path = planted_boxes(tmp_path)
-    judged = judge(model, options(annotations=str(path)))
+    judged = judged_samples(model, options(annotations=str(path)))
     for seed in range(5):
         wrong = judged.wrong_sounds(seed)
         assert (wrong != judged.sounds).all()

@@ -14,7 +14,7 @@ from PIL import Image
 from avbench.cli import main
 from avbench.running import stages
 from avbench.running.request import Request, resolve
-from avbench.training.checkpoints import save_weights
+from avbench.training.export import save_weights
 
 GREEN = (64, 255, 96)
 MARGIN, TITLES, TILE = 12, 100, 208  # pixels of a sheet of overlays

@@ -15,14 +15,14 @@ from PIL import Image
 
 from avbench import registry
 from avbench.config import InputConfig, ModelConfig, TrainConfig
-from avbench.data.dataset import AudioVisualDataset
-from avbench.data.frames import eval_frame
+from avbench.data.corpus.frames import eval_frame
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.errors import InputError
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import patchify
 from avbench.rng import numpy_stream
 from avbench.tasks import reconstruction
-from avbench.tasks.inpaint.inpainter import Model, clip_errors, draws, mask_plans, normalise, statistics
+from avbench.tasks.inpaint.inpainter import Inpainter, clip_errors, draws, mask_plans, normalise, statistics
 from avbench.tasks.inpaint.pictures import inpaint
 from avbench.tasks.reconstruction import TASK, ReconstructionTaskConfig, measure, summarise
 
@@ -116,7 +116,7 @@ def test_every_method_with_a_decoder_gives_all_its_metrics(fake: Any, name: str)
 @pytest.mark.parametrize("name", ["avmae", "cavmae", "cavmae_sync"])
 def test_the_mean_error_is_the_loss_of_pretraining_on_the_same_masks(fake: Any, name: str, norm_pix_loss: bool) -> None:
     subject = fake(name, norm_pix_loss=norm_pix_loss, masking_ratio=0.6)
-    model = Model.of(subject)
+    model = Inpainter.of(subject)
     batch = AudioVisualDataset(subject.evaluated, subject.config.input, mode="eval").batch(range(7))
     noise = draws(subject.evaluated.ids, model.grids, 0)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_the_mean_error_is_the_loss_of_pretraining_on_the_same_masks(fake: Any, 
 
 def test_a_joint_encoder_sees_the_kept_tokens_of_both_modalities(fake: Any) -> None:
     subject = fake("vanilla_avmae")
-    model = Model.of(subject)
+    model = Inpainter.of(subject)
     batch = AudioVisualDataset(subject.evaluated, INPUT, mode="eval").batch(range(7))
     noise = draws(subject.evaluated.ids, model.grids, 0)
     masks = {name: plan.mask(noise[name]) for name, plan in mask_plans(model.grids, "time", 0.5, "exact").items()}
@@ -145,16 +145,16 @@ def test_a_joint_encoder_sees_the_kept_tokens_of_both_modalities(fake: Any) -> N
 
 def test_clips_are_masked_by_their_ids_whatever_their_order_and_company(fake: Any) -> None:
     ids = [f"clip {i}" for i in range(40)]  # more than a pass holds
-    forward, _ = measure(Model.of(fake()), fake(ids=ids), FEW)
-    backward, _ = measure(Model.of(fake()), fake(ids=ids[::-1]), FEW)
-    alone, _ = measure(Model.of(fake()), fake(ids=ids[5:6]), FEW)
+    forward, _ = measure(Inpainter.of(fake()), fake(ids=ids), FEW)
+    backward, _ = measure(Inpainter.of(fake()), fake(ids=ids[::-1]), FEW)
+    alone, _ = measure(Inpainter.of(fake()), fake(ids=ids[5:6]), FEW)
     for key, errors in forward.items():
         np.testing.assert_allclose(errors, backward[key][::-1], rtol=1e-4)
         np.testing.assert_allclose(errors[5:6], alone[key], rtol=1e-4)
 
 
 def test_masks_are_nested_and_shared_by_methods(fake: Any) -> None:
-    model, alone = Model.of(fake("cavmae")), Model.of(fake("audiomae"))
+    model, alone = Inpainter.of(fake("cavmae")), Inpainter.of(fake("audiomae"))
     ids = ["a", "b", "c"]
     removed = [
         mask_plans(model.grids, "uniform", ratio, "reference")["audio"]
@@ -170,7 +170,7 @@ def test_masks_are_nested_and_shared_by_methods(fake: Any) -> None:
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_chance_is_the_error_of_each_positions_mean_patch(fake: Any, norm_pix_loss: bool) -> None:
     subject = fake("cavmae", norm_pix_loss=norm_pix_loss)
-    model = Model.of(subject)
+    model = Inpainter.of(subject)
     _, chance = measure(model, subject, FEW)
     batch = AudioVisualDataset(subject.evaluated, INPUT, mode="eval").batch(range(7))
     targets = model.targets(batch.audio, batch.visual)
@@ -211,7 +211,7 @@ def test_what_cannot_be_judged_is_refused(fake: Any) -> None:
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_inpainting_keeps_what_was_kept_in_true_units(fake: Any, norm_pix_loss: bool) -> None:
     subject = fake("cavmae", norm_pix_loss=norm_pix_loss)
-    model, clips = Model.of(subject), subject.evaluated
+    model, clips = Inpainter.of(subject), subject.evaluated
     options: dict[str, Any] = {"strategies": ("uniform", "frequency"), "ratio": 0.5, "form": "exact", "seed": 0}
     errors, _ = measure(model, subject, dataclasses.replace(FEW, strategies=("uniform", "frequency"), form="exact"))
     found = list(inpaint(model, clips, **options))
@@ -235,7 +235,7 @@ def test_inpainting_keeps_what_was_kept_in_true_units(fake: Any, norm_pix_loss: 
 
 def test_normalised_patches_are_drawn_with_their_true_mean_and_deviation(fake: Any) -> None:
     subject = fake("audiomae")
-    model, clips = Model.of(subject), subject.evaluated
+    model, clips = Inpainter.of(subject), subject.evaluated
     panels = next(inpaint(model, clips, strategies=("time",), ratio=0.5, form="exact", seed=0))
     batch = AudioVisualDataset(clips, INPUT, mode="eval").batch([0])
     mask = mask_plans(model.grids, "time", 0.5, "exact")["audio"].mask(draws(clips.ids[:1], model.grids, 0)["audio"])

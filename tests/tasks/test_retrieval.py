@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from avbench import registry
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics.bootstrap import resample_indices
 from avbench.metrics.retrieval import DIRECTIONS, METRICS, ranks

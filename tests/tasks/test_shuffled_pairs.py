@@ -13,7 +13,7 @@ import pytest
 from label_rows import codes_of
 
 from avbench.config import FinetuneConfig, TrainConfig
-from avbench.data.clips import hash_ids
+from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.running.request import Request, resolve
 from avbench.store.features import Features

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avbench.data.authors import AuthorsClips
 from avbench.data.catalogue.entry import entry
 from avbench.data.catalogue.prepare import prepare_set
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.corpus.authors import AuthorsClips
+from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.tasks.localization import CONFIG, TASK
-from avbench.tasks.localizing.inputs import judge
+from avbench.tasks.localizing.inputs import judged_samples
 
 from .localization_subject import FakeSubject, subject
 
@@ -134,7 +134,7 @@ def test_each_picture_is_judged_with_its_sound(
         resamples=0,
         pictures=2,
     )
-    judged = judge(model, config)
+    judged = judged_samples(model, config)
     clips = model.evaluated
     found = {
         sample: (shown(clips, int(picture)), heard(clips, int(sound)))

@@ -13,13 +13,8 @@ from torch import Tensor
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.cavmae import CavMae, CavMaeConfig
-from avbench.training.checkpoints import (
-    build_from_checkpoint,
-    export_published,
-    load_weights,
-    save_weights,
-    sizes,
-)
+from avbench.training.checkpoints import build_from_checkpoint, load_weights, sizes
+from avbench.training.export import export_published, save_weights
 from avbench.training.weights_file import read_checkpoint, read_state
 
 MODEL = ModelConfig(

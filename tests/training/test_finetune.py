@@ -14,7 +14,7 @@ from torch import nn
 
 from avbench import registry
 from avbench.config import FinetuneConfig, TrainConfig
-from avbench.data.dataset import AudioVisualDataset
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.errors import InputError
 from avbench.methods.classifier import Classifier, build_classifier
 from avbench.methods.heads import KEYS

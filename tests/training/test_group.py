@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from avbench.cli import main
 from avbench.errors import InputError
-from avbench.training.group import Group, Share
+from avbench.training.group import ProcessGroup
+from avbench.training.share import Share
 
 CONTRASTED = ("cav", "cavmae", "cavmae_sync")
 
@@ -100,7 +101,7 @@ def test_only_pretraining_is_shared(
 def test_the_papers_batches_are_for_one_two_and_four_processes(batch: int) -> None:
     clips = np.arange(2 * batch)
     for world in (1, 2, 4):
-        shares = [Share(batch, 4, together=True, group=Group(rank, world)) for rank in range(world)]
+        shares = [Share(batch, 4, together=True, group=ProcessGroup(rank, world)) for rank in range(world)]
         assert {share.clips // share.passes for share in shares} == {batch // 4}
         found = [share.order(clips).reshape(2, share.passes, batch // 4) for share in shares]
         assert np.array_equal(np.concatenate(found, axis=1).reshape(-1), clips)
@@ -112,7 +113,7 @@ def test_the_papers_batches_are_for_one_two_and_four_processes(batch: int) -> No
 )
 def test_every_clip_of_a_step_is_computed_once_and_in_its_own_pass(accumulate: int, world: int, together: bool) -> None:
     batch, order = 24, np.random.default_rng(0).permutation(100)
-    shares = [Share(batch, accumulate, together=together, group=Group(rank, world)) for rank in range(world)]
+    shares = [Share(batch, accumulate, together=together, group=ProcessGroup(rank, world)) for rank in range(world)]
     parts = [share.order(order).reshape(-1, batch // world) for share in shares]
     passes = order[:96].reshape(4, accumulate, batch // accumulate)
     for step in range(4):
@@ -127,6 +128,6 @@ def test_every_clip_of_a_step_is_computed_once_and_in_its_own_pass(accumulate: i
 
 def test_clips_that_cannot_be_divided_are_refused() -> None:
     with pytest.raises(InputError, match=r"train\.accumulate: found 1, valid for 2 processes.*gathered"):
-        Share(24, 1, together=True, group=Group(0, 2))
+        Share(24, 1, together=True, group=ProcessGroup(0, 2))
     with pytest.raises(InputError, match=r"train\.batch_size: found 24, valid for 5 processes: a multiple of 5"):
-        Share(24, 1, together=False, group=Group(0, 5))
+        Share(24, 1, together=False, group=ProcessGroup(0, 5))

@@ -13,7 +13,7 @@ from avbench import registry
 from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods.base import Method
-from avbench.training.checkpoints import export_published, save_weights
+from avbench.training.export import export_published, save_weights
 from avbench.training.initialization import Initialised, identity, initialise_from
 from avbench.training.inspect import describe
 

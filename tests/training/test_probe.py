@@ -13,12 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from avbench.errors import InputError
-from avbench.training import probe
+from avbench.training import probe_heads
 from avbench.training.lbfgs import minimise
-from avbench.training.probe import Optimizer, Recipe, fit, normalise, validation_split
+from avbench.training.probe import Optimizer, ProbeRecipe, fit, normalise, validation_split
 
 Array = npt.NDArray[Any]
-RECIPE = Recipe(
+RECIPE = ProbeRecipe(
     optimizer="lbfgs", sweep=(1e-2, 1e-1), iterations=40, epochs=20, batch_size=32, validation_fraction=0.25
 )
 ADAM = dataclasses.replace(RECIPE, optimizer="adam", sweep=(3e-3, 3e-2))
@@ -40,7 +40,7 @@ def multi(n: int = 160, classes: int = 6) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, ADAM])
-def test_learns_and_is_reproducible(recipe: Recipe) -> None:
+def test_learns_and_is_reproducible(recipe: ProbeRecipe) -> None:
     values, target = vectors()
     unseen, wanted = vectors(seed=1)
     first, again = (fit(values, target, 6, recipe, seed=4) for _ in range(2))
@@ -53,7 +53,7 @@ def test_learns_and_is_reproducible(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("recipe", [RECIPE, ADAM])
-def test_several_labels(recipe: Recipe) -> None:
+def test_several_labels(recipe: ProbeRecipe) -> None:
     values, target = multi()
     found = fit(values, target, 6, recipe)
     chance = np.exp(found.scores(values))
@@ -115,7 +115,7 @@ def test_blocks_of_clips_give_the_same_head(monkeypatch: pytest.MonkeyPatch) -> 
     for values, target in (vectors(60), multi(60)):
         whole = fit(values, target, 6, RECIPE).scores(values)
         with monkeypatch.context() as patch:
-            patch.setattr(probe, "BLOCK_LOGITS", 400)
+            patch.setattr(probe_heads, "BLOCK_LOGITS", 400)
             assert fit(values, target, 6, RECIPE).scores(values) == pytest.approx(whole, abs=0.05, rel=0.01)
 
 

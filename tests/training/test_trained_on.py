@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from avbench.training import trained_on
-from avbench.training.checkpoints import save_weights
+from avbench.training.export import save_weights
 
 
 def saved(folder: Path, ids: list[str], start: trained_on.TrainedOn = trained_on.NOTHING) -> Path:

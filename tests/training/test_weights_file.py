@@ -18,7 +18,8 @@ from avbench.config import InputConfig, ModelConfig
 from avbench.errors import InputError
 from avbench.methods import avmae, cavmae, cavmae_sync
 from avbench.methods.base import Method
-from avbench.training.checkpoints import build_from_checkpoint, export_published, load_weights, save_weights
+from avbench.training.checkpoints import build_from_checkpoint, load_weights
+from avbench.training.export import export_published, save_weights
 from avbench.training.weights_file import read_checkpoint
 
 MODEL = ModelConfig(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from avbench.data.annotations.pictures import read_picture
 from avbench.data.annotations.sample import Annotations, Sample
-from avbench.data.csv_file import read_named
+from avbench.data.corpus.csv_file import read_named
 from avbench.errors import InputError
 
 SIZE = 224  # side of the maps, pixels

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from avbench.data.annotations.sample import Sample
-from avbench.data.csv_file import read_named
+from avbench.data.corpus.csv_file import read_named
 from avbench.errors import InputError
 
 COLUMNS = ("video", "audio", "label")

@@ -14,7 +14,7 @@ from avbench.errors import InputError
 def read_picture(path: Path, size: int) -> npt.NDArray[np.uint8]:
     """Returns a label picture: short side to ``size`` by nearest neighbour, and the square in its middle.
 
-    These are sizes and offsets of :func:`avbench.data.images.resize_and_crop`, so that it matches the frame.
+    These are sizes and offsets of :func:`avbench.data.media.images.resize_and_crop`, so that it matches the frame.
 
     Args:
         path: A PNG.

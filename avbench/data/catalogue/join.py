@@ -16,7 +16,7 @@ from pathlib import Path
 
 from avbench.data.catalogue.entry import Entry, ListFile
 from avbench.data.catalogue.rows import Row
-from avbench.data.source import SUFFIXES
+from avbench.data.prepare.source import SUFFIXES
 from avbench.errors import InputError
 
 #: Endings of sound files.

@@ -16,13 +16,13 @@ from avbench.data.catalogue.entry import Entry
 from avbench.data.catalogue.join import VIDEOS, Joined, find_files, find_lists, join
 from avbench.data.catalogue.rows import read_rows
 from avbench.data.catalogue.stills import find_stills, write_stills
-from avbench.data.prepare_settings import PrepareSettings
+from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.errors import InputError
 from avbench.files import write_json, write_text
 
 if TYPE_CHECKING:
-    from avbench.data.prepare import ShareReport
-    from avbench.data.prepare_share import Share
+    from avbench.data.prepare.driver import ShareReport
+    from avbench.data.prepare.share import Share
 
 CLASSES = "classes.txt"
 MISSING = "missing.txt"  # ids of the official list without a file
@@ -175,7 +175,7 @@ def prepare_set_share(
     Raises:
         InputError: As :func:`prepare_set`; or the set is one of pictures, which has no shards.
     """
-    from avbench.data.prepare import prepare_share
+    from avbench.data.prepare.driver import prepare_share
 
     _check(entry, root, settings)
     if entry.media == "stills":
@@ -209,7 +209,7 @@ def _prepare_videos(
     joined: Joined, out: Path, settings: PrepareSettings, workers: int, progress: bool
 ) -> dict[str, str]:
     """Prepares the joined files; returns id to reason for those that were rejected."""
-    from avbench.data.prepare import prepare
+    from avbench.data.prepare.driver import prepare
 
     with _table(joined) as table:
         prepare(table, out, settings, workers=workers, progress=progress)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from avbench.data.catalogue.entry import Entry, ListFile
-from avbench.data.csv_file import read_cells
+from avbench.data.corpus.csv_file import read_cells
 from avbench.errors import InputError
 
 _SPLITS = {"train": "train", "training": "train", "val": "tune", "valid": "tune", "validation": "tune", "test": "test"}

@@ -11,9 +11,9 @@ from avbench.data.catalogue.entry import Entry, entry, names
 from avbench.data.catalogue.join import find_file
 from avbench.data.catalogue.prepare import ACCOUNT
 from avbench.data.catalogue.rows import read_ids
-from avbench.data.clips import hash_ids
-from avbench.data.csv_file import read_cells
-from avbench.data.source import SUFFIXES
+from avbench.data.corpus.clips import hash_ids
+from avbench.data.corpus.csv_file import read_cells
+from avbench.data.prepare.source import SUFFIXES
 from avbench.errors import InputError, unknown
 
 _VALID = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avbench.compare.run import Run
-from avbench.data.frames import eval_frame
+from avbench.data.corpus.frames import eval_frame
 from avbench.errors import AvbenchError
 from avbench.report.figures.base import Context, Drawing, NothingToDraw, label, subplots
 from avbench.report.figures.pictures import bare, chosen_row, drawn_ids, judged_clips, show_sound, spectrogram

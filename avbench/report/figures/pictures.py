@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 SEED = 0  # of the stream "figure clips", which chooses the clips
 _PREFERRED = ("cavmae", "cavmae_sync", "avmae", "cav")  # whose samples are shown where several were trained
@@ -57,7 +57,7 @@ def spectrogram(clips: Clips, i: int, record: dict[str, Any]) -> npt.NDArray[np.
     """Returns a clip's log-mel picture as the model sees it, (M, T), lowest mel bin first."""
     import torch
 
-    from avbench.data.spectrogram import log_mel
+    from avbench.data.feed.spectrogram import log_mel
 
     config = input_of(record)
     waveform, rate = clips.waveform(i)

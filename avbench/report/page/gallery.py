@@ -14,7 +14,7 @@ from avbench.report.page.groups import Group, Record
 from avbench.running.given import WEIGHTS
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 QUERIES = 5  # a direction
 FOUND = 5  # clips shown a query and method

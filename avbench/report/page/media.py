@@ -15,7 +15,7 @@ from avbench.errors import RunError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 WIDTH = 1400  # pixels of the widest picture
 TILE = 112  # pixels of a clip's frame
@@ -65,7 +65,7 @@ def sound(waveform: npt.NDArray[np.float32], rate: int) -> str:
     """
     import av
 
-    from avbench.data.waveform import resample
+    from avbench.data.media.waveform import resample
 
     if rate != RATE:
         waveform = resample(waveform, rate, RATE)

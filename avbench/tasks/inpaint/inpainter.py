@@ -29,7 +29,7 @@ _EPSILON = 1e-6  # the objective's, added to a patch's variance
 
 
 @dataclass(frozen=True)
-class Model:
+class Inpainter:
     """A method with a decoder, and how its patches are made.
 
     Attributes:
@@ -49,7 +49,7 @@ class Model:
     precision: Precision
 
     @classmethod
-    def of(cls, subject: Subject) -> Model:
+    def of(cls, subject: Subject) -> Inpainter:
         """Returns the subject's model.
 
         Raises:
@@ -82,7 +82,13 @@ class Model:
         return {name: normalise(true, *statistics(true)) for name, true in patches.items()}
 
     def predict(self, audio: Tensor, visual: Tensor, masks: Mapping[str, Mask]) -> dict[str, Tensor]:
-        """Returns what the decoder predicts of all patches from the kept ones, float32 (B, N, P) by modality."""
+        """Returns what the decoder predicts of all patches from the kept ones, float32 (B, N, P) by modality.
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            masks: One for each modality.
+        """
         ordered = [masks[name] for name in self.grids]
         with torch.inference_mode(), autocast(self.precision, self.device):
             found = self.method.predict(audio, visual, *ordered)
@@ -91,7 +97,14 @@ class Model:
     def errors(
         self, audio: Tensor, visual: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Mask]
     ) -> dict[str, Tensor]:
-        """Returns each clip's mean squared error over its removed patches, (B,) by modality."""
+        """Returns each clip's mean squared error over its removed patches, (B,) by modality.
+
+        Args:
+            audio: (B, T, M).
+            visual: (B, 3, H, W).
+            targets: (B, N, P) by modality; see :meth:`targets`.
+            masks: One for each modality.
+        """
         predictions = self.predict(audio, visual, masks)
         return {name: clip_errors(predictions[name], targets[name], masks[name].removed) for name in self.grids}
 
@@ -103,7 +116,13 @@ def statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def normalise(patches: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
-    """Returns patches (B, N, P) less their mean, over their deviation."""
+    """Returns patches (B, N, P) less their mean, over their deviation.
+
+    Args:
+        patches: (B, N, P).
+        mean: (B, N, 1).
+        deviation: (B, N, 1).
+    """
     return (patches - mean) / deviation
 
 
@@ -122,6 +141,12 @@ def clip_errors(prediction: Tensor, target: Tensor, removed: Tensor) -> Tensor:
 def mask_plans(grids: Mapping[str, Grid], strategy: Strategy, ratio: float, form: Form) -> dict[str, MaskPlan]:
     """Returns how each modality is masked: sound by the strategy, frames uniformly, both at the same ratio.
 
+    Args:
+        grids: Of the modalities' patches.
+        strategy: Which patches of the sound go together.
+        ratio: Share of patches removed.
+        form: How they are counted; see ``method.masking_form``.
+
     Raises:
         InputError: The ratio keeps or removes nothing.
     """
@@ -138,7 +163,13 @@ def mask_plans(grids: Mapping[str, Grid], strategy: Strategy, ratio: float, form
 
 
 def draws(ids: Sequence[str], grids: Mapping[str, Grid], seed: int) -> dict[str, Draws]:
-    """Returns the uniform draws behind the masks of clips: functions of seed, id and modality, and of nothing else."""
+    """Returns the uniform draws behind the masks of clips: functions of seed, id and modality, and of nothing else.
+
+    Args:
+        ids: Of the clips.
+        grids: Of the modalities' patches.
+        seed: Of the run.
+    """
     found = {}
     for name, grid in grids.items():
         sizes = (grid.size, grid.rows, grid.columns)

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from avbench.config import InputConfig
-from avbench.data.dataset import AudioVisualDataset
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.methods.masking import Draws, Form, MaskPlan, Strategy
 from avbench.methods.objectives import unpatchify
-from avbench.tasks.inpaint.inpainter import Model, clip_errors, draws, mask_plans, statistics
+from avbench.tasks.inpaint.inpainter import Inpainter, clip_errors, draws, mask_plans, statistics
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
 
 _AT_ONCE = 8  # clips in memory
 # Inches: a line of frames or of spectrograms, between lines, and above and below them all.
@@ -51,7 +51,7 @@ class Panel:
 
 
 def inpaint(
-    model: Model, clips: Clips, *, strategies: Sequence[Strategy], ratio: float, form: Form, seed: int
+    model: Inpainter, clips: Clips, *, strategies: Sequence[Strategy], ratio: float, form: Form, seed: int
 ) -> Iterator[list[Panel]]:
     """Yields the lines of each clip's picture: the frame, then the sound by strategy.
 
@@ -78,7 +78,7 @@ def inpaint(
 
 
 def _panels(
-    model: Model, audio: Tensor, visual: Tensor, plans: Sequence[Mapping[str, MaskPlan]], noise: Mapping[str, Draws]
+    model: Inpainter, audio: Tensor, visual: Tensor, plans: Sequence[Mapping[str, MaskPlan]], noise: Mapping[str, Draws]
 ) -> list[list[Panel]]:
     patches, targets = model.patches(audio, visual), model.targets(audio, visual)
     found: list[list[Panel]] = [[] for _ in audio]
@@ -118,7 +118,7 @@ def _pixels(image: Tensor, modality: str, config: InputConfig) -> npt.NDArray[np
     return (image.permute(1, 2, 0) * std + mean).clamp(0, 1).numpy()
 
 
-def draw(path: Path, clip: str, panels: Sequence[Panel], model: Model) -> None:
+def draw(path: Path, clip: str, panels: Sequence[Panel], model: Inpainter) -> None:
     """Draws the lines of one clip into a PNG: original, kept and in-painted, side by side.
 
     Args:

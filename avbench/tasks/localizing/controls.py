@@ -15,7 +15,7 @@ from avbench.files import sha256_file, sha256_text
 from avbench.metrics.localization import centre_disc
 from avbench.rng import numpy_stream
 from avbench.tasks.localizing.heatmaps import Similarity
-from avbench.tasks.localizing.scores import Rules, Source
+from avbench.tasks.localizing.scores import MapsOf, Rules
 
 if TYPE_CHECKING:
     from avbench.tasks.localizing.options import LocalizationConfig
@@ -41,7 +41,7 @@ def mean_mask(subject: Subject, annotations: Annotations) -> npt.NDArray[np.floa
     return resampled(np.asarray(total / len(ids), dtype=np.float32), annotations.size)
 
 
-def fixed_rows(annotations: Annotations, grid: tuple[int, int], seed: int) -> dict[str, Source]:
+def fixed_rows(annotations: Annotations, grid: tuple[int, int], seed: int) -> dict[str, MapsOf]:
     """Returns the controls that look at neither picture nor sound: random maps and the centre disc.
 
     Under AVSBench's rule, which marks what is above zero, both have median 0 and deviation 1.

@@ -19,7 +19,7 @@ from avbench.errors import InputError
 from avbench.files import read_json, write_json
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Part, Subject, Tokens
 
@@ -30,7 +30,7 @@ log = logging.getLogger("avbench")
 
 
 class Stretched:
-    """Clips whose frames are brought to a square as a whole; all else is theirs (:class:`avbench.data.clips.Clips`).
+    """Clips whose frames are brought to a square as a whole; all else is theirs (the protocol ``Clips``).
 
     Args:
         clips: The clips.
@@ -60,7 +60,13 @@ class Stretched:
 
 
 def seen(subject: Subject, config: LocalizationConfig, part: Part = "evaluated") -> Clips:
-    """Returns the clips of a split with their frames as the model sees them, or before they are cropped."""
+    """Returns the clips of a split with their frames as the model sees them, or before they are cropped.
+
+    Args:
+        subject: The model and its clips.
+        config: The task's options.
+        part: Which split.
+    """
     clips = subject.evaluated if part == "evaluated" else subject.train
     if config.image == "crop":
         return clips
@@ -69,6 +75,11 @@ def seen(subject: Subject, config: LocalizationConfig, part: Part = "evaluated")
 
 def tokens_of(subject: Subject, config: LocalizationConfig, part: Part = "evaluated") -> Tokens:
     """Returns the tokens of a split; of stretched frames they are this evaluation's own, and not shared.
+
+    Args:
+        subject: The model and its clips.
+        config: The task's options.
+        part: Which split.
 
     Raises:
         RunError: A clip cannot be read.
@@ -133,6 +144,11 @@ def _cropped(root: Path) -> bool:
 
 def aspects(clips: Clips, rows: Sequence[int], frames: Int64) -> npt.NDArray[np.float64]:
     """Returns width over height of the judged frames, (n,).
+
+    Args:
+        clips: The clips.
+        rows: (n,) which of them are judged.
+        frames: (n,) which frame of each.
 
     Raises:
         InputError: Every frame is a square.

@@ -152,6 +152,11 @@ def upsample(maps: npt.NDArray[Any], size: int, kind: Upsampling) -> Float32:
 def weights(before: int, after: int, kind: Upsampling) -> Float64:
     """Returns how much of each of ``before`` pixels in a line goes into each of ``after``: (after, before).
 
+    Args:
+        before: Pixels there are.
+        after: Pixels wanted.
+        kind: How they are interpolated.
+
     Raises:
         InputError: An unknown kind.
     """

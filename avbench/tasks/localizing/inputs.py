@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,16 @@ from avbench.data.annotations.negatives import read_negatives
 from avbench.data.annotations.read import read_annotations
 from avbench.data.annotations.sample import Annotations, Sample
 from avbench.data.annotations.soundshapes import MaskFile, read_soundshapes
-from avbench.data.frames import eval_frame
+from avbench.data.corpus.frames import eval_frame
 from avbench.data.locate import EMBEDDED, locate
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
 from avbench.tasks.base import Annotated
 from avbench.tasks.localizing import framing
-from avbench.tasks.localizing.controls import BOXES, similarity
-from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
+from avbench.tasks.localizing.controls import BOXES
 
 if TYPE_CHECKING:
-    from avbench.data.clips import Clips
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.options import LocalizationConfig
     from avbench.tasks.subject import Subject, Tokens
 
@@ -105,7 +104,7 @@ def _with_negatives(found: Annotations, config: LocalizationConfig) -> Annotatio
     return found.with_negatives(read_negatives(Path(config.negatives), time=found.samples[0].time))
 
 
-def judge(subject: Subject, config: LocalizationConfig) -> Judged:
+def judged_samples(subject: Subject, config: LocalizationConfig) -> Judged:
     """Matches annotations and clips, and chooses frames.
 
     Raises:
@@ -271,34 +270,3 @@ def _check_frames(annotations: Annotations, pictures: Sequence[int], frames: Int
             len(frames),
             _LATE_S,
         )
-
-
-def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> MapMaker:
-    """Returns what makes maps of the judged tokens.
-
-    Raises:
-        InputError: The method has no global token, or there are no training clips to take a mean of.
-    """
-    tokens = judged.tokens
-    sound = _sound(tokens, config)
-    means: tuple[Any, Any] = (None, None)
-    if config.centring != "none":
-        of = tokens if config.centring == "evaluated" else framing.tokens_of(subject, config, "train")
-        means = token_mean(of.visual), token_mean(_sound(of, config))
-    return MapMaker(
-        visual=tokens.visual.reshape(-1, *tokens.visual.shape[2:]),
-        sound=sound.reshape(-1, sound.shape[-1]),
-        grid=tokens.grid,
-        similarity=similarity(judged.annotations.protocol, config),
-        negative=config.sign == "negative",
-        visual_mean=means[0],
-        sound_mean=means[1],
-    )
-
-
-def _sound(tokens: Tokens, config: LocalizationConfig) -> npt.NDArray[np.float32]:
-    if config.audio_vector == "mean":
-        return tokens.audio
-    if tokens.audio_global is None:
-        raise InputError("task.audio_vector: found global, valid for this method: mean; it has no global token.")
-    return tokens.audio_global

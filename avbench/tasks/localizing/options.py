@@ -8,7 +8,7 @@ from typing import Literal
 from avbench.data.annotations.boxes import Rule
 from avbench.errors import InputError
 from avbench.metrics.localization import Binarisation
-from avbench.metrics.segmentation import Form
+from avbench.metrics.segmentation import FScoreForm
 from avbench.settings import Settings, setting
 
 Protocol = Literal["auto", "soundshapes", "vggss", "flickr", "is3", "avsbench", "ade20k"]
@@ -45,7 +45,9 @@ class LocalizationConfig(Settings):
     activation: Literal["sigmoid", "none"] = setting(
         "sigmoid", "AVSBench masks: of the map, before thresholds; none: maps are probabilities"
     )
-    f_score: Form = setting("whole_set", "AVSBench masks: largest mean F over the set, or of each batch as published")
+    f_score: FScoreForm = setting(
+        "whole_set", "AVSBench masks: largest mean F over the set, or of each batch as published"
+    )
     f_batch: int = setting(4, "frames per batch in the published form of F", ge=1)
     control_seed: int = setting(0, "seed of the wrong sounds and the random maps", ge=0)
     resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)

@@ -78,7 +78,14 @@ def grid(tiles: Sequence[Tile], heading: str, legend: str) -> Image.Image:
 
 
 def write_sheet(path: Path, tiles: Sequence[Tile], heading: str, legend: str) -> None:
-    """Writes a sheet of samples as PNG, atomically; see :func:`grid`."""
+    """Writes a sheet of samples as PNG, atomically; see :func:`grid`.
+
+    Args:
+        path: The PNG.
+        tiles: The samples' pictures.
+        heading: Above them.
+        legend: Below them.
+    """
     sheet = grid(tiles, heading, legend)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="png")

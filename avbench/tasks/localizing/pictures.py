@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.images import resize_and_crop
+from avbench.data.media.images import resize_and_crop
 from avbench.tasks.localizing.overlay import Tile, write_sheet
 
 if TYPE_CHECKING:
     from avbench.tasks.base import TaskResult
     from avbench.tasks.localizing.inputs import Judged
-    from avbench.tasks.localizing.scores import Scorer, Source
+    from avbench.tasks.localizing.scores import MapsOf, Scorer
     from avbench.tasks.subject import Subject
 
 _RANKED = {"AP": "AP", "cIoU": "cIoU", "avs_iou": "IoU"}  # measure that orders samples, and what it is called
@@ -27,7 +27,7 @@ def draw(
     folder: Path,
     subject: Subject,
     judged: Judged,
-    rows: Mapping[str, Source],
+    rows: Mapping[str, MapsOf],
     scorer: Scorer,
     result: TaskResult,
     count: int,

@@ -19,7 +19,7 @@ from avbench.metrics import segmentation as seg
 from avbench.tasks.localizing.heatmaps import Upsampling, upsample
 
 Outputs = dict[str, npt.NDArray[Any]]
-Source = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]  # rows of samples -> maps (k, h, w)
+MapsOf = Callable[[npt.NDArray[np.int64]], npt.NDArray[Any]]  # rows of samples -> maps (k, h, w)
 FIXED = ("random", "centre_disc")  # rows that are never probabilities, whatever the method's maps are
 RIGHT = ""  # the row of the maps that are judged
 BLOCK_VALUES = 2**22  # map pixels held at a time: 32 MB in float64
@@ -57,7 +57,7 @@ class Scorer:
     rules: Rules
     aspects: npt.NDArray[np.float64] | None = None
 
-    def score(self, rows: Mapping[str, Source], step: Callable[[int], None] = lambda _: None) -> Outputs:
+    def score(self, rows: Mapping[str, MapsOf], step: Callable[[int], None] = lambda _: None) -> Outputs:
         """Returns the measures of every row, of the oracle and of the whole image, (n,) or (n, thresholds) each.
 
         Args:
@@ -79,7 +79,7 @@ class Scorer:
             step(len(chosen))
         return {key: np.concatenate(values) for key, values in parts.items()}
 
-    def score_classes(self, rows: Mapping[str, Source], step: Callable[[int], None] = lambda _: None) -> Outputs:
+    def score_classes(self, rows: Mapping[str, MapsOf], step: Callable[[int], None] = lambda _: None) -> Outputs:
         """Returns AP and IoU of every class and row, whose pixels are pooled (ADE20K), (classes,) each."""
         labels = np.array([sample.label for sample in self.annotations])
         found: dict[str, list[float]] = {}
@@ -105,7 +105,7 @@ class Scorer:
         return upsample(maps, self.annotations.size, self.rules.upsampling)
 
     def _maps(
-        self, rows: Mapping[str, Source], chosen: npt.NDArray[np.int64], truth: npt.NDArray[np.float32]
+        self, rows: Mapping[str, MapsOf], chosen: npt.NDArray[np.int64], truth: npt.NDArray[np.float32]
     ) -> dict[str, npt.NDArray[np.float32]]:
         found = {name: self.enlarged(make(chosen)) for name, make in rows.items()}
         return {**found, "oracle": truth, "whole_image": np.ones_like(truth)}

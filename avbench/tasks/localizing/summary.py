@@ -47,7 +47,7 @@ OF_PICTURES = {
 class FScore:
     """How AVSBench's F-score is taken; see :func:`avbench.metrics.segmentation.f_score`."""
 
-    form: seg.Form = "whole_set"
+    form: seg.FScoreForm = "whole_set"
     batch: int = 4
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from avbench.data.prepare.source import list_source
 from avbench.data.soundshapes import VERSION, clip_factors, make, render
-from avbench.data.source import list_source
 from avbench.errors import InputError
 
 

@@ -1,0 +1,1 @@
+"""What clips are, wherever their files lie."""

@@ -1,0 +1,295 @@
+"""Clips as tensors: which frame, which audio window, and the noise, mixing and masks of training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from avbench.config import InputConfig
+from avbench.data.corpus.clips import Clips
+from avbench.data.corpus.frames import eval_frame
+from avbench.data.feed.augment import Augment, Mix, mix_waveforms
+from avbench.data.feed.spectrogram import fit_rows, log_mel, window_starts
+from avbench.data.media.images import normalise, resize_and_crop
+from avbench.data.media.waveform import resample
+from avbench.errors import InputError, RunError
+from avbench.rng import numpy_stream
+
+Mode = Literal["train", "eval", "all_frames"]
+# Additive noise is uniform in [0, 1) per cell times a factor uniform in [0, 1/10) (docs/protocol/cavmae.md 2.3).
+_NOISE_SCALE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One clip.
+
+    Attributes:
+        index: Its position in the dataset.
+        audio: Normalised log-mel rows, float32 (T, M); with windows (L, M), or (F, L, M) for all frames.
+        visual: Normalised image, float32 (3, H, W), or (F, 3, H, W) for all frames.
+        target: Soft labels, float32 (C,), where the dataset has an ``augment``.
+    """
+
+    index: int
+    audio: Tensor
+    visual: Tensor
+    target: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Several clips: ``index`` int64 (B,), and the tensors of :class:`Item` with a first axis of length B."""
+
+    index: Tensor
+    audio: Tensor
+    visual: Tensor
+    target: Tensor | None = None
+
+
+class Source(Protocol):
+    """Where the decoded parts of clips come from: the files, or memory."""
+
+    def spectrogram(self, i: int, out: Tensor) -> None:
+        """Writes the normalised rows of clip ``i``, float32 (target_length, n_mels), to ``out``."""
+        ...
+
+    def waveform(self, i: int) -> NDArray[np.float32]:
+        """Returns the sound of clip ``i``, (samples,) at ``config.sample_rate``."""
+        ...
+
+    def picture(self, i: int, k: int) -> NDArray[np.uint8]:
+        """Returns frame ``k`` of clip ``i`` at the model's size, RGB (H, W, 3)."""
+        ...
+
+
+class Files:
+    """Reads and decodes clips each time they are asked for."""
+
+    def __init__(self, clips: Clips, config: InputConfig) -> None:
+        self._clips = clips
+        self._config = config
+
+    def rows(self, i: int) -> Tensor:
+        """Returns the log-mel rows of clip ``i``, neither padded nor normalised, at most target_length of them.
+
+        Raises:
+            RunError: The sound cannot be read, or is shorter than one window.
+        """
+        waveform, rate = self._clips.waveform(i)
+        return rows_of(waveform, rate, self._config, self._clips.ids[i])
+
+    def spectrogram(self, i: int, out: Tensor) -> None:
+        """See :class:`Source`."""
+        fit_rows(self.rows(i), self._config, out)
+
+    def waveform(self, i: int) -> NDArray[np.float32]:
+        """See :class:`Source`."""
+        waveform, rate = self._clips.waveform(i)
+        return waveform if rate == self._config.sample_rate else resample(waveform, rate, self._config.sample_rate)
+
+    def picture(self, i: int, k: int) -> NDArray[np.uint8]:
+        """See :class:`Source`."""
+        return resize_and_crop(self._clips.frame(i, k), self._config.image_size)
+
+
+def rows_of(waveform: NDArray[np.float32], rate: int, config: InputConfig, clip: str) -> Tensor:
+    """Returns the log-mel rows of a sound, neither padded nor normalised, at most target_length of them.
+
+    Raises:
+        RunError: The sound is shorter than one window.
+    """
+    rows = log_mel(torch.from_numpy(waveform), rate, config, max_rows=config.target_length)
+    if len(rows) == 0:
+        raise RunError(
+            f"clip '{clip}': its sound lasts {len(waveform) / rate:.3f} s, shorter than one window of"
+            f" {config.frame_length_ms:g} ms; remove the clip, or prepare the data again."
+        )
+    return rows
+
+
+class AudioVisualDataset(torch.utils.data.Dataset[Item]):
+    """Items of clips; a function of (clips, config, mode, seed, epoch, index), whoever computes them.
+
+    ``train`` draws one frame per clip and epoch; ``eval`` takes the one that
+    :func:`~avbench.data.corpus.frames.eval_frame` names; ``all_frames`` takes as many frames as the clip with the most
+    has, a shorter clip's last one repeated. With ``config.segment_length`` each frame comes with the audio window
+    around it (docs/protocol/cavmae_sync.md 2): the spectrogram is computed once at ``target_length`` rows and sliced.
+
+    Args:
+        clips: The clips.
+        config: Sizes and normalisation.
+        mode: Which frames.
+        noise: Training only: additive noise, then a circular roll along time, after normalisation
+            (docs/protocol/cavmae.md 2.3). Not applied to windows, where a roll would part sound and frame; the
+            reference applies none there.
+        seed: Seed of frame, noise and other draws.
+        augment: Fine-tuning: mixing, masks and targets (:mod:`avbench.data.feed.augment`). In the reference's order:
+            mixing, masks, normalisation, noise and roll.
+        pairing: The frames of clip ``i`` are those of clip ``pairing[i]``, int64 (n,); None: its own.
+
+    Raises:
+        InputError: ``config.segment_length`` is longer than ``config.target_length``, or the pairing is not one of
+            these clips.
+    """
+
+    def __init__(
+        self,
+        clips: Clips,
+        config: InputConfig,
+        *,
+        mode: Mode,
+        noise: bool = False,
+        seed: int = 0,
+        augment: Augment | None = None,
+        pairing: NDArray[np.int64] | None = None,
+    ) -> None:
+        if config.segment_length > config.target_length:
+            raise InputError(
+                f"input.segment_length: found {config.segment_length}, valid: at most input.target_length"
+                f" = {config.target_length}."
+            )
+        if pairing is not None and (
+            pairing.shape != (len(clips),) or (len(clips) and not 0 <= pairing.min() <= pairing.max() < len(clips))
+        ):
+            raise InputError(
+                f"pairing: found shape {pairing.shape}, valid: one position of {len(clips)} for each clip."
+            )
+        self.clips = clips
+        self.config = config
+        self.mode = mode
+        self.augment = augment
+        self.pairing = pairing
+        self.noise = noise and mode == "train" and not config.segment_length
+        self.seed = seed
+        self.epoch = 0
+        self.source: Source = Files(clips, config)
+        # One number of frames for all clips, so that they can be stacked.
+        self._n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if mode == "all_frames" else 1
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the counter that frame and noise draws depend on."""
+        self.epoch = epoch
+
+    def __getitem__(self, i: int) -> Item:
+        batch = self.batch([i])
+        return Item(int(i), batch.audio[0], batch.visual[0], None if batch.target is None else batch.target[0])
+
+    @property
+    def frames_per_item(self) -> int:
+        """How many frames an item holds."""
+        return self._n_frames
+
+    def shown(self, i: int) -> int:
+        """Returns whose frames clip ``i`` is seen with."""
+        return i if self.pairing is None else int(self.pairing[i])
+
+    def frames(self, i: int, repeat: int = 0) -> tuple[list[int], int]:
+        """Returns which frames the item of clip ``i`` holds in this epoch, and of how many they are chosen."""
+        if self.mode == "all_frames":
+            return list(range(self._n_frames)), self._n_frames
+        shown = self.shown(i)
+        count = max(1, self.clips.n_frames(shown))
+        if self.mode == "eval":
+            return [eval_frame(self.clips, shown, self.config)], count
+        return [int(numpy_stream(self.seed, "frame", *self._counters(i, repeat)).integers(count))], count
+
+    def _counters(self, i: int, repeat: int) -> tuple[int, ...]:
+        # The first of an epoch has no counter of its own, so that plain epochs keep the draws they always had.
+        return (self.epoch, i, repeat) if repeat else (self.epoch, i)
+
+    def batch(
+        self, indices: Sequence[int] | NDArray[np.integer], repeats: Sequence[int] | NDArray[np.integer] | None = None
+    ) -> Batch:
+        """Returns the items at ``indices``, stacked.
+
+        Args:
+            indices: Positions of the clips.
+            repeats: How often each clip came before in this epoch: it is drawn anew each time; None: never.
+
+        Raises:
+            RunError: A clip cannot be read; the message names it.
+        """
+        # NumPy where it can be: torch's threads, one set for each thread that calls it, would compete with the model's.
+        chosen = [int(i) for i in indices]
+        counts = [0] * len(chosen) if repeats is None else [int(r) for r in repeats]
+        config = self.config
+        rows = torch.empty(len(chosen), config.target_length, config.n_mels)  # (B, T, M)
+        pictures: list[NDArray[np.uint8]] = []
+        windows: list[Tensor] = []
+        partners: dict[int, tuple[Mix, list[NDArray[np.uint8]]]] = {}
+        for position, (i, repeat) in enumerate(zip(chosen, counts, strict=True)):
+            frames, count = self.frames(i, repeat)
+            mix = self._sound(i, repeat, rows[position])
+            if config.segment_length:
+                starts = window_starts(count, config.target_length, config.segment_length)
+                windows += [rows[position, starts[k] : starts[k] + config.segment_length] for k in frames]
+            pictures += [self.source.picture(self.shown(i), k) for k in frames]
+            if mix is not None:
+                partners[position] = mix, self._partner_pictures(mix, frames)
+        visual = normalise(np.stack(pictures), config)  # (B * F, 3, H, W)
+        visual = visual.view(len(chosen), self._n_frames, *visual.shape[1:])
+        for position, (mix, others) in partners.items():
+            own, other = visual[position].numpy(), normalise(np.stack(others), config).numpy()
+            own *= np.float32(mix.weight)
+            own += other * np.float32(1 - mix.weight)
+        if config.segment_length:
+            audio = torch.stack(windows).view(len(chosen), self._n_frames, config.segment_length, config.n_mels)
+        else:
+            audio = rows[:, None].expand(-1, self._n_frames, -1, -1)
+        if self.mode != "all_frames":
+            audio, visual = audio[:, 0], visual[:, 0]
+        mixes = {position: mix for position, (mix, _) in partners.items()}
+        return Batch(torch.tensor(chosen), audio, visual, self._targets(chosen, mixes))
+
+    def _sound(self, i: int, repeat: int, out: Tensor) -> Mix | None:
+        """Writes the rows of clip ``i`` as training hears them to ``out``; returns what it was mixed with."""
+        counters, augment = self._counters(i, repeat), self.augment
+        mix = augment.mix(len(self), self.seed, *counters) if augment is not None else None
+        if mix is None:
+            self.source.spectrogram(i, out)
+        else:
+            sound = mix_waveforms(self.source.waveform(i), self.source.waveform(mix.partner), mix.weight)
+            fit_rows(rows_of(sound, self.config.sample_rate, self.config, self.clips.ids[i]), self.config, out)
+        rows = out.numpy()
+        if augment is not None:
+            bins, times = augment.masks(*rows.shape, self.seed, *counters)
+            # The reference writes raw zeros, like its padding, before it normalises.
+            rows[:, bins.start : bins.end] = rows[times.start : times.end] = (
+                -self.config.audio_mean / self.config.audio_std
+            )
+        if self.noise:
+            self._add_noise(counters, rows)
+        return mix
+
+    def _partner_pictures(self, mix: Mix, frames: list[int]) -> list[NDArray[np.uint8]]:
+        """Returns the partner's frames: one of its own drawing, or all."""
+        shown = self.shown(mix.partner)
+        if self.mode == "train":
+            frames = [int(mix.frame * max(1, self.clips.n_frames(shown)))]
+        return [self.source.picture(shown, k) for k in frames]
+
+    def _targets(self, chosen: list[int], mixes: Mapping[int, Mix]) -> Tensor | None:
+        if self.augment is None:
+            return None
+        targets = [self.augment.target(i, mixes.get(position)) for position, i in enumerate(chosen)]
+        return torch.from_numpy(np.stack(targets))
+
+    def _add_noise(self, counters: tuple[int, ...], rows: NDArray[np.float32]) -> None:
+        stream = numpy_stream(self.seed, "noise", *counters)
+        cells = stream.random(rows.shape, dtype=np.float32)
+        cells *= np.float32(stream.random() * _NOISE_SCALE)
+        cells += rows
+        # The reference draws from randint(-T, T - 1), ends included.
+        shift = int(stream.integers(-len(rows), len(rows))) % len(rows)
+        rows[shift:] = cells[: len(rows) - shift]
+        rows[:shift] = cells[len(rows) - shift :]

@@ -1,0 +1,214 @@
+"""Batches in a given order, read ahead by worker processes; the content never depends on how many there are."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from avbench.config import InputConfig
+from avbench.data.corpus.clips import Clips
+from avbench.data.feed import memory
+from avbench.data.feed.augment import Augment
+from avbench.data.feed.dataset import AudioVisualDataset, Batch, Mode
+from avbench.errors import AvbenchError, InputError
+from avbench.processes import core_count
+
+_AHEAD = 2  # batches kept ready per worker
+Chunk = tuple[NDArray[Any], NDArray[Any]]  # positions of a batch's clips, and how often each came before
+
+
+def worker_count(workers: int) -> int:
+    """Returns how many processes read clips: ``workers``, or for -1 one per core that the training leaves free.
+
+    The training process counts as one core; with a single core it reads the clips itself.
+    """
+    if workers >= 0:
+        return workers
+    return max(0, core_count() - 1)
+
+
+def batches(
+    dataset: AudioVisualDataset,
+    order: NDArray[np.integer],
+    batch_size: int,
+    *,
+    workers: int = 0,
+    start: int = 0,
+    drop_last: bool = False,
+) -> Iterator[Batch]:
+    """Yields the clips of ``order`` in batches.
+
+    A dataset held in memory (:func:`avbench.data.feed.memory.hold`) is served by one thread instead of processes.
+
+    Args:
+        dataset: Its epoch must not change while batches are drawn.
+        order: Positions in the dataset. A clip that comes again is drawn anew: another frame, other noise.
+        batch_size: Clips per batch.
+        workers: Processes that read ahead, with one thread each; 0: this process, on demand; -1: see
+            :func:`worker_count`.
+        start: First batch to yield, to go on in the middle of an epoch.
+        drop_last: Leave out a last batch that is not full.
+
+    Raises:
+        InputError: ``batch_size`` is below 1.
+        RunError: A clip cannot be read; the message names it.
+    """
+    if batch_size < 1:
+        raise InputError(f"batch size: found {batch_size}, valid: 1 or more.")
+    end = len(order) - len(order) % batch_size if drop_last else len(order)
+    before = repeats(order)
+    spans = [slice(first, min(first + batch_size, end)) for first in range(start * batch_size, end, batch_size)]
+    chunks = [(order[span], before[span]) for span in spans]
+    count = min(worker_count(workers), len(chunks))
+    if isinstance(dataset.source, memory.Memory):
+        return _threaded(dataset, chunks) if workers else itertools.starmap(dataset.batch, chunks)
+    return _processed(dataset, chunks, count) if count else itertools.starmap(dataset.batch, chunks)
+
+
+def repeats(order: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Returns how often the clip at each place of ``order`` stands before it: (n,), zeros where none comes twice."""
+    sort = np.argsort(order, kind="stable")
+    ranked = order[sort]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = ranked[1:] != ranked[:-1]
+    place = np.arange(len(order))
+    counts = np.empty(len(order), dtype=np.int64)
+    counts[sort] = place - np.maximum.accumulate(np.where(new, place, 0))
+    return counts
+
+
+class Feed:
+    """Batches of a set of clips for as many epochs as wanted.
+
+    A training set that decodes to less than ``memory_limit`` bytes is decoded once, here, and then served from memory
+    by a thread.
+
+    Args:
+        clips: The clips.
+        config: Sizes and normalisation.
+        mode: See :class:`~avbench.data.feed.dataset.AudioVisualDataset`; ``noise``, ``augment`` and ``pairing`` too.
+        noise: Noise and roll in training.
+        seed: Seed of all draws.
+        augment: Mixing, masks and targets of fine-tuning.
+        pairing: Whose frames each clip is seen with.
+        workers: See :func:`batches`.
+        memory_limit: Bytes; 0: always read from the files.
+
+    Attributes:
+        dataset: The items.
+        workers: Processes that will read clips beside this one: what the model's threads must leave free.
+    """
+
+    def __init__(
+        self,
+        clips: Clips,
+        config: InputConfig,
+        *,
+        mode: Mode,
+        noise: bool = False,
+        seed: int = 0,
+        augment: Augment | None = None,
+        pairing: NDArray[np.int64] | None = None,
+        workers: int = -1,
+        memory_limit: int = memory.LIMIT,
+    ) -> None:
+        self.dataset = AudioVisualDataset(
+            clips, config, mode=mode, noise=noise, seed=seed, augment=augment, pairing=pairing
+        )
+        self._wanted = workers
+        training = mode == "train" or augment is not None
+        held = training and memory.hold(self.dataset, workers=core_count() if workers else 0, limit=memory_limit)
+        self.workers = 0 if held else worker_count(workers)
+
+    def batches(
+        self,
+        order: NDArray[np.integer],
+        batch_size: int,
+        *,
+        epoch: int = 0,
+        skip: int = 0,
+        drop_last: bool = False,
+    ) -> Iterator[Batch]:
+        """Yields the clips of ``order`` with the draws of ``epoch``, from batch ``skip`` on; see :func:`batches`."""
+        self.dataset.set_epoch(epoch)
+        return batches(self.dataset, order, batch_size, workers=self._wanted, start=skip, drop_last=drop_last)
+
+
+class _Chunks(torch.utils.data.Dataset[Any]):
+    """Whole batches as the items of torch's loader; errors travel as values, to keep their one-line message."""
+
+    def __init__(self, dataset: AudioVisualDataset, chunks: list[Chunk]) -> None:
+        self._dataset = dataset
+        self._chunks = chunks
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    def __getitem__(self, k: int) -> Batch | AvbenchError:
+        try:
+            return self._dataset.batch(*self._chunks[k])
+        except AvbenchError as error:
+            return error
+
+
+def _ignore_interrupts(_: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _processed(dataset: AudioVisualDataset, chunks: list[Chunk], workers: int) -> Iterator[Batch]:
+    loader = torch.utils.data.DataLoader(
+        _Chunks(dataset, chunks),
+        batch_size=None,
+        shuffle=False,
+        num_workers=workers,
+        prefetch_factor=_AHEAD,
+        worker_init_fn=_ignore_interrupts,
+    )
+    for result in loader:
+        if isinstance(result, AvbenchError):
+            raise result
+        yield result
+
+
+def _threaded(dataset: AudioVisualDataset, chunks: list[Chunk]) -> Iterator[Batch]:
+    """Makes batches one ahead in a thread: copying and noise release the interpreter."""
+    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_AHEAD)
+    stop = threading.Event()
+
+    def put(result: Batch | BaseException) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(result, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for chunk in chunks:
+                if not put(dataset.batch(*chunk)):
+                    return
+        except BaseException as error:
+            put(error)
+
+    thread = threading.Thread(target=work, name="avbench-batches", daemon=True)
+    thread.start()
+    try:
+        for _ in chunks:
+            result = ready.get()
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        stop.set()
+        thread.join()

@@ -1,0 +1,1 @@
+"""Videos decoded once, into shards and a manifest."""

@@ -1,0 +1,79 @@
+"""What a worker hands to the driver: a clip as the bytes that will be stored, or why there is none."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from avbench.data.media.decode import Clip
+    from avbench.data.media.prepare_settings import PrepareSettings
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A clip, encoded: JPEG frames and FLAC sound, and their columns of the manifest."""
+
+    start: float
+    duration: float
+    frames: list[bytes]
+    frame_times: list[float]
+    audio: bytes
+    n_samples: int
+    sample_rate: int
+    silent: bool
+    notes: str
+    sha256: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of frames and sound."""
+        return sum(map(len, self.frames)) + len(self.audio)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A span of a file that cannot be used, from ``start`` seconds, and the reason."""
+
+    start: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing more comes from this file."""
+
+
+Message = Payload | Refusal | Done
+
+
+def content_sha256(frames: list[bytes], audio: bytes) -> str:
+    """Returns the SHA-256 of the frames' bytes in order, followed by the sound's."""
+    digest = hashlib.sha256()
+    for part in [*frames, audio]:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def encode(clip: Clip, settings: PrepareSettings) -> Payload:
+    """Encodes a decoded clip; a frame that stands for several times is encoded once."""
+    from avbench.data.media.sound import encode_flac
+    from avbench.data.media.stored_picture import encode_jpeg
+
+    encoded = {id(frame): frame for frame in clip.frames}
+    jpegs = {key: encode_jpeg(frame, settings.jpeg_quality) for key, frame in encoded.items()}
+    frames = [jpegs[id(frame)] for frame in clip.frames]
+    audio = encode_flac(clip.samples, clip.sample_rate)
+    return Payload(
+        start=clip.start,
+        duration=clip.duration,
+        frames=frames,
+        frame_times=clip.frame_times,
+        audio=audio,
+        n_samples=len(clip.samples),
+        sample_rate=clip.sample_rate,
+        silent=clip.silent,
+        notes=clip.notes,
+        sha256=content_sha256(frames, audio),
+    )

@@ -1,0 +1,85 @@
+"""Is a prepared folder whole? Every member is read, hashed and decoded."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from avbench.data.corpus.manifest_file import content_hash, content_line
+from avbench.data.corpus.shards import ShardReader
+from avbench.data.prepare.payload import content_sha256
+from avbench.errors import InputError, RunError
+from avbench.files import Damaged, read_json
+from avbench.processes import core_count
+
+
+def verify(folder: Path, *, workers: int = -1) -> list[str]:
+    """Checks a prepared folder against its manifest.
+
+    Args:
+        folder: The folder.
+        workers: Threads; -1: one a core.
+
+    Returns:
+        One line a problem, naming the clip or file; empty when all is well.
+
+    Raises:
+        InputError: It is no prepared folder, or its preparation did not finish.
+    """
+    folder = Path(folder)
+    if not (folder / "prepare.json").is_file():
+        state = "an unfinished one; run 'avbench data prepare' again" if (folder / "parts").is_dir() else "none"
+        raise InputError(f"{folder}: found no prepare.json, valid: a prepared folder (this is {state}).")
+    try:
+        import pyarrow.parquet as pq
+
+        described = read_json(folder / "prepare.json")
+        rows: list[dict[str, Any]] = pq.read_table(folder / "manifest.parquet").to_pylist()
+        found = content_hash(content_line(row) for row in rows)
+    except (Damaged, OSError, ValueError, KeyError, TypeError) as error:
+        return [f"prepare.json or manifest.parquet cannot be read: {str(error).splitlines()[0]}"]
+    problems = []
+    if found != described.get("sha256"):
+        problems.append("manifest.parquet: its content is not what prepare.json says")
+    if len({row["id"] for row in rows}) != len(rows):
+        problems.append("manifest.parquet: the same id occurs twice")
+    reader = ShardReader(folder)
+    with ThreadPoolExecutor(workers if workers > 0 else core_count()) as threads:
+        problems += [line for lines in threads.map(lambda row: _check(reader, row), rows) for line in lines]
+    reader.close()
+    return problems
+
+
+def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
+    from av.error import FFmpegError
+
+    from avbench.data.media.stored_picture import decode_jpeg
+    from avbench.data.media.waveform import decode_flac
+
+    name = row["id"]
+    try:
+        frames = [
+            reader.read(row["shard"], offset, size)
+            for offset, size in zip(row["frame_offsets"], row["frame_sizes"], strict=True)
+        ]
+        audio = reader.read(row["shard"], row["audio_offset"], row["audio_size"])
+    except (RunError, ValueError) as error:
+        return [f"{name}: {error}"]
+    problems = []
+    if content_sha256(frames, audio) != row["sha256"]:
+        problems.append(f"{name}: its bytes in {row['shard']} are not those that were written")
+    if not len(frames) == row["n_frames"] == len(row["frame_times"]):
+        problems.append(f"{name}: {len(frames)} frames stored, {row['n_frames']} listed")
+    for number, frame in enumerate(frames):
+        try:
+            decode_jpeg(frame)
+        except (OSError, SyntaxError, ValueError) as error:
+            problems.append(f"{name}: frame {number} does not decode ({error})")
+    try:
+        samples, rate = decode_flac(audio)
+    except (FFmpegError, OSError, ValueError, IndexError) as error:
+        return [*problems, f"{name}: its sound does not decode ({error})"]
+    if (len(samples), rate) != (row["n_samples"], row["sample_rate"]):
+        problems.append(f"{name}: {len(samples)} samples at {rate} Hz stored, {row['n_samples']} listed")
+    return problems

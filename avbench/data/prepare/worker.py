@@ -1,0 +1,68 @@
+"""A process that decodes files, one at a time, within a bounded address space.
+
+It is a child of :mod:`avbench.data.prepare.pool` that imports nothing of the program that wants files decoded (no
+torch), and may crash alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+from multiprocessing.connection import Connection
+
+from avbench.data.media.decode import Clip, decode_windows
+from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.payload import Done, Message, Refusal, encode
+from avbench.settings import build
+
+
+def serve(connection: Connection, options: str) -> None:
+    """Decodes the files that are named on a connection until the other side closes it.
+
+    Args:
+        connection: Where paths come from, and clips go to.
+        options: :class:`PrepareSettings` as JSON.
+    """
+    # Ctrl-C reaches every process of the terminal; the driver alone decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    settings = build(PrepareSettings, json.loads(options))
+    _limit_memory(settings.memory_gb)
+    # A closed connection means that the driver is gone: nobody waits for the answer.
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send("ready")
+        while True:
+            _decode(connection, connection.recv(), settings)
+
+
+def _decode(connection: Connection, path: str, settings: PrepareSettings) -> None:
+    start = 0.0
+    try:
+        for clip in decode_windows(path, settings):
+            message: Message
+            if isinstance(clip, Clip):
+                start, message = clip.start, encode(clip, settings)
+            else:
+                start, message = clip[0], Refusal(clip[0], str(clip[1]))
+            connection.send(message)
+            start += settings.step
+    except MemoryError:
+        connection.send(Refusal(start, "needs too much memory"))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # whatever a hostile file provokes must not end the run
+        connection.send(Refusal(start, f"cannot be decoded: {type(error).__name__}: {error}".splitlines()[0][:200]))
+    connection.send(Done())
+
+
+def _limit_memory(gigabytes: float) -> None:
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system can
+        import resource
+
+        limit = int(gigabytes * 2**30)
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        if hard != resource.RLIM_INFINITY:
+            limit = min(limit, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+        # A crash is reported by the driver; a dump of gigabytes would be no help.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
