@@ -52,6 +52,8 @@ def setting(
     """
     bounds = {"ge": ge, "gt": gt, "le": le, "lt": lt}
     metadata = {"help": help, "identity": identity, **{k: v for k, v in bounds.items() if v is not None}}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -108,6 +110,8 @@ def _describe(hint: Any) -> str:
         return f"settings of its own: {', '.join(field.name for field in dataclasses.fields(hint))}"
     if hint is type(None):
         return "null"
+    if origin is Mapping:
+        return "a mapping"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
 
 
@@ -137,7 +141,11 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
                     f"{key}: found {len(value)} {'value' if len(value) == 1 else 'values'}, valid:"
                     f" {len(get_args(hint))}, each {_describe(item)}."
                 )
-            return tuple(_checked(part, item, key) for part in value)
+            nested = isinstance(item, type) and issubclass(item, Settings)
+            return tuple(_checked(part, item, f"{key}[{i}]" if nested else key) for i, part in enumerate(value))
+    elif origin is Mapping:
+        if isinstance(value, Mapping):
+            return dict(value)
     elif hint is type(None):
         if value is None:
             return None

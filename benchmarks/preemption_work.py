@@ -58,7 +58,7 @@ class Work:
 
 
 def works(count: int) -> list[Work]:
-    """Returns so many runs: three evaluations behind each pretraining, in the order of ``units_of_runs``."""
+    """Returns so many runs: three evaluations behind each pretraining, in the order of ``jobs_of_runs``."""
     found: list[Work] = []
     for seed in range(count):
         method, number = f"method{seed // 10:02d}", str(seed % 10)

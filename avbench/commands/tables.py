@@ -194,7 +194,7 @@ def chains_of(todo: Sequence[Step], profile: Profile | None) -> list[list[Wanted
         follows: Literal["", "checkpoint", "init"] = ""
         if step.needs:
             follows = "init" if options.init.startswith("$") else "checkpoint"
-            options = replace(options, init="") if follows == "init" else replace(options, checkpoint=None)
+            options = replace(options, checkpoint=None, init="")
         wanted = Wanted(
             methods=asked.method,
             tasks=() if step.gives else asked.task,

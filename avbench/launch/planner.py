@@ -124,7 +124,7 @@ def shell(chains: Iterable[Sequence[Wanted]]) -> list[str]:
             line = line.replace(f"'{weights}'", f'"{weights}"') if weights else line
             if line not in lines:
                 lines[line] = "" if wanted.tasks else f"$W{1 + sum(map(bool, lines.values()))}"
-            weights = lines[line]
+            weights = lines[line] or weights
     return [
         f"{weights.removeprefix('$')}=$({line} | sed -n 's/^{_WEIGHTS}//p')" if weights else line
         for line, weights in lines.items()

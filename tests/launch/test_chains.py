@@ -116,12 +116,18 @@ def test_without_a_look_at_the_results_each_command_is_run_once(world: Instant, 
 
 def test_lines_of_chains_share_the_weights_they_make() -> None:
     chains = [
-        [pretrain("cav"), pretrain("cav", follows="init"), run("cav", follows="checkpoint")],
+        [
+            pretrain("cav"),
+            pretrain("cav", follows="init"),
+            run("cav", follows="checkpoint"),
+            run("cav", seeds=(1,), follows="checkpoint"),
+        ],
         [pretrain("cav"), run("avmae", follows="init")],
     ]
     assert shell(chains) == [
         "W1=$(avbench pretrain --method cav --seeds 0 | sed -n 's/^weights: //p')",
         "W2=$(avbench pretrain --method cav --seeds 0 --init \"$W1\" | sed -n 's/^weights: //p')",
         'avbench run --method cav --task retrieval --seeds 0 --checkpoint "$W2"',
+        'avbench run --method cav --task retrieval --seeds 1 --checkpoint "$W2"',
         'avbench run --method avmae --task retrieval --seeds 0 --init "$W1"',
     ]

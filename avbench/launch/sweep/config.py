@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
-from avbench.launch.sweep.space import Parameter, Scalar
+from avbench.launch.sweep.space import Parameter, Scalar, check_settings
 from avbench.metrics.units import Unit, unit
 from avbench.settings import Settings, setting
 
@@ -18,24 +19,42 @@ Params = dict[str, Scalar]  # of a trial: name of the parameter to its value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretraining:
-    """One pretraining, on data of its own; each of a list starts from the weights of the one before."""
+class _Part(Settings):
+    """Settings of which ``set`` holds settings of commands, and a list of names may be one name."""
 
-    method: str = ""  # empty: the sweep's
-    data: str = ""  # empty: the sweep's
-    preset: tuple[str, ...] = ()
-    init: str = ""
-    set: Mapping[str, Any] = field(default_factory=dict)
+    def __post_init__(self) -> None:
+        """Checks every field, and the keys of ``set``.
+
+        Raises:
+            InputError: A field or a key cannot be used.
+        """
+        for key in ("task", "preset"):
+            value: Any = getattr(self, key, ())
+            if isinstance(value, str):
+                object.__setattr__(self, key, (value,))
+        super().__post_init__()
+        check_settings(getattr(self, "set"), "set")  # noqa: B009  # of those that derive from this
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class Pretraining(_Part):
+    """One pretraining, on data of its own; each of a list starts from the weights of the one before."""
+
+    method: str = setting("", "its method; empty: the sweep's")
+    data: str = setting("", "its data; empty: the sweep's")
+    preset: tuple[str, ...] = setting((), "named configurations")
+    init: str = setting("", "initial weights")
+    set: Mapping[str, Any] = setting({}, "single settings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(_Part):
     """One ``avbench run`` of a trial: tasks with the data, presets and settings they share."""
 
-    task: tuple[str, ...]
-    data: str = ""
-    preset: tuple[str, ...] = ()
-    set: Mapping[str, Any] = field(default_factory=dict)
+    task: tuple[str, ...] = setting((), "the tasks")
+    data: str = setting("", "what they judge; empty: the sweep's")
+    preset: tuple[str, ...] = setting((), "named configurations")
+    set: Mapping[str, Any] = setting({}, "single settings")
 
 
 @dataclass(frozen=True)
@@ -85,48 +104,27 @@ class PrunerConfig(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """One sweep, as it is run: the file with the section for its data, and what the command changed.
+class Sweep(_Part):
+    """One sweep, as it is run: the file with the section for its data, and what the command changed."""
 
-    Attributes:
-        name: Of its folder in the results.
-        summary: What it is, in a line.
-        source: The paper's table or figure.
-        method: Of trials, unless it is varied.
-        task: Tasks of one ``avbench run``, where ``evaluate`` names none.
-        data: The data.
-        preset: Of every command.
-        init: Weights that runs which pretrain start from.
-        set: Settings of every command.
-        pretrain: Pretraining on other data than is judged; empty: the run pretrains on its data.
-        evaluate: Commands of a trial.
-        space: What is varied.
-        objectives: What trials are judged by.
-        sampler: How they are chosen.
-        pruner: When they are stopped.
-        trials: How many; 0: all of a grid.
-        seeds: Each trial is run once for each.
-        parallel: Jobs at a time; 0: as many as there is room for.
-    """
-
-    name: str
-    summary: str
-    source: str
-    method: str
-    task: tuple[str, ...]
-    data: str
-    preset: tuple[str, ...]
-    init: str
-    set: Mapping[str, Any]
-    pretrain: tuple[Pretraining, ...]
-    evaluate: tuple[Evaluation, ...]
-    space: tuple[Parameter, ...]
-    objectives: tuple[Objective, ...]
-    sampler: SamplerConfig
-    pruner: PrunerConfig
-    trials: int
-    seeds: tuple[int, ...]
-    parallel: int
+    summary: str = setting("", "what it is, in a line")
+    source: str = setting("", "the paper's table or figure")
+    method: str = setting("", "of trials, unless it is varied")
+    task: tuple[str, ...] = setting((), "tasks of one 'avbench run', where evaluate names none")
+    data: str = setting(EMBEDDED, "the data")
+    preset: tuple[str, ...] = setting((), "of every command")
+    init: str = setting("", "weights that runs which pretrain start from")
+    set: Mapping[str, Any] = setting({}, "settings of every command")
+    pretrain: tuple[Pretraining, ...] = setting((), "pretraining on other data; empty: the run pretrains on its data")
+    evaluate: tuple[Evaluation, ...] = setting((), "commands of a trial")
+    space: tuple[Parameter, ...] = setting((), "what is varied")
+    objectives: tuple[Objective, ...] = setting((), "what trials are judged by")
+    sampler: SamplerConfig = setting(SamplerConfig(), "how they are chosen")
+    pruner: PrunerConfig = setting(PrunerConfig(), "when they are stopped")
+    trials: int = setting(0, "how many; 0: all of a grid", ge=0)
+    seeds: tuple[int, ...] = setting((0,), "each trial is run once for each", ge=0)
+    parallel: int = setting(0, "jobs at a time; 0: as many as there is room for", ge=0)
+    name: str = setting("", "of its folder in the results")
 
     def grid(self) -> list[Params]:
         """Returns the parameters of every trial of a grid, the first parameter varying slowest."""

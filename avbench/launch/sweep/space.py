@@ -141,6 +141,18 @@ def check_key(key: str, where: str) -> None:
         )
 
 
+def check_settings(settings: Mapping[str, Any], where: str) -> None:
+    """Refuses a key of ``set`` that is no setting.
+
+    Raises:
+        InputError: There is one.
+    """
+    for key in settings:
+        check_key(str(key), where)
+        if key in OPTIONS:
+            raise InputError(f"{where}: found '{key}', valid: settings, as train.steps; '{key}' is a key beside 'set'.")
+
+
 def text(value: Any) -> str:
     """Returns a value as ``--set`` takes it."""
     return value if isinstance(value, str) and value else json.dumps(value)

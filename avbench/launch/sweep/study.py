@@ -28,8 +28,6 @@ _FREE = ("summary", "source", "parallel", "trials", "name")  # what may change b
 def describe(sweep: Sweep) -> dict[str, Any]:
     """Returns all that decides a sweep's numbers, as JSON values."""
     described = {key: value for key, value in dataclasses.asdict(sweep).items() if key not in _FREE}
-    for part in ("sampler", "pruner"):
-        described[part] = dataclasses.asdict(getattr(sweep, part))
     found: dict[str, Any] = json.loads(json.dumps(described))
     return found
 
