@@ -12,9 +12,9 @@ from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.launch.grid import Cells
     from avbench.launch.job import Finished, Job
-    from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
 

@@ -13,10 +13,9 @@ from avbench.commands.options import ConfigOptions
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
-    from avbench.config import Precision
+    from avbench.config import Precision, RunConfig
     from avbench.launch.profile import Profile
     from avbench.launch.unit import Unit
-    from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
 

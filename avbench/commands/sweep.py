@@ -17,10 +17,10 @@ from avbench.errors import InputError
 if TYPE_CHECKING:
     import optuna
 
+    from avbench.config import RunConfig
     from avbench.launch.pool import Pool
     from avbench.launch.sweep import Params, Sweep
     from avbench.launch.trial import Step
-    from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
 

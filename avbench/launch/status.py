@@ -17,7 +17,7 @@ from avbench.launch import ledger, queue
 from avbench.launch.job import last_error
 from avbench.launch.unit import is_full
 from avbench.processes import is_locked
-from avbench.running.plan import STARTED
+from avbench.running.pretraining import STARTED
 from avbench.store import seal
 
 log = logging.getLogger("avbench")

@@ -14,10 +14,11 @@ from avbench.errors import InputError, RunError
 from avbench.launch.space import OPTIONS, Scalar, text
 from avbench.launch.sweep import Objective, PrunerConfig, Sweep
 from avbench.launch.sweep_file import read_pretraining
-from avbench.store.records import read_record, stage_folder
+from avbench.store.records import read_record
 
 if TYPE_CHECKING:
-    from avbench.running.request import Request, RunConfig
+    from avbench.config import RunConfig
+    from avbench.running.request import Request
     from avbench.running.runner import Runner
 
 PRETRAIN = "pretrain"  # as ``init``: the weights of the sweep's own pretraining
@@ -163,7 +164,7 @@ def weights_of(step: Step, runner: Runner) -> tuple[Path, bool]:
     from avbench.training.session import WEIGHTS
 
     (config,) = step.configs(runner)
-    stage = plan_pretraining(config, runner.corpus(config), runner.execution.results)[0]
+    stage = plan_pretraining(config, runner.corpus(config), runner.execution.results)
     return stage.folder / WEIGHTS, stage.done
 
 
@@ -187,9 +188,7 @@ def watched(step: Step, pruner: PrunerConfig, runner: Runner) -> Path | None:
         if pruner.stage == "pretrain" and plan.pretrain is not None:
             return plan.pretrain.folder / METRICS
         if config.task_name == pruner.stage:
-            # One folder for each model that is fine-tuned; the first is watched.
-            folder = stage_folder(runner.execution.results, config.task_name, plan.evaluation.id)
-            return folder / "*" / METRICS
+            return plan.finetunings[0].folder / METRICS if plan.finetunings else None  # of several the first
     return None
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from avbench.launch.cost import Bill, Costs
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.launch.job import Job
-    from avbench.running.plan import Plan, Stage
-    from avbench.running.request import RunConfig
+    from avbench.running.identity import Stage
+    from avbench.running.plan import Plan
     from avbench.running.runner import Runner
 
 _MARKS = ("record.json", "done.json", "prepare.json")  # what a folder that is full holds
