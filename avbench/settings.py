@@ -108,6 +108,8 @@ def _describe(hint: Any) -> str:
         return f"settings of its own: {', '.join(field.name for field in dataclasses.fields(hint))}"
     if hint is type(None):
         return "null"
+    if origin is Mapping:
+        return "a mapping"
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
 
 
@@ -138,6 +140,9 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
                     f" {len(get_args(hint))}, each {_describe(item)}."
                 )
             return tuple(_checked(part, item, key) for part in value)
+    elif origin is Mapping:
+        if isinstance(value, Mapping):
+            return value
     elif hint is type(None):
         if value is None:
             return None
