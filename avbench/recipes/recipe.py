@@ -54,6 +54,12 @@ class Recipe(Settings):
         return (*(self.start.chain if self.start is not None else ()), self)
 
     @property
+    def weights(self) -> str:
+        """The initial weights of the first of its chain; ``none``: random ones."""
+        given = [layer["train"]["init"] for _, layer in self.chain[0].layers() if "init" in layer.get("train", {})]
+        return (given[-1] if given else "") or NONE
+
+    @property
     def sections(self) -> dict[str, dict[str, Any]]:
         """What it sets itself, over its presets, by section."""
         found: dict[str, dict[str, Any]] = {}
@@ -168,12 +174,12 @@ def _extended(own: dict[str, Any], base: Any, where: str) -> dict[str, Any]:
 def _check(recipe: Recipe, where: str) -> None:
     """Refuses names of presets and weights that are none, and settings that cannot be, as far as needs no torch."""
     weights = (*initial_weights.known(), NONE)
-    if recipe.init and recipe.start is None and recipe.init not in weights:
-        if not recipe.init.startswith(initial_weights.TIMM) and not Path(recipe.init).is_file():
-            raise InputError(
-                f"{where}.init: found {shown(recipe.init)}, valid: {', '.join(weights)}, timm:NAME, a file, or a recipe."
-                f"{did_you_mean(recipe.init, (*weights, *names()))}"
-            )
+    named = not recipe.init or recipe.start is not None or recipe.init in weights
+    if not named and not recipe.init.startswith(initial_weights.TIMM) and not Path(recipe.init).is_file():
+        raise InputError(
+            f"{where}.init: found {shown(recipe.init)}, valid: {', '.join(weights)}, timm:NAME, a file, or a recipe."
+            f"{did_you_mean(recipe.init, (*weights, *names()))}"
+        )
     for key in recipe.set:
         section, dot, leaf = str(key).partition(".")
         if section not in presets.SECTIONS or not dot or not leaf:

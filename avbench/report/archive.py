@@ -29,7 +29,7 @@ from avbench.training.initial_weights import name_of
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
-VERSION = 3
+VERSION = 4
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
 UNSHARED = frozenset(
@@ -42,6 +42,7 @@ UNSHARED = frozenset(
     for key in keys
 )
 CLIPS = "clips a contrast"  # a fact made of settings, named as plans name it
+PRETRAINED_ON = "pretraining data"  # a fact of runs that pretrain by themselves
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
 _OURS = "stages/pretrain/"  # in the path of weights that were trained here
 _SHARED = ("method", "task", "weights", "data", "split", "precision")
@@ -230,6 +231,8 @@ def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
                 found[f"{section}.{key}"] = value
     found["presets"] = config.get("presets", [])
     found["subset"] = found.pop("data.subset", "")
+    if record["weights"] == "pretrained" and not config.get("data", {}).get("eval_source"):
+        found[PRETRAINED_ON] = record["data"]
     path = (config.get("checkpoint") or "").replace(os.sep, "/")
     if _OURS in path:  # ours: its settings tell what it is, and seeds have other files
         found |= _pretraining(results, path.partition(_OURS)[2].partition("/")[0])

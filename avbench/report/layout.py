@@ -9,7 +9,7 @@ from typing import Any
 from avbench import registry
 from avbench.data import catalogue
 from avbench.metrics.units import Unit
-from avbench.recipes import presets
+from avbench.recipes import presets, recipe
 from avbench.report import published
 from avbench.report.archive import CLIPS
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
@@ -78,6 +78,14 @@ class Layout:
         """Tells whether a row has a cell in a column."""
         return row.only is None or self.origin[column] in row.only
 
+    def recipe(self, row: RowEntry, method: str) -> recipe.Recipe | None:
+        """Returns how a row's weights come about on the paper's data; None where nothing is said of it.
+
+        Raises:
+            InputError: The row names no recipe, or one of another method.
+        """
+        return recipe.find(row.recipe, method) if self.data is None and row.recipe else None
+
     def query(self, row: RowEntry, column: int) -> Query | None:
         """Returns what a cell asks for; None where no record can fill it."""
         chosen = self.columns[column]
@@ -94,12 +102,13 @@ class Layout:
             where = {"task.freeze": False, **where}  # a probe is no fine-tuning
         soft: dict[str, Any] = {}
         names: tuple[str, ...]
+        trained = self.recipe(row, method)
         if self.data is None:
             where |= {**chosen.paper, **row.paper}
             if chosen.subset:
                 where["subset"] = chosen.subset
             soft = conditions(self.number(row, column), method) if where.get("weights") != "untrained" else {}
-            names = (*(row.pretrain.presets if row.pretrain else ()), *chosen.presets)
+            names = (*(trained.preset if trained is not None else ()), *chosen.presets)
         else:
             names = (self.data,) if self.data in presets.names() else ("starter",)
         return Query(
@@ -110,6 +119,7 @@ class Layout:
             where=where,
             soft={key: value for key, value in soft.items() if key not in where},
             presets=names,
+            recipe=trained.name if trained is not None else "",
         )
 
     def metric(self, row: RowEntry, column: int) -> str:

@@ -47,8 +47,13 @@ def test_a_published_row_states_init_negatives_frames_and_masking_form() -> None
 
 
 def table(results: Path, name: str, settings: dict[str, Any], task: str = "classification", **changes: Any) -> Table:
-    """A table of one record on the paper's data."""
-    data = {"data": "audioset-20k", "settings": {"data.source": "audioset-20k", **settings}, **changes}
+    """A table of one record on the paper's data, of weights that were given."""
+    data = {
+        "data": "audioset-20k",
+        "weights": "checkpoint",
+        "settings": {"data.source": "audioset-20k", **settings},
+        **changes,
+    }
     table_records.scored(results, "a", "cavmae", task, {"joint": 1.0}, **data)
     (found,) = tables_of(results, [name])
     return found
@@ -95,7 +100,9 @@ def test_a_probe_fills_no_cell_of_fine_tuning_and_the_papers_probe_is_the_frozen
     (column,) = lay_out(entry.load("table_02i"), "soundshapes").columns
     assert (column.task, dict(column.where)) == ("linear_probe", {})  # ours, by its name
     (todo,) = (
-        str(step) for step in steps(tmp_path, [entry.load("table_02i")], None) if "--method cavmae --task" in str(step)
+        str(step)
+        for step in steps(tmp_path, [entry.load("table_02i")], None)
+        if "--recipe cavmae/base --task" in str(step)
     )
     assert "--task classification --data audioset-20k" in todo
     assert "probe-audioset20k" in todo
@@ -121,9 +128,9 @@ def test_the_mark_stands_at_the_number_on_the_papers_data_alone(tmp_path: Path) 
 
 def test_the_two_weights_of_cav_are_two_rows(tmp_path: Path) -> None:
     todo = [str(step) for step in steps(tmp_path, [entry.load("table_03")], None)]
-    made = [line for line in todo if "pretrain --method cav " in line]
+    made = [line for line in todo if "pretrain --recipe cav/" in line]
     assert len(made) == 2
-    assert sum("method.lambda_c=0.1" in line for line in made) == 1
+    assert sum("--recipe cav/lambda-0.1 " in line for line in made) == 1
 
 
 def test_table_4_shows_the_shares_of_a_batch() -> None:
