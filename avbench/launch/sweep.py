@@ -12,20 +12,10 @@ from typing import Any, Literal
 from avbench.errors import InputError, did_you_mean
 from avbench.launch.space import Parameter, Scalar
 from avbench.metrics.units import Unit, unit
+from avbench.recipes.recipe import Recipe
 from avbench.settings import Settings, setting
 
 Params = dict[str, Scalar]  # of a trial: name of the parameter to its value
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretraining:
-    """One pretraining, on data of its own; each of a list starts from the weights of the one before."""
-
-    method: str = ""  # empty: the sweep's
-    data: str = ""  # empty: the sweep's
-    preset: tuple[str, ...] = ()
-    init: str = ""
-    set: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +88,8 @@ class Sweep:
         preset: Of every command.
         init: Weights that runs which pretrain start from.
         set: Settings of every command.
-        pretrain: Pretraining on other data than is judged; empty: the run pretrains on its data.
+        recipe: How the weights come about, or its name, in which ``{method}`` stands for the trial's; "": the run
+            pretrains on its data.
         evaluate: Commands of a trial.
         space: What is varied.
         objectives: What trials are judged by.
@@ -118,7 +109,7 @@ class Sweep:
     preset: tuple[str, ...]
     init: str
     set: Mapping[str, Any]
-    pretrain: tuple[Pretraining, ...]
+    recipe: str | Recipe
     evaluate: tuple[Evaluation, ...]
     space: tuple[Parameter, ...]
     objectives: tuple[Objective, ...]

@@ -12,13 +12,14 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
 from avbench.files import check_folder_name
 from avbench.launch.space import OPTIONS, check_key, read_parameter
-from avbench.launch.sweep import Evaluation, Objective, Pretraining, PrunerConfig, SamplerConfig, Sweep
+from avbench.launch.sweep import Evaluation, Objective, PrunerConfig, SamplerConfig, Sweep
+from avbench.recipes.recipe import METHOD, Recipe, read
 from avbench.settings import Settings, build, check_number, shown
 from avbench.yaml_text import read_yaml
 
 S = TypeVar("S", bound=Settings)
 KEYS = (
-    *("summary", "source", "method", "task", "data", "preset", "init", "set", "pretrain", "evaluate"),
+    *("summary", "source", "method", "task", "data", "preset", "init", "set", "recipe", "evaluate"),
     *("space", "objectives", "sampler", "pruner", "trials", "seeds", "parallel"),
 )
 ON = "on_data"  # plain ``on`` is what YAML calls true
@@ -100,6 +101,9 @@ def _for_data(values: dict[str, Any], data: str | None, where: str) -> dict[str,
 
 
 def _sweep(name: str, values: Mapping[str, Any], where: str) -> Sweep:
+    recipe = read_recipe(values.get("recipe", ""), f"{where}: recipe")
+    if isinstance(recipe, Recipe) and recipe.method and "method" not in (values.get("space") or {}):
+        values = {"method": recipe.method, **values}
     for key in ("summary", "method", "space", "objectives"):
         if key not in values and not (key == "method" and "method" in (values.get("space") or {})):
             raise InputError(f"{where}: found no '{key}', valid: one; see docs/sweeps.md.")
@@ -111,7 +115,6 @@ def _sweep(name: str, values: Mapping[str, Any], where: str) -> Sweep:
     if "method" in space and "method" in values:
         raise InputError(f"{where}: method: found it here and in space, valid: one of them.")
     task = _texts(values.get("task", []), f"{where}: task")
-    pretrain = read_pretraining(values.get("pretrain", []), f"{where}: pretrain")
     evaluate = tuple(
         _evaluation(each, f"{where}: evaluate[{i}]")
         for i, each in enumerate(_list(values.get("evaluate", []), f"{where}: evaluate"))
@@ -131,7 +134,7 @@ def _sweep(name: str, values: Mapping[str, Any], where: str) -> Sweep:
         preset=_texts(values.get("preset", []), f"{where}: preset"),
         init=_text(values.get("init", ""), f"{where}: init"),
         set=_settings(values.get("set", {}), f"{where}: set"),
-        pretrain=pretrain,
+        recipe=recipe,
         evaluate=evaluate,
         space=tuple(read_parameter(str(key), value, f"{where}: space.{key}") for key, value in space.items()),
         objectives=_objectives(values["objectives"], tasks, f"{where}: objectives"),
@@ -161,8 +164,8 @@ def _check(sweep: Sweep, where: str) -> None:
         for value in parameter.corners():
             for key, option in parameter.options(value).items():
                 here = f"{where}: space.{parameter.key}.{value}.{key}"
-                if key == "pretrain":
-                    read_pretraining(option, here)
+                if key == "recipe":
+                    read_recipe(option, here)
                 elif key == "run":
                     _settings(option, here)
                 elif key == "preset":
@@ -178,22 +181,15 @@ def _check(sweep: Sweep, where: str) -> None:
                 raise InputError(f"{where}: space.{parameter.key}: {error}") from None
 
 
-def read_pretraining(values: Any, where: str) -> tuple[Pretraining, ...]:
-    """Reads a list of pretrainings, each from the weights of the one before.
+def read_recipe(value: Any, where: str) -> str | Recipe:
+    """Reads a recipe, or the name of one; with ``{method}`` in it, it is looked up with a trial's method.
 
     Raises:
         InputError: It is something else.
     """
-    found = []
-    for i, value in enumerate(_list(values, where)):
-        here = f"{where}[{i}]"
-        _known(_mapping(value, here), ("method", "data", "preset", "init", "set"), here)
-        if i and "init" in value:
-            raise InputError(f"{here}.init: found {value['init']}, valid: none, as it starts from the one before.")
-        texts = {key: _text(value.get(key, ""), f"{here}.{key}") for key in ("method", "data", "init")}
-        preset = _texts(value.get("preset", []), f"{here}.preset")
-        found.append(Pretraining(**texts, preset=preset, set=_settings(value.get("set", {}), f"{here}.set")))
-    return tuple(found)
+    if isinstance(value, str) and (not value or METHOD in value):
+        return value
+    return read(value, where)
 
 
 def _evaluation(value: Any, where: str) -> Evaluation:

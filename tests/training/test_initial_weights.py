@@ -61,8 +61,7 @@ def test_tables_presets_and_sweeps_start_from_the_exact_weights() -> None:
         assert "timm:" not in text
         assert yaml.safe_load(text)
     for name in ("audio_segment", "registers"):
-        (first,) = yaml.safe_load(find(name).read_text())["on_data"]["audioset-20k"]["pretrain"]
-        assert (first["preset"], first["init"]) == ("pretrain-audioset-sync", "imagenet-mae")
+        assert yaml.safe_load(find(name).read_text())["on_data"]["audioset-20k"]["recipe"] == "sync/released"
 
 
 def test_none_goes_over_a_presets_weights() -> None:
