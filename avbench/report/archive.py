@@ -43,6 +43,9 @@ UNSHARED = frozenset(
 )
 CLIPS = "clips a contrast"  # a fact made of settings, named as plans name it
 PRETRAINED_ON = "pretraining data"  # a fact of runs that pretrain by themselves
+EARLIER = "earlier trainings"  # a fact: how many there were before the last, each from the weights of the one before
+BEFORE = "before: "  # in front of the facts of the training before
+AT_FIRST = "pretraining "  # in front of what a pretraining was fed, where another run judged it
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
 _OURS = "stages/pretrain/"  # in the path of weights that were trained here
 _SHARED = ("method", "task", "weights", "data", "split", "precision")
@@ -238,7 +241,7 @@ def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
         found |= _pretraining(results, path.partition(_OURS)[2].partition("/")[0])
         path = ""
     else:
-        found["train.init"] = _init(str(found.get("train.init") or ""), results)
+        found |= _start(str(found.get("train.init") or ""), results)
     found["checkpoint"] = path.rpartition("/")[2]
     if found.get("train.batch_size") and found.get("train.accumulate"):
         found[CLIPS] = found["train.batch_size"] // found["train.accumulate"]
@@ -257,12 +260,17 @@ def _frames(facts: Mapping[str, Any]) -> Any:
     return 1 if single and facts["task.frames"] == "middle" else facts.get("data.n_frames")
 
 
-def _init(source: str, results: Path) -> str:
-    """Returns what a training started from: ``none``, a known name, what a training in the results did, or as given."""
+def _start(source: str, results: Path) -> dict[str, Any]:
+    """Returns what is known of the weights a training started from.
+
+    ``train.init`` is ``none``, a known name, what the first of several trainings in the results had, or as given.
+    """
     source = source.replace(os.sep, "/")
-    if _OURS in source:
-        return str(_pretraining(results, source.partition(_OURS)[2].partition("/")[0]).get("train.init", "lost"))
-    return (name_of(source) or source) if source else "none"
+    if _OURS not in source:
+        return {"train.init": (name_of(source) or source) if source else "none", EARLIER: 0}
+    before = _pretraining(results, source.partition(_OURS)[2].partition("/")[0])
+    found = {f"{BEFORE}{key}": value for key, value in before.items() if key not in ("train.init", EARLIER)}
+    return {**found, "train.init": before.get("train.init", "lost"), EARLIER: before.get(EARLIER, 0) + 1}
 
 
 @functools.cache
@@ -273,14 +281,14 @@ def _pretraining(results: Path, stage: str) -> dict[str, Any]:
         key = done["key"]
         found = {f"method.{name}": value for name, value in key["options"].items()}
         found |= {f"train.{name}": value for name, value in key["train"].items()}
+        found |= {f"{AT_FIRST}input.{name}": value for name, value in key.get("input", {}).items()}
         init = key["init"] or {}
         source = (done.get("init") or {}).get("source", "")
     except (InputError, KeyError, TypeError, AttributeError):
         return {}
     if not source and init:
         source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[:ID_LENGTH]
-    found["train.init"] = _init(source, results)
-    return found
+    return {**found, **_start(source, results)}
 
 
 def _listing(runs: Path) -> Iterator[tuple[str, list[int]]]:

@@ -12,8 +12,8 @@ from avbench import registry
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
 from avbench.recipes import presets
-from avbench.recipes.recipe import load
-from avbench.report.archive import PRETRAINED_ON, UNSHARED, Archive, Config, Light
+from avbench.recipes.recipe import Recipe, load
+from avbench.report.archive import AT_FIRST, BEFORE, EARLIER, PRETRAINED_ON, UNSHARED, Archive, Config, Light
 from avbench.running.request import frames_of
 from avbench.settings import Settings, to_dict
 
@@ -162,13 +162,26 @@ def published_row(query: Query) -> dict[str, Any]:
     """
     if not query.recipe:
         return dict(query.soft)
+    recipe = load(query.recipe)
     whole = standard(query.method, query.task, query.presets, query.recipe)
     skipped = {*query.where, *query.soft, *BESIDE}
     if query.where.get("weights") == "untrained":
         skipped |= {key for key in whole if key.startswith("train.")}
-    elif data := load(query.recipe).data:
-        whole = {**whole, PRETRAINED_ON: data}
+    else:
+        whole = {**whole, **({PRETRAINED_ON: recipe.data} if recipe.data else {}), **_past(recipe)}
     return {**query.soft, **{key: value for key, value in whole.items() if key not in skipped}}
+
+
+def _past(recipe: Recipe) -> dict[str, Any]:
+    """Returns what an archive tells of a recipe's trainings that no setting of the record itself does."""
+    found: dict[str, Any] = {EARLIER: len(recipe.chain) - 1}
+    for depth, each in enumerate(reversed(recipe.chain)):
+        for key, value in standard(each.method, "", each.preset, each.name).items():
+            if key.startswith("input."):
+                found[f"{BEFORE * depth}{AT_FIRST}{key}"] = value
+            elif depth and key.startswith(("method.", "train.")) and key != "train.init":
+                found[f"{BEFORE * depth}{key}"] = value
+    return found
 
 
 @functools.cache

@@ -117,6 +117,7 @@ def test_a_training_after_another_started_where_the_first_did(tmp_path: Path) ->
     table_records.retrieval(tmp_path, "a", "cavmae", 2.0, weights="checkpoint", settings=settings)
     facts = Archive(tmp_path).rows[0].config.facts
     assert (facts["train.init"], facts["clips a contrast"]) == ("imagenet-mae", 27)
+    assert (facts["earlier trainings"], facts["before: train.epochs"]) == (1, 3)
 
 
 def test_only_the_arrays_a_metric_needs_are_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import table_records
 from avbench.report.table import Row
 from avbench.report.tables_of import tables_of
 from avbench.running.request import Request, resolve
+from avbench.settings import to_dict
 from avbench.store.records import write_record
 
 
@@ -21,6 +23,7 @@ def notes(results: Path, changes: tuple[str, ...] = (), **record: Any) -> tuple[
     asked = Request(method="cavmae", task="classification", data=".", recipe="cavmae/base", presets=presets, sets=sets)
     config = resolve(asked).to_dict()
     config["data"]["source"] = "audioset-20k"
+    config["checkpoint"] = record.pop("checkpoint", None)
     written = {"data": "audioset-20k", "weights": "checkpoint", "config": config, "n": 17249, **record}
     metrics = {"joint/mAP": 0.4}
     made = table_records.record("a", "cavmae", "classification", metrics=metrics, **written)
@@ -63,3 +66,33 @@ def test_a_run_that_pretrains_on_the_judged_data_is_told(tmp_path: Path) -> None
     marked, text = notes(tmp_path, weights="pretrained")
     assert marked
     assert "pretraining data audioset-20k (audioset-2m)" in text
+
+
+@pytest.mark.parametrize(
+    ("earlier", "told"),
+    [
+        ([{}], ""),
+        ([{"train": {"lr": 1e-3}}], "train.lr 0.001 (5e-05)"),
+        ([{"input": {"target_length": 512}}], "pretraining input.target_length 512 (1024)"),
+        ([{}, {}], "earlier trainings 1 (0)"),
+    ],
+)
+def test_a_checkpoint_of_ours_is_compared_by_its_trainings(
+    tmp_path: Path, earlier: list[dict[str, Any]], told: str
+) -> None:
+    config = resolve(Request(method="cavmae", task="", recipe="cavmae/base"))
+    source, path = "imagenet-mae", tmp_path
+    for i, changes in enumerate(earlier):
+        key = {
+            "options": to_dict(config.method, identity_only=True),
+            "train": {**to_dict(config.train, identity_only=True), **changes.get("train", {})},
+            "input": {**to_dict(config.input), **changes.get("input", {})},
+            "init": {"sha256": "0"},
+        }
+        path = tmp_path / "stages" / "pretrain" / f"f{i}"
+        path.mkdir(parents=True)
+        (path / "done.json").write_text(json.dumps({"key": key, "init": {"source": source}}))
+        source = str(path / "weights.safetensors")
+    marked, text = notes(tmp_path, checkpoint=source)
+    assert marked == bool(told), text
+    assert told in text
