@@ -41,7 +41,6 @@ UNSHARED = frozenset(
     }.items()
     for key in keys
 )
-CLIPS = "clips a contrast"  # a fact made of settings, named as plans name it
 PRETRAINED_ON = "pretraining data"  # a fact of runs that pretrain by themselves
 EARLIER = "earlier trainings"  # a fact: how many there were before the last, each from the weights of the one before
 BEFORE = "before: "  # in front of the facts of the training before
@@ -99,9 +98,8 @@ class Config:
 
     Attributes:
         facts: ``method``, ``task``, ``weights``, ``data``, ``subset``, ``split``, ``precision``, ``presets``,
-            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``. Made of them are ``clips a
-            contrast`` and, of classification, ``frames``, those behind a prediction. ``train.init`` is a name where
-            there is one.
+            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``; of a checkpoint of ours those of
+            its trainings. ``train.init`` is a name where there is one.
     """
 
     facts: Mapping[str, Any]
@@ -243,21 +241,10 @@ def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
     else:
         found |= _start(str(found.get("train.init") or ""), results)
     found["checkpoint"] = path.rpartition("/")[2]
-    if found.get("train.batch_size") and found.get("train.accumulate"):
-        found[CLIPS] = found["train.batch_size"] // found["train.accumulate"]
-    if "task.frames" in found and found["task"] == "classification":
-        found["frames"] = _frames(found)
     for section in ("train", "task"):
         if found.get(f"{section}.steps"):
             found[f"{section}.epochs"] = None  # unused where steps are set
     return found
-
-
-def _frames(facts: Mapping[str, Any]) -> Any:
-    """Returns the frames of a clip that a prediction is made of."""
-    head = facts.get("task.head", "linear")
-    single = head == "linear" or (head == "auto" and facts["method"] != "cavmae_sync")
-    return 1 if single and facts["task.frames"] == "middle" else facts.get("data.n_frames")
 
 
 def _start(source: str, results: Path) -> dict[str, Any]:

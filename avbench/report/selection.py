@@ -33,7 +33,6 @@ class Query:
         data: Names of the data set.
         metric: Key of the metric.
         where: What the records' facts must be.
-        soft: What they should be: what the paper states of the published row.
         presets: Whose settings are the usual ones.
         recipe: How the published row's weights come about, whose settings are all compared; "": it is not known.
     """
@@ -43,7 +42,6 @@ class Query:
     data: tuple[str, ...]
     metric: str
     where: Mapping[str, Any] = field(default_factory=dict)
-    soft: Mapping[str, Any] = field(default_factory=dict)
     presets: tuple[str, ...] = ()
     recipe: str = ""
 
@@ -156,20 +154,20 @@ def unlike(config: Config, wanted: Mapping[str, Any]) -> list[tuple[str, Any, An
 
 
 def published_row(query: Query) -> dict[str, Any]:
-    """Returns all that is known of a published row: what the paper states, and every setting of its recipe.
+    """Returns every setting of a published row's recipe that can change a number; nothing where it names none.
 
     What the cell asks for anyway, and which models and tests there are besides, is left out.
     """
     if not query.recipe:
-        return dict(query.soft)
+        return {}
     recipe = load(query.recipe)
     whole = standard(query.method, query.task, query.presets, query.recipe)
-    skipped = {*query.where, *query.soft, *BESIDE}
+    skipped = {*query.where, *BESIDE}
     if query.where.get("weights") == "untrained":
         skipped |= {key for key in whole if key.startswith("train.")}
     else:
         whole = {**whole, **({PRETRAINED_ON: recipe.data} if recipe.data else {}), **_past(recipe)}
-    return {**query.soft, **{key: value for key, value in whole.items() if key not in skipped}}
+    return {key: value for key, value in whole.items() if key not in skipped}
 
 
 def _past(recipe: Recipe) -> dict[str, Any]:
