@@ -57,7 +57,7 @@ class Command(LauncherOptions, ConfigOptions):
     def _chosen(self) -> tuple[str, ...]:
         """Returns the methods that are asked for."""
         named = self.recipe and METHOD not in self.recipe
-        return self.methods_of(() if named and self.methods == (ALL,) else self.methods)
+        return self.methods_of(()) if named and self.methods == (ALL,) else self.methods
 
     def _local(self, cells: Cells) -> int:
         from avbench.running.runner import Execution, Runner

@@ -160,6 +160,8 @@ def test_the_command_line_takes_the_method_from_the_recipe(tmp_path: Path, capsy
     assert json.loads(capsys.readouterr().out) == named
     assert main(["grid", "--recipe", "soundshapes/cav", *rest]) == 0
     assert json.loads(capsys.readouterr().out) == named
+    assert main(["grid", "--recipe", "soundshapes/{method}", "--methods", "cav", *rest]) == 0
+    assert json.loads(capsys.readouterr().out) == named
     assert main(["pretrain", "--recipe", "soundshapes/cav", "--dry-run", "--results", str(tmp_path / "results")]) == 0
     assert "320 steps of 64 clips" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
