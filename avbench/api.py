@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 def run(
-    method: str,
+    method: str = "",
     task: str = "retrieval",
     *,
     data: str | Path | None = None,
     eval_data: str | Path | None = None,
     checkpoint: str | Path | None = None,
+    recipe: str = "",
     preset: str | Sequence[str] = (),
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -36,11 +37,12 @@ def run(
     """Pretrains if needed and evaluates, as ``avbench run`` does.
 
     Args:
-        method: Its name, such as ``cavmae``.
+        method: Its name, such as ``cavmae``; "": the recipe's.
         task: Its name, such as ``retrieval``.
         data: ``soundshapes``, a folder of videos, a CSV, a prepared folder or a manifest.json.
         eval_data: What is judged, where that is another source; then all of ``data`` trains, or its training split.
         checkpoint: Weights to evaluate; without them the method is pretrained.
+        recipe: How the weights come about, such as ``cavmae/base``.
         preset: One name or several, later over earlier.
         config: A YAML file of sections.
         settings: Single settings over all else, such as ``{"method.lambda_c": 0.1}``.
@@ -66,6 +68,7 @@ def run(
         data=None if data is None else str(data),
         eval_data=None if eval_data is None else str(eval_data),
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        recipe=recipe,
         preset=(preset,) if isinstance(preset, str) else tuple(preset),
         config=None if config is None else Path(config),
         set=(tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items()),),
@@ -73,7 +76,7 @@ def run(
         precision=precision,  # type: ignore[arg-type]
         results=Path(results),
     )
-    requests = options.requests((method,), (task,), tuple(seeds))
+    requests = options.requests((method,) if method else (), (task,), tuple(seeds))
     execution = Execution(results=options.results, device=resolve_device(device), force=force, processes=processes)
     runner = Runner(execution)
     outcomes = [outcome for each in runner.resolve_all(requests) for outcome in runner.run(each)]

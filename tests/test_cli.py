@@ -21,7 +21,9 @@ def videos(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list", "methods"], ["list", "tasks"], ["--version"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list", "methods"], ["list", "tasks"], ["list", "recipes"], ["--version"]]
+)
 def test_help_and_lists_do_not_import_torch_or_pandas(words: list[str]) -> None:
     code = f"import sys; from avbench.cli import main; main({words!r}); print(sorted(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -124,9 +124,9 @@ class Command(LauncherOptions, ConfigOptions):
 
         if self.checkpoint is None:
             raise InputError("evaluate: found none of --checkpoint, --features and --heatmaps; give one of them.")
-        if self.method is None:
-            raise InputError("--method: found nothing, valid: the method the checkpoint belongs to.")
+        if self.method is None and not self.recipe:
+            raise InputError("--method: found nothing, valid: the method the checkpoint belongs to, or --recipe NAME.")
         shared: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(ConfigOptions)}
         shared |= {field.name: getattr(self, field.name) for field in fields(LauncherOptions)}
         shared |= {"format": self.format, "processes": self.processes}
-        return Run(method=(self.method,), task=(self.task,), **shared).execute()
+        return Run(method=(self.method,) if self.method else (), task=(self.task,), **shared).execute()

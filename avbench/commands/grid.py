@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from avbench.commands.launching import LauncherOptions, launch, run_chains, tell_failed
 from avbench.errors import InputError
+from avbench.launch.grid import ALL
+from avbench.recipes.recipe import METHOD
 from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 class Command(LauncherOptions, ConfigOptions):
     """Runs every combination of methods, tasks and seeds, and prints a table for each task."""
 
-    methods: tuple[str, ...] = ("all",)
-    """Methods, or all."""
+    methods: tuple[str, ...] = (ALL,)
+    """Methods, or all; with --recipe, the recipe's own."""
     tasks: tuple[str, ...] = ("retrieval",)
     """Tasks, or all."""
     seeds: tuple[int, ...] = (0,)
@@ -39,7 +41,7 @@ class Command(LauncherOptions, ConfigOptions):
 
         if self.jobs < 0:
             raise InputError(f"--jobs: found {self.jobs}, valid: at least 0.")
-        cells = expand(self.methods, self.tasks)
+        cells = expand(self._chosen(), self.tasks)
         for text in cells.left_out:
             sys.stderr.write(f"left out: {text}\n")
         if self.on_cluster:
@@ -51,6 +53,11 @@ class Command(LauncherOptions, ConfigOptions):
                 return status
             return self._tell(runner, configs)
         return self._local(cells)
+
+    def _chosen(self) -> tuple[str, ...]:
+        """Returns the methods that are asked for."""
+        named = self.recipe and METHOD not in self.recipe
+        return self.methods_of(()) if named and self.methods == (ALL,) else self.methods
 
     def _local(self, cells: Cells) -> int:
         from avbench.running.runner import Execution, Runner

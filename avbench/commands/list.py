@@ -15,7 +15,7 @@ from typing import NoReturn
 from avbench import registry
 from avbench.errors import InputError, unknown
 
-LISTS = ("methods", "tasks", "data", "presets", "weights", "tables", "figures", "runs")
+LISTS = ("methods", "tasks", "data", "recipes", "presets", "weights", "tables", "figures", "runs")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Lists methods, tasks, data, presets, initial weights, tables, figures or runs."""
+    """Lists methods, tasks, data, recipes, presets, initial weights, tables, figures or runs."""
 
     what: str
     results: Path = Path("results")
@@ -48,7 +48,7 @@ class Command:
     def execute(self) -> int:
         """Prints the list, one line each."""
         listing = {"methods": _methods, "tasks": _tasks, "data": _data, "presets": _presets}
-        listing |= {"weights": _weights, "tables": _tables, "figures": _figures}
+        listing |= {"recipes": _recipes, "weights": _weights, "tables": _tables, "figures": _figures}
         rows = _runs(self.results) if self.what == "runs" else listing[self.what]()
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
@@ -94,6 +94,19 @@ def _presets() -> list[tuple[str, str]]:
     from avbench.recipes import presets
 
     return [(name, str(presets.load(name)["summary"])) for name in presets.names()]
+
+
+def _recipes() -> list[tuple[str, str]]:
+    from avbench.recipes import recipe
+
+    rows = []
+    for name in recipe.names():
+        each = recipe.load(name)
+        facts = [f"data: {each.data or 'any'}", f"preset: {', '.join(each.preset)}"]
+        facts += [f"from: {each.init}"] if each.init else []
+        facts += [f"{key}: {value}" for key, value in each.set.items()]
+        rows.append((name, f"{each.summary} ({'; '.join(facts)})"))
+    return rows
 
 
 def _weights() -> list[tuple[str, str]]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Command(LauncherOptions, ConfigOptions):
     """Trains a method on the data's training clips and keeps its weights."""
 
-    method: tuple[str, ...]
-    """One or more methods; see: avbench list methods."""
+    method: tuple[str, ...] = ()
+    """One or more methods, or none with --recipe, which names its own; see: avbench list methods."""
     seeds: tuple[int, ...] = (0,)
     """One pretraining for each seed."""
     parallel: Literal["ddp", "fsdp"] = "ddp"

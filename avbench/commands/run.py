@@ -17,8 +17,8 @@ from avbench.running.options import ConfigOptions
 class Command(LauncherOptions, ConfigOptions):
     """Pretrains where needed, evaluates, prints the table and where the records are."""
 
-    method: tuple[str, ...]
-    """One or more methods; see: avbench list methods."""
+    method: tuple[str, ...] = ()
+    """One or more methods, or none with --recipe, which names its own; see: avbench list methods."""
     task: tuple[str, ...] = ("retrieval",)
     """One or more tasks; see: avbench list tasks."""
     seeds: tuple[int, ...] = (0,)

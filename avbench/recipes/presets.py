@@ -42,3 +42,14 @@ def load(name: str) -> dict[str, Any]:
             if key not in SECTIONS:
                 raise InputError(f"preset {name}: unknown section '{key}' of {method}.{did_you_mean(key, SECTIONS)}")
     return preset
+
+
+def layers(preset: dict[str, Any], method: str, task: str) -> tuple[dict[str, Any], ...]:
+    """Returns a preset's sections for a method and a task, later over earlier.
+
+    Args:
+        preset: What :func:`load` returned.
+        method: Whose own sections go on top.
+        task: Whose settings do; "": no task's.
+    """
+    return preset, preset.get(METHODS, {}).get(method, {}), {"task": preset.get(TASKS, {}).get(task, {})}

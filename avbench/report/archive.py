@@ -29,7 +29,7 @@ from avbench.training.initial_weights import name_of
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
-VERSION = 3
+VERSION = 4
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
 UNSHARED = frozenset(
@@ -41,7 +41,10 @@ UNSHARED = frozenset(
     }.items()
     for key in keys
 )
-CLIPS = "clips a contrast"  # a fact made of settings, named as plans name it
+PRETRAINED_ON = "pretraining data"  # a fact of runs that pretrain by themselves
+EARLIER = "earlier trainings"  # a fact: how many there were before the last, each from the weights of the one before
+BEFORE = "before: "  # in front of the facts of the training before
+AT_FIRST = "pretraining "  # in front of what a pretraining was fed, where another run judged it
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
 _OURS = "stages/pretrain/"  # in the path of weights that were trained here
 _SHARED = ("method", "task", "weights", "data", "split", "precision")
@@ -95,9 +98,8 @@ class Config:
 
     Attributes:
         facts: ``method``, ``task``, ``weights``, ``data``, ``subset``, ``split``, ``precision``, ``presets``,
-            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``. Made of them are ``clips a
-            contrast`` and, of classification, ``frames``, those behind a prediction. ``train.init`` is a name where
-            there is one.
+            ``checkpoint`` and the settings by dotted key, such as ``method.lambda_c``; of a checkpoint of ours those of
+            its trainings. ``train.init`` is a name where there is one.
     """
 
     facts: Mapping[str, Any]
@@ -230,36 +232,32 @@ def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
                 found[f"{section}.{key}"] = value
     found["presets"] = config.get("presets", [])
     found["subset"] = found.pop("data.subset", "")
+    if record["weights"] == "pretrained" and not config.get("data", {}).get("eval_source"):
+        found[PRETRAINED_ON] = record["data"]
     path = (config.get("checkpoint") or "").replace(os.sep, "/")
     if _OURS in path:  # ours: its settings tell what it is, and seeds have other files
         found |= _pretraining(results, path.partition(_OURS)[2].partition("/")[0])
         path = ""
     else:
-        found["train.init"] = _init(str(found.get("train.init") or ""), results)
+        found |= _start(str(found.get("train.init") or ""), results)
     found["checkpoint"] = path.rpartition("/")[2]
-    if found.get("train.batch_size") and found.get("train.accumulate"):
-        found[CLIPS] = found["train.batch_size"] // found["train.accumulate"]
-    if "task.frames" in found and found["task"] == "classification":
-        found["frames"] = _frames(found)
     for section in ("train", "task"):
         if found.get(f"{section}.steps"):
             found[f"{section}.epochs"] = None  # unused where steps are set
     return found
 
 
-def _frames(facts: Mapping[str, Any]) -> Any:
-    """Returns the frames of a clip that a prediction is made of."""
-    head = facts.get("task.head", "linear")
-    single = head == "linear" or (head == "auto" and facts["method"] != "cavmae_sync")
-    return 1 if single and facts["task.frames"] == "middle" else facts.get("data.n_frames")
+def _start(source: str, results: Path) -> dict[str, Any]:
+    """Returns what is known of the weights a training started from.
 
-
-def _init(source: str, results: Path) -> str:
-    """Returns what a training started from: ``none``, a known name, what a training in the results did, or as given."""
+    ``train.init`` is ``none``, a known name, what the first of several trainings in the results had, or as given.
+    """
     source = source.replace(os.sep, "/")
-    if _OURS in source:
-        return str(_pretraining(results, source.partition(_OURS)[2].partition("/")[0]).get("train.init", "lost"))
-    return (name_of(source) or source) if source else "none"
+    if _OURS not in source:
+        return {"train.init": (name_of(source) or source) if source else "none", EARLIER: 0}
+    before = _pretraining(results, source.partition(_OURS)[2].partition("/")[0])
+    found = {f"{BEFORE}{key}": value for key, value in before.items() if key not in ("train.init", EARLIER)}
+    return {**found, "train.init": before.get("train.init", "lost"), EARLIER: before.get(EARLIER, 0) + 1}
 
 
 @functools.cache
@@ -270,14 +268,14 @@ def _pretraining(results: Path, stage: str) -> dict[str, Any]:
         key = done["key"]
         found = {f"method.{name}": value for name, value in key["options"].items()}
         found |= {f"train.{name}": value for name, value in key["train"].items()}
+        found |= {f"{AT_FIRST}input.{name}": value for name, value in key.get("input", {}).items()}
         init = key["init"] or {}
         source = (done.get("init") or {}).get("source", "")
     except (InputError, KeyError, TypeError, AttributeError):
         return {}
     if not source and init:
         source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[:ID_LENGTH]
-    found["train.init"] = _init(source, results)
-    return found
+    return {**found, **_start(source, results)}
 
 
 def _listing(runs: Path) -> Iterator[tuple[str, list[int]]]:

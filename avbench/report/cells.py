@@ -190,7 +190,7 @@ def ensemble_queries(layout: Layout, row: RowEntry, span: Span) -> list[tuple[Qu
         query = layout.query(alone, column)
         if query is None:
             return []
-        found.append((dataclasses.replace(query, metric=key, soft={}), column))
+        found.append((dataclasses.replace(query, metric=key, recipe=""), column))
     return found
 
 

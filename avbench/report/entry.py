@@ -16,17 +16,6 @@ Where = Mapping[str, Any]  # fact to the value, or the values, it must have
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How the weights of a row come about on the paper's data: what ``avbench pretrain`` is given."""
-
-    data: str
-    presets: tuple[str, ...] = ()
-    init: str = ""
-    set: Where = field(default_factory=dict)
-    after: Recipe | None = None  # whose weights it starts from
-
-
-@dataclass(frozen=True, kw_only=True)
 class ColumnEntry:
     """One column of numbers, with what it has from the headers above.
 
@@ -90,7 +79,8 @@ class RowEntry:
         metrics: Column to the key of the metric, where it is not the column's.
         only: The columns it has cells in; None: all.
         on: ``any`` data, the ``paper``'s alone, or ``other`` data alone.
-        pretrain: How its weights come about on the paper's data; None (``none``): in the run itself.
+        recipe: How its weights come about on the paper's data (:mod:`avbench.recipes.recipe`); ``{method}`` in it
+            stands for the method; "": nothing is said of it.
         spans: Cells over several rows or columns that begin here.
         values: Table 4: see :mod:`avbench.report.hyperparameters`.
         other: On other data: ``stub``, ``where``, ``metrics`` or ``only`` in place of those above.
@@ -107,7 +97,7 @@ class RowEntry:
     metrics: Mapping[int, str] = field(default_factory=dict)
     only: tuple[int, ...] | None = None
     on: str = "any"
-    pretrain: Recipe | None = None
+    recipe: str = ""
     spans: tuple[Span, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     other: Mapping[str, Any] = field(default_factory=dict)
@@ -191,14 +181,14 @@ COLUMN = ("label", "columns", "metric", "task", "data", "subset", "where", "pape
 COLUMN_ENDS = ("presets", "sets", "setting", "other")
 ROW = (
     *("group", "stub", "published", "method", "where", "paper", "metrics", "only"),
-    *("for", "pretrain", "spans", "values", "other", "control", "ours"),
+    *("for", "recipe", "spans", "values", "other", "control", "ours"),
 )
 
 
 def _entry(name: str, values: Mapping[str, Any]) -> Entry:
     _known(values, ENTRY, "entry")
     defaults = values.get("defaults", {})
-    _known(defaults, ("paper", "pretrain", "column"), "defaults")
+    _known(defaults, ("paper", "recipe", "column"), "defaults")
     columns = _columns(values["columns"], defaults.get("column"))
     other = values.get("other", {})
     _known(other, ("columns", "caption", "stub"), "other")
@@ -252,7 +242,6 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
     stub = tuple(str(word) for word in values["stub"])
     label = values.get("published", stub[0])
     own = {} if values.get("where", {}).get("weights") == "untrained" else defaults
-    recipe = values.get("pretrain", own.get("pretrain"))
     spans = [
         Span(**{**span, "published": _texts(span.get("published", {})), "ensemble": _words(span.get("ensemble", ()))})
         for span in values.get("spans", ())
@@ -276,19 +265,13 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
         metrics=_by_column(values.get("metrics", {})),
         only=tuple(values["only"]) if "only" in values else None,
         on=values.get("for", "any"),
-        pretrain=_recipe(recipe) if recipe and recipe != "none" else None,
+        recipe="" if values.get("control") else values.get("recipe", own.get("recipe", "")),
         spans=tuple(spans),
         values=values.get("values", {}),
         other=other,
         control=bool(values.get("control", False)),
         ours=bool(values.get("ours", False)),
     )
-
-
-def _recipe(values: Mapping[str, Any]) -> Recipe:
-    _known(values, ("data", "presets", "init", "set", "after"), "pretrain")
-    after = _recipe(values["after"]) if "after" in values else None
-    return Recipe(**{**values, "presets": _words(values.get("presets", ())), "after": after})
 
 
 def _known(values: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:

@@ -9,31 +9,13 @@ from typing import Any
 from avbench import registry
 from avbench.data import catalogue
 from avbench.metrics.units import Unit
-from avbench.recipes import presets
+from avbench.recipes import presets, recipe
 from avbench.report import published
-from avbench.report.archive import CLIPS
 from avbench.report.entry import ColumnEntry, Entry, RowEntry
 from avbench.report.selection import Query
-from avbench.training import initial_weights
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
 ANY = "*"  # a row of every method: the columns say which
-# Columns of the published numbers that say how their model was trained, and the facts of the same meaning here.
-CONDITIONS = {
-    "pretrain_init": "train.init",
-    "frames": "frames",
-    "lambda_c": "method.lambda_c",
-    "masking_ratio": "method.masking_ratio",
-    "masking_strategy": "method.masking_strategy",
-    "epochs": "train.epochs",
-    "batch_size": "train.batch_size",
-}
-
-
-PAPER = "cavmae"  # whose models were trained on
-GPUS = 4  # each of which contrasts its own share of a batch (its Table 4)
-# What the published numbers call initial weights, and their names here.
-INITIAL = {each.published: name for name, each in initial_weights.known().items() if each.published} | {"none": "none"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +60,14 @@ class Layout:
         """Tells whether a row has a cell in a column."""
         return row.only is None or self.origin[column] in row.only
 
+    def recipe(self, row: RowEntry, method: str) -> recipe.Recipe | None:
+        """Returns how a row's weights come about on the paper's data; None where nothing is said of it.
+
+        Raises:
+            InputError: The row names no recipe, or one of another method.
+        """
+        return recipe.find(row.recipe, method) if self.data is None and row.recipe else None
+
     def query(self, row: RowEntry, column: int) -> Query | None:
         """Returns what a cell asks for; None where no record can fill it."""
         chosen = self.columns[column]
@@ -92,14 +82,13 @@ class Layout:
             return None
         if chosen.task == "classification":
             where = {"task.freeze": False, **where}  # a probe is no fine-tuning
-        soft: dict[str, Any] = {}
         names: tuple[str, ...]
+        trained = self.recipe(row, method)
         if self.data is None:
             where |= {**chosen.paper, **row.paper}
             if chosen.subset:
                 where["subset"] = chosen.subset
-            soft = conditions(self.number(row, column), method) if where.get("weights") != "untrained" else {}
-            names = (*(row.pretrain.presets if row.pretrain else ()), *chosen.presets)
+            names = (*(trained.preset if trained is not None else ()), *chosen.presets)
         else:
             names = (self.data,) if self.data in presets.names() else ("starter",)
         return Query(
@@ -108,8 +97,8 @@ class Layout:
             data=chosen.data if self.data is None else (self.data,),
             metric=self.metric(row, column),
             where=where,
-            soft={key: value for key, value in soft.items() if key not in where},
             presets=names,
+            recipe=trained.name if trained is not None else "",
         )
 
     def metric(self, row: RowEntry, column: int) -> str:
@@ -176,42 +165,6 @@ def own_metric(data: str | None) -> str:
     """Returns the metric by which classification on a data set is judged: mAP or top1."""
     known = data is not None and data in catalogue.names()
     return catalogue.entry(data).metric if known and catalogue.entry(data).metric in UNITS else "top1"
-
-
-def conditions(number: published.Number | None, method: str) -> dict[str, Any]:
-    """Returns the facts of a published row's model, as far as the paper states them.
-
-    Args:
-        number: One of its numbers.
-        method: Its method here. Where it contrasts, the clips that each of the paper's GPUs contrasted count.
-    """
-    if number is None:
-        return {}
-    found: dict[str, Any] = {}
-    for name, key in CONDITIONS.items():
-        text = number.row.get(name, "")
-        value = INITIAL.get(text) if name == "pretrain_init" else _value(text, name) if text else None
-        if value is not None:
-            found[key] = value
-    if number.row["paper"] != PAPER:
-        return found
-    if "train.batch_size" in found and contrasts(method):
-        found[CLIPS] = found["train.batch_size"] // GPUS
-    if found.get("method.masking_strategy", "uniform") != "uniform":
-        found["method.masking_form"] = "reference"
-    return found
-
-
-def _value(text: str, name: str) -> Any:
-    if name == "masking_strategy":
-        return text.replace("-", "_")
-    return int(text) if text.isdigit() else float(text)
-
-
-def contrasts(method: str) -> bool:
-    """Tells whether a method contrasts clips with each other."""
-    known = registry.entries("method")
-    return method in known and "contrast" in known[method].card.get("objectives", ())
 
 
 def digits(shown: Unit, text: str = "") -> int:

@@ -13,9 +13,10 @@ import yaml
 
 from avbench import registry
 from avbench.data.locate import EMBEDDED
+from avbench.recipes.recipe import Recipe
 from avbench.report.archive import Archive
 from avbench.report.cells import Builder, ensemble_queries
-from avbench.report.entry import Entry, Recipe
+from avbench.report.entry import Entry, RowEntry
 from avbench.report.layout import Layout, lay_out
 from avbench.report.selection import Query, same, standard
 from avbench.report.table import Cell, Row
@@ -56,7 +57,6 @@ class _Run:
     task: str
     data: str
     recipe: Recipe | None
-    trained: Mapping[str, Any]  # settings of the pretraining
     presets: tuple[str, ...]
     sets: Mapping[str, Any]
     init: str = ""
@@ -74,15 +74,11 @@ class _Plan:
 
     def pretrained(self, run: _Run, recipe: Recipe, seed: int) -> str:
         """Returns the name of the weights of a recipe, with the step that makes them if there is none yet."""
-        words = ["pretrain", "--method", run.method, "--data", recipe.data]
-        if recipe.after is not None:
-            words += ["--init", f"${self.pretrained(run, recipe.after, seed)}"]
-        elif recipe.init or run.trained.get("train.init"):
-            words += ["--init", str(run.trained.get("train.init") or recipe.init)]
-        words += ["--preset", *recipe.presets] if recipe.presets else []
-        usual = {**USUAL, **standard(run.method, "", recipe.presets)}
-        wanted = {**recipe.set, **run.trained}
-        words += _sets({k: v for k, v in wanted.items() if k != "train.init" and not same(usual.get(k), v)})
+        words = ["pretrain", "--recipe", recipe.name]
+        if recipe.start is not None:
+            words += ["--init", f"${self.pretrained(run, recipe.start, seed)}"]
+        if recipe is run.recipe:  # a row may ask for more than its recipe says
+            words += _sets({k: v for k, v in run.sets.items() if k.partition(".")[0] in ("method", "train")})
         words += ["--seeds", str(seed), *_results(self.results)]
         key = tuple(words)
         if key not in self.weights:
@@ -127,13 +123,13 @@ def _of_entry(builder: Builder, layout: Layout, entry: Entry) -> list[_Run]:
                 continue
             query = layout.query(row, column)
             if query is not None:
-                found.append(_run(query, layout, row.pretrain, column))
+                found.append(_run(query, layout, row, column))
         for span in row.spans:
             if span.ensemble and span.column in layout.origin:
                 own = layout.origin.index(span.column)
                 if shown.cells[own].mean is None:
                     pair = ensemble_queries(layout, row, span)
-                    found += [_run(each, layout, row.pretrain, place) for each, place in pair]
+                    found += [_run(each, layout, row, place) for each, place in pair]
     return found
 
 
@@ -141,34 +137,25 @@ def _empty(cell: Cell) -> bool:
     return cell.runnable and not cell.covered and cell.mean is None
 
 
-def _run(query: Query, layout: Layout, recipe: Recipe | None, column: int) -> _Run:
-    chosen = layout.columns[column]
-    where = {**{key: value for key, value in query.soft.items() if key.startswith("train.")}, **query.where}
-    sets = {key: value for key, value in where.items() if key.partition(".")[0] in ("method", "train", "task")}
-    init = str(sets.pop("train.init", ""))
+def _run(query: Query, layout: Layout, row: RowEntry, column: int) -> _Run:
+    chosen, recipe = layout.columns[column], layout.recipe(row, query.method)
+    sets = {key: value for key, value in query.where.items() if key.partition(".")[0] in ("method", "train", "task")}
+    init = str(sets.pop("train.init", "")) if recipe is None else ""
     presets = chosen.presets if layout.data is None else ()
-    named = where.get("presets", ())
-    presets = (*((named,) if isinstance(named, str) else named), *presets) if layout.data is None else ()
-    untrained = where.get("weights") == "untrained"
-    if untrained and layout.data is None:
-        presets, sets["train.epochs"] = presets or query.presets[:1], 0
     sets |= chosen.sets if layout.data is None else {}
-    if where.get("subset"):
-        sets["data.subset"] = where["subset"]
+    if query.where.get("subset"):
+        sets["data.subset"] = query.where["subset"]
     mode = MODES.get(query.metric.split("/")[0], "") if query.task == "classification" else ""
     if layout.data is not None and len(registry.find("method", query.method).card["modalities"]) == 1:
         mode = ""  # it has no other
     sets.pop("task.modes", None)
-    recipe = None if layout.data is not None or untrained else recipe
-    trained = {key: value for key, value in sets.items() if key.partition(".")[0] in ("method", "train")}
-    if recipe is not None:
-        presets = tuple(dict.fromkeys((*recipe.presets, *presets)))
-        trained |= {"train.init": init} if init else {}
-        sets = {**recipe.set, **sets}
-    elif layout.data is not None and sets.get("train.epochs"):
+    if layout.data is not None and sets.get("train.epochs"):
         sets["train.steps"] = 0
-    usual = {**USUAL, **standard(query.method, query.task, presets or query.presets)}
-    init = "" if init == "none" == usual["train.init"] and recipe is None else init
+    if recipe is not None:
+        usual = standard(query.method, query.task, (*recipe.preset, *presets), recipe.name)
+    else:
+        usual = {**USUAL, **standard(query.method, query.task, presets or query.presets)}
+    init = "" if init == "none" == usual["train.init"] else init
     kept = {key: value for key, value in sets.items() if key not in usual or not same(usual[key], value)}
     if mode and layout.data is None:
         given = usual.get("task.modes") or ["multimodal"]
@@ -180,10 +167,9 @@ def _run(query: Query, layout: Layout, recipe: Recipe | None, column: int) -> _R
         task=query.task,
         data=query.data[0],
         recipe=recipe,
-        trained=trained,
         presets=presets,
         sets=kept,
-        init="" if recipe is not None else init,
+        init=init,
         mode=mode,
     )
 
@@ -192,7 +178,7 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
     """Returns runs that differ in method or task alone as one: methods, tasks, the run, modes of fine-tuning."""
     by_task: dict[str, tuple[set[str], _Run]] = {}
     for run in runs:
-        key = repr((run.method, run.task, run.data, run.recipe, run.presets, run.sets, run.init, run.trained))
+        key = repr((run.method, run.task, run.data, run.recipe, run.presets, run.sets, run.init))
         by_task.setdefault(key, (set(), run))[0].add(run.mode)
     by_method: dict[str, tuple[dict[str, None], _Run, set[str]]] = {}
     for modes, run in by_task.values():
@@ -204,7 +190,6 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
             run.presets,
             run.sets,
             run.init,
-            run.trained,
             run.task if alone else "",
         )
         extra = sorted(modes - {"", "multimodal"})
@@ -213,9 +198,7 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
     found: dict[str, tuple[list[str], list[str], _Run, set[str]]] = {}
     for tasks, run, modes in by_method.values():
         shared = (list(tasks), run.data, run.presets, run.sets, run.init, run.method if run.recipe is not None else "")
-        key = repr(
-            (shared, run.recipe, run.trained if run.recipe is not None else "", sorted(modes - {"", "multimodal"}))
-        )
+        key = repr((shared, run.recipe, sorted(modes - {"", "multimodal"})))
         methods = found.setdefault(key, ([], list(tasks), run, modes))[0]
         if run.method not in methods:  # two cells may want the same run
             methods.append(run.method)
@@ -224,14 +207,15 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
 
 def _add(plan: _Plan, group: tuple[list[str], list[str], _Run, set[str]], more: Mapping[str, Any]) -> None:
     methods, tasks, run, modes = group
-    words = ["run", "--method", *methods, "--task", *tasks, "--data", run.data]
+    made = ["--method", *methods] if run.recipe is None else ["--recipe", run.recipe.name]
+    words = ["run", *made, "--task", *tasks, "--data", run.data]
     sets = {**run.sets, **more}
     if modes - {"", "multimodal"}:
         sets["task.modes"] = ["all"]
     rest = ["--preset", *run.presets] if run.presets else []
     rest += ["--init", run.init] if run.init else []
     rest += _sets(sets)
-    if run.recipe is None:
+    if run.recipe is None or not run.recipe.data:
         found = [[*words, *rest, "--seeds", *map(str, plan.seeds)]]
     else:  # every seed has weights of its own
         found = [

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
+from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
 from avbench.recipes import presets
-from avbench.report.archive import UNSHARED, Archive, Config, Light
-from avbench.settings import to_dict
+from avbench.recipes.recipe import Recipe, load
+from avbench.report.archive import AT_FIRST, BEFORE, EARLIER, PRETRAINED_ON, UNSHARED, Archive, Config, Light
+from avbench.running.request import frames_of
+from avbench.settings import Settings, to_dict
 
 TRAINED = ("pretrained", "checkpoint", "given")
 _CLOSE = 1e-9
+FRAMES = ("data.n_frames", "data.sampling", "data.like")  # of the section data, what is no choice of clips
+BESIDE = ("task.modes", "task.missing")  # which models are fine-tuned and tested; each number is of one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,8 @@ class Query:
         data: Names of the data set.
         metric: Key of the metric.
         where: What the records' facts must be.
-        soft: What they should be: settings of the published row.
         presets: Whose settings are the usual ones.
+        recipe: How the published row's weights come about, whose settings are all compared; "": it is not known.
     """
 
     method: str
@@ -38,8 +42,8 @@ class Query:
     data: tuple[str, ...]
     metric: str
     where: Mapping[str, Any] = field(default_factory=dict)
-    soft: Mapping[str, Any] = field(default_factory=dict)
     presets: tuple[str, ...] = ()
+    recipe: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +86,13 @@ def find(archive: Archive, query: Query) -> Found | None:
                     groups.setdefault((id(config), record.data_sha256, record.ids_sha256), []).append(record)
     if not groups:
         return None
-    usual = standard(query.method, query.task, query.presets)
+    usual, row = standard(query.method, query.task, query.presets), published_row(query)
     main = _main_clips(archive)
 
     def rank(records: list[Light]) -> tuple[Any, ...]:
         config = records[0].config
         return (
-            -len(unlike(config, query.soft)),
+            -len(unlike(config, row)),
             -sum(
                 1 for key, value in usual.items() if key not in query.where and not same(config.facts.get(key), value)
             ),
@@ -103,7 +107,7 @@ def find(archive: Archive, query: Query) -> Found | None:
     for record in sorted(chosen, key=lambda record: (record.created, record.id)):
         newest[record.seed] = record
     own = tuple(newest[seed] for seed in sorted(newest))
-    return Found(records=own, metric=query.metric, unlike=tuple(unlike(own[0].config, query.soft)))
+    return Found(records=own, metric=query.metric, unlike=tuple(unlike(own[0].config, row)))
 
 
 def fits(config: Config, record: Light, query: Query) -> bool:
@@ -143,47 +147,75 @@ def same(own: Any, wanted: Any) -> bool:
     return bool(own == wanted)
 
 
-def unlike(config: Config, soft: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def unlike(config: Config, wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Returns the settings that a configuration has, and has otherwise than wanted."""
     facts = config.facts
-    return [(key, facts[key], value) for key, value in soft.items() if key in facts and not same(facts[key], value)]
+    return [(key, facts[key], value) for key, value in wanted.items() if key in facts and not same(facts[key], value)]
+
+
+def published_row(query: Query) -> dict[str, Any]:
+    """Returns every setting of a published row's recipe that can change a number; nothing where it names none.
+
+    What the cell asks for anyway, and which models and tests there are besides, is left out.
+    """
+    if not query.recipe:
+        return {}
+    recipe = load(query.recipe)
+    whole = standard(query.method, query.task, query.presets, query.recipe)
+    skipped = {*query.where, *BESIDE}
+    if query.where.get("weights") == "untrained":
+        skipped |= {key for key in whole if key.startswith("train.")}
+    else:
+        whole = {**whole, **({PRETRAINED_ON: recipe.data} if recipe.data else {}), **_past(recipe)}
+    return {key: value for key, value in whole.items() if key not in skipped}
+
+
+def _past(recipe: Recipe) -> dict[str, Any]:
+    """Returns what an archive tells of a recipe's trainings that no setting of the record itself does."""
+    found: dict[str, Any] = {EARLIER: len(recipe.chain) - 1}
+    for depth, each in enumerate(reversed(recipe.chain)):
+        for key, value in standard(each.method, "", each.preset, each.name).items():
+            if key.startswith("input."):
+                found[f"{BEFORE * depth}{AT_FIRST}{key}"] = value
+            elif depth and key.startswith(("method.", "train.")) and key != "train.init":
+                found[f"{BEFORE * depth}{key}"] = value
+    return found
 
 
 @functools.cache
-def standard(method: str, task: str, names: tuple[str, ...]) -> dict[str, Any]:
+def standard(method: str, task: str, names: tuple[str, ...], trained: str = "") -> dict[str, Any]:
     """Returns the usual settings by dotted key: the defaults of what needs no torch, and presets on top.
 
     Args:
         method: A method.
         task: A task.
         names: Presets, later over earlier.
+        trained: A recipe, whose settings go on top; then those that can change a number are returned, the method's
+            defaults with them. "": none.
     """
+    own = load(trained) if trained else None
+    classes = dict(registry.entries("task"))
+    sections: dict[str, Settings] = {"input": InputConfig(), "model": ModelConfig(), "train": TrainConfig()}
+    if task in classes:
+        sections["task"] = classes[task].load().CONFIG()
+    if own is not None:
+        entry = registry.find("method", method)
+        sections |= {"data": frames_of(entry.card), "method": entry.load().CONFIG()}
     found: dict[str, Any] = {}
-    sections: dict[str, Any] = {
-        "data": DataConfig(),
-        "input": InputConfig(),
-        "model": ModelConfig(),
-        "train": TrainConfig(),
-    }
-    if task in registry.entries("task"):
-        sections["task"] = registry.find("task", task).load().CONFIG()
     for section, values in sections.items():
-        found |= {f"{section}.{key}": value for key, value in to_dict(values).items()}
-    for name in names:
-        preset = presets.load(name)
-        layers: Iterable[Mapping[str, Any]] = (
-            preset,
-            preset.get(presets.METHODS, {}).get(method, {}),
-            {"task": preset.get(presets.TASKS, {}).get(task, {})},
-        )
-        for layer in layers:
-            for section in presets.SECTIONS:
-                found |= {f"{section}.{key}": value for key, value in layer.get(section, {}).items()}
+        found |= {f"{section}.{key}": value for key, value in to_dict(values, identity_only=own is not None).items()}
+    layers = [layer for name in names for layer in presets.layers(presets.load(name), method, task)]
+    for layer in (*layers, own.sections if own is not None else {}):
+        for section in presets.SECTIONS:
+            found |= {f"{section}.{key}": value for key, value in layer.get(section, {}).items()}
     for section in ("train", "task"):
         if found.get(f"{section}.steps"):
             found[f"{section}.epochs"] = None
-    found["train.init"] = found["train.init"] or "none"
-    return {key: value for key, value in found.items() if key not in UNSHARED and not key.startswith("data.")}
+    if own is not None:  # a preset serves the whole family
+        options = to_dict(sections["method"])
+        found = {key: value for key, value in found.items() if key[:7] != "method." or key[7:] in options}
+    found["train.init"] = own.weights if own is not None else found.get("train.init") or "none"
+    return {key: value for key, value in found.items() if key not in UNSHARED and (key in FRAMES or key[:5] != "data.")}
 
 
 @functools.lru_cache(maxsize=4)

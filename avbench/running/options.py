@@ -12,6 +12,7 @@ import tyro
 from avbench.config import Precision
 from avbench.errors import InputError
 from avbench.files import check_folder
+from avbench.recipes import recipe as recipes
 from avbench.running.request import Request
 from avbench.store.seal import check_weights
 
@@ -31,8 +32,10 @@ class ConfigOptions:
     init: str = ""
     """Weights to pretrain from: a file, a name (avbench list weights), timm:NAME, or the id of a run or pretraining
     in the results; none: random, also where a preset names weights."""
+    recipe: str = ""
+    """How the weights come about: method, data, initial weights and settings; see: avbench list recipes."""
     preset: tuple[str, ...] = ()
-    """Named configurations, later over earlier; see: avbench list presets."""
+    """Named configurations, later over earlier, over the recipe's; see: avbench list presets."""
     config: Path | None = None
     """A YAML file of sections data, input, model, method, train, task."""
     set: Words = ()
@@ -66,13 +69,28 @@ class ConfigOptions:
 
         return resolve_precision(self.precision, resolve_device(self.device))
 
+    def methods_of(self, given: tuple[str, ...]) -> tuple[str, ...]:
+        """Returns the methods of ``--method``, or the recipe's where none is given.
+
+        Raises:
+            InputError: Neither says one, or the recipe is another method's.
+        """
+        if not self.recipe:
+            if not given:
+                raise InputError("--method: found nothing, valid: one or more values, or --recipe NAME.")
+            return given
+        for method in given:
+            recipes.find(self.recipe, method)
+        return given or (recipes.load(self.recipe).method,)
+
     def requests(self, methods: tuple[str, ...], tasks: tuple[str, ...], seeds: tuple[int, ...]) -> list[Request]:
         """Returns one request for each method, task and seed.
 
         Raises:
             InputError: A list is empty, or a file that is named is not there.
         """
-        for option, values in (("--method", methods), ("--task", tasks), ("--seeds", seeds)):
+        methods = self.methods_of(methods)
+        for option, values in (("--task", tasks), ("--seeds", seeds)):
             if not values:
                 raise InputError(f"{option}: found nothing, valid: one or more values.")
         for seed in seeds:
@@ -96,6 +114,7 @@ class ConfigOptions:
                 data=self.data,
                 eval_data=self.eval_data,
                 checkpoint=self.checkpoint,
+                recipe=self.recipe,
                 presets=self.preset,
                 config=self.config,
                 sets=sets,

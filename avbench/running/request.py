@@ -1,7 +1,7 @@
 """From what the user typed to one complete configuration.
 
-Layers, each over the one before: the defaults (the paper's), the data's own preset, ``--preset`` from left to right,
-the sizes of a ``--checkpoint``, ``--config FILE.yaml``, ``--set key=value``.
+Layers, each over the one before: the defaults (the paper's), the data's own preset, ``--recipe``, ``--preset`` from
+left to right, the sizes of a ``--checkpoint``, ``--config FILE.yaml``, ``--set key=value``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
-from avbench.recipes import presets
+from avbench.recipes import presets, recipe
 from avbench.running.layers import apply, nested, read_layers, read_sections, split_set, task_class
 from avbench.settings import Settings, change
 
@@ -34,6 +34,7 @@ class Request:
     data: str | None = None
     eval_data: str | None = None
     checkpoint: Path | None = None
+    recipe: str = ""
     presets: tuple[str, ...] = ()
     config: Path | None = None
     sets: tuple[str, ...] = ()
@@ -54,14 +55,18 @@ def resolve(request: Request) -> RunConfig:
     elif not trained:
         raise InputError(f"method '{method.name}': found no objectives in its CARD, so there is nothing to pretrain.")
     user = read_layers(request.config, request.sets, method=request.method, task=request.task)
+    chosen = recipe.find(request.recipe, request.method) if request.recipe else recipe.Recipe()
     source = request.data or next(
-        (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
+        (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})),
+        chosen.data or DataConfig().source,
     )
-    names = request.presets
+    names = (*chosen.preset, *request.presets)
     if not names and request.checkpoint is None:
         names = (EMBEDDED if source == EMBEDDED else "starter",)
     elif source == EMBEDDED:
-        names = (EMBEDDED, *names)
+        names = names if names[:1] == (EMBEDDED,) else (EMBEDDED, *names)
+    layers: list[tuple[str, Mapping[str, Any]]] = [(f"preset {name}", presets.load(name)) for name in names]
+    layers.insert(len(names) - len(request.presets), (f"recipe {chosen.name}", chosen.sections))
     sections: dict[str, Settings] = {
         "data": frames_of(method.card),
         "input": InputConfig(),
@@ -71,19 +76,21 @@ def resolve(request: Request) -> RunConfig:
         "task": task_class(request.task)(),
     }
     fits_batch = False
-    for name in names:
-        preset = presets.load(name)
+    for name, preset in layers:
         if "batch_size" in preset.get("train", {}):
-            fits_batch = name == "starter"
+            fits_batch = name == "preset starter"
+        lenient = ("task",) if name.startswith("recipe ") else ("method", "task")
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
-            sections = apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
+            sections = apply(sections, layer, f"{name}: ", lenient=lenient)
         by_task = preset.get(presets.TASKS, {})
         if preset.keys() == {"summary", presets.TASKS} and request.task not in by_task:
             raise InputError(
-                f"--preset {name}: found task '{request.task}', valid: {', '.join(by_task)}, whose settings it holds."
+                f"--{name}: found task '{request.task}', valid: {', '.join(by_task)}, whose settings it holds."
             )
         of_task = {"task": by_task.get(request.task, {})}
-        sections = apply(sections, of_task, f"preset {name}: ")
+        sections = apply(sections, of_task, f"{name}: ")
+    if chosen.start is not None and request.checkpoint is None:
+        _check_start(chosen, user)
     if request.checkpoint is not None:
         given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
         sizes = _checkpoint_sizes(request.checkpoint, request.method, given)
@@ -104,6 +111,15 @@ def resolve(request: Request) -> RunConfig:
         fits_batch=fits_batch and not any("batch_size" in layer.get("train", {}) for layer in user),
         **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
     )
+
+
+def _check_start(chosen: recipe.Recipe, user: list[dict[str, Any]]) -> None:
+    """Refuses a recipe that starts from the weights of another, where nobody says which file these are."""
+    if not any("init" in layer.get("train", {}) for layer in user):
+        raise InputError(
+            f"--recipe {chosen.name}: found no weights of recipe {chosen.init}, which it starts from, valid: --init"
+            f" FILE; 'avbench pretrain --recipe {chosen.init}' makes them."
+        )
 
 
 def frames_of(card: Mapping[str, Any]) -> DataConfig:

@@ -32,7 +32,6 @@ class InitialWeights:
         get: Where one gets it, in words.
         exact: Whether the published rows that name such weights started from just these.
         timm: timm's name of the same weights; "": it has none.
-        published: What the published tables call it; "": nothing.
         decoder: Whether it has one.
         clips: Whether it was trained on clips with sound, which then may be among the judged ones.
     """
@@ -43,7 +42,6 @@ class InitialWeights:
     get: str
     exact: bool
     timm: str = ""
-    published: str = ""
     decoder: bool = False
     clips: bool = False
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import table_records
 
-from avbench.report import entry, published
-from avbench.report.layout import conditions, lay_out
+from avbench.report import entry
+from avbench.report.layout import lay_out
 from avbench.report.missing import steps
 from avbench.report.table import Row, Table
 from avbench.report.tables_of import tables_of
@@ -18,37 +18,14 @@ TABLE_4 = {"train.batch_size": 48, "train.accumulate": 4, "train.epochs": 12, "t
 PAPERS = {**TABLE_4, "train.init": "imagenet-mae", "method.masking_ratio": 0.75, "method.lambda_c": 0.01}
 
 
-def number(table: str, **wanted: str) -> published.Number:
-    found = published.find("cavmae", table, **wanted)
-    assert found is not None
-    return found
-
-
-def test_a_published_row_states_init_negatives_frames_and_masking_form() -> None:
-    row = {"row_label": "Time | 0.75", "eval_dataset": "AudioSet eval"}
-    assert conditions(number("14", **row), "cavmae") == {
-        "train.init": "imagenet-mae",
-        "clips a contrast": 12,
-        "frames": 10,
-        "method.masking_form": "reference",
-        "method.masking_strategy": "time",
-        "method.masking_ratio": 0.75,
-        "method.lambda_c": 0.01,
-        "train.epochs": 12,
-        "train.batch_size": 48,
-    }
-    scale = conditions(number("2b", row_label="25"), "cavmae")
-    assert (scale["clips a contrast"], "method.masking_form" in scale) == (27, False)
-    assert "clips a contrast" not in conditions(number("2i", row_label="AV-MAE"), "avmae")
-    supervised = number("11", row_label="ImageNet SL", task="classification")
-    assert conditions(supervised, "cavmae")["train.init"] == "imagenet-mae-finetuned"
-    random = number("10", row_label="No | SSL", task="classification", finetune_dataset="AudioSet-20K")
-    assert conditions(random, "cavmae")["train.init"] == "none"
-
-
 def table(results: Path, name: str, settings: dict[str, Any], task: str = "classification", **changes: Any) -> Table:
-    """A table of one record on the paper's data."""
-    data = {"data": "audioset-20k", "settings": {"data.source": "audioset-20k", **settings}, **changes}
+    """A table of one record on the paper's data, of weights that were given."""
+    data = {
+        "data": "audioset-20k",
+        "weights": "checkpoint",
+        "settings": {"data.source": "audioset-20k", **settings},
+        **changes,
+    }
     table_records.scored(results, "a", "cavmae", task, {"joint": 1.0}, **data)
     (found,) = tables_of(results, [name])
     return found
@@ -64,9 +41,9 @@ def cell(found: Table, first: str, column: int = 0) -> Any:
         ({}, ""),
         ({"train.init": "timm:vit_base_patch16_224.mae"}, "train.init imagenet-mae-encoder (imagenet-mae)"),
         ({"train.init": ""}, "train.init none (imagenet-mae)"),
-        ({"train.accumulate": 1}, "clips a contrast 48 (12)"),
-        ({"data.n_frames": 16, "task.frames": "all"}, "frames 16 (10)"),
-        ({"data.n_frames": 10, "task.frames": "middle"}, "frames 1 (10)"),
+        ({"train.accumulate": 1}, "train.accumulate 1 (4)"),
+        ({"data.n_frames": 16, "task.frames": "all"}, "data.n_frames 16 (10)"),
+        ({"data.n_frames": 10, "task.frames": "middle"}, "task.frames middle (all)"),
     ],
 )
 def test_a_record_of_another_recipe_is_marked_with_the_difference(
@@ -95,7 +72,9 @@ def test_a_probe_fills_no_cell_of_fine_tuning_and_the_papers_probe_is_the_frozen
     (column,) = lay_out(entry.load("table_02i"), "soundshapes").columns
     assert (column.task, dict(column.where)) == ("linear_probe", {})  # ours, by its name
     (todo,) = (
-        str(step) for step in steps(tmp_path, [entry.load("table_02i")], None) if "--method cavmae --task" in str(step)
+        str(step)
+        for step in steps(tmp_path, [entry.load("table_02i")], None)
+        if "--recipe cavmae/base --task" in str(step)
     )
     assert "--task classification --data audioset-20k" in todo
     assert "probe-audioset20k" in todo
@@ -121,9 +100,9 @@ def test_the_mark_stands_at_the_number_on_the_papers_data_alone(tmp_path: Path) 
 
 def test_the_two_weights_of_cav_are_two_rows(tmp_path: Path) -> None:
     todo = [str(step) for step in steps(tmp_path, [entry.load("table_03")], None)]
-    made = [line for line in todo if "pretrain --method cav " in line]
+    made = [line for line in todo if "pretrain --recipe cav/" in line]
     assert len(made) == 2
-    assert sum("method.lambda_c=0.1" in line for line in made) == 1
+    assert sum("--recipe cav/lambda-0.1 " in line for line in made) == 1
 
 
 def test_table_4_shows_the_shares_of_a_batch() -> None:

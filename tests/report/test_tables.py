@@ -224,7 +224,7 @@ def test_commands_on_the_papers_data_pretrain_once_and_evaluate_these_weights(tm
     todo = steps(tmp_path, [entry.load("table_02a"), entry.load("table_02d")], None)
     made = [step for step in todo if step.gives]
     assert len(made) == 4  # three weights of the contrast, and one without normalised targets
-    assert "lambda_c=0.1" in str(made[0])
+    assert "--recipe cavmae/lambda-0.1 " in str(made[0])
     assert all(step.needs and step.needs[0] in {each.gives for each in made} for step in todo if not step.gives)
     assert len({str(step) for step in todo}) == len(todo)
 
@@ -244,6 +244,7 @@ def test_the_command_line_reads_every_command_and_each_method_once(tmp_path: Pat
 def test_every_command_is_understood(tmp_path: Path) -> None:
     """Each is parsed and resolved as the command line would, but for weights and data that are not here."""
     from avbench import registry
+    from avbench.recipes import recipe as recipes
     from avbench.running.request import Request, resolve
 
     seen: set[tuple[object, ...]] = set()
@@ -257,21 +258,24 @@ def test_every_command_is_understood(tmp_path: Path) -> None:
                     options[word] = []
                 else:
                     options[next(reversed(options))].append(word)
-            assert len(set(options["--method"])) == len(options["--method"]), step
-            for method in options["--method"]:
+            (recipe,) = options.get("--recipe", ("",))
+            methods = options.get("--method") or [recipes.load(recipe).method]
+            assert len(set(methods)) == len(methods), step
+            for method in methods:
                 for task in options.get("--task", [""]):
                     assert not task or task in registry.tasks_of(registry.find("method", method))
                     keys = tuple(word.partition("=")[0] for word in options.get("--set", ()))
-                    alike = (task, tuple(options.get("--preset", ())), keys, "cavmae" in method)
+                    alike = (recipe, task, tuple(options.get("--preset", ())), keys, "cavmae" in method)
                     if alike in seen:  # but for values and the method: once is enough, and each takes a while
                         continue
                     seen.add(alike)
                     request = Request(
                         method=method,
                         task=task,
-                        data=options["--data"][0],
+                        data=options.get("--data", [None])[0],
+                        recipe=recipe,
                         presets=tuple(options.get("--preset", ())),
-                        sets=tuple(options.get("--set", ())),
+                        sets=(*options.get("--set", ()), *(('train.init="w"',) if "$" in str(step) else ())),
                     )
                     resolve(request)
         subprocess.run(["sh", "-n"], input="\n".join(map(str, todo)), text=True, check=True)  # valid shell

@@ -13,6 +13,7 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
 from avbench.launch.sweep.space import Parameter, Scalar, check_settings
 from avbench.metrics.units import Unit, unit
+from avbench.recipes.recipe import Recipe
 from avbench.settings import Settings, setting
 
 Params = dict[str, Scalar]  # of a trial: name of the parameter to its value
@@ -34,17 +35,6 @@ class _Part(Settings):
                 object.__setattr__(self, key, (value,))
         super().__post_init__()
         check_settings(getattr(self, "set"), "set")  # noqa: B009  # of those that derive from this
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pretraining(_Part):
-    """One pretraining, on data of its own; each of a list starts from the weights of the one before."""
-
-    method: str = setting("", "its method; empty: the sweep's")
-    data: str = setting("", "its data; empty: the sweep's")
-    preset: tuple[str, ...] = setting((), "named configurations")
-    init: str = setting("", "initial weights")
-    set: Mapping[str, Any] = setting({}, "single settings")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +105,7 @@ class Sweep(_Part):
     preset: tuple[str, ...] = setting((), "of every command")
     init: str = setting("", "weights that runs which pretrain start from")
     set: Mapping[str, Any] = setting({}, "settings of every command")
-    pretrain: tuple[Pretraining, ...] = setting((), "pretraining on other data; empty: the run pretrains on its data")
+    recipe: str | Recipe = setting("", "how the weights come about, or its name; empty: the run pretrains on its data")
     evaluate: tuple[Evaluation, ...] = setting((), "commands of a trial")
     space: tuple[Parameter, ...] = setting((), "what is varied")
     objectives: tuple[Objective, ...] = setting((), "what trials are judged by")

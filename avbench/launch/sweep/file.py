@@ -11,8 +11,9 @@ from typing import Any, cast
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
 from avbench.files import check_folder_name
-from avbench.launch.sweep.config import Evaluation, Objective, Pretraining, Sweep
+from avbench.launch.sweep.config import Evaluation, Objective, Sweep
 from avbench.launch.sweep.space import OPTIONS, check_settings, read_parameter
+from avbench.recipes.recipe import METHOD, Recipe, read
 from avbench.settings import build, shown
 from avbench.yaml_text import read_yaml
 
@@ -106,6 +107,9 @@ def _for_data(values: dict[str, Any], data: str | None) -> dict[str, Any]:
 
 
 def _sweep(values: Mapping[str, Any]) -> Sweep:
+    recipe = read_recipe(values.get("recipe", ""), "recipe")
+    if isinstance(recipe, Recipe) and recipe.method and "method" not in (values.get("space") or {}):
+        values = {"method": recipe.method, **values}
     for key in ("summary", "method", "space", "objectives"):
         if key not in values and not (key == "method" and "method" in (values.get("space") or {})):
             raise InputError(f"found no '{key}', valid: one; see docs/sweeps.md.")
@@ -116,7 +120,7 @@ def _sweep(values: Mapping[str, Any]) -> Sweep:
         raise InputError("method: found it here and in space, valid: one of them.")
     named = {key: {"name": values[key]} for key in ("sampler", "pruner") if isinstance(values.get(key), str)}
     read = {
-        "pretrain": read_pretraining(values.get("pretrain", []), "pretrain"),
+        "recipe": recipe,
         "space": tuple(read_parameter(str(key), value, f"space.{key}") for key, value in space.items()),
         "objectives": (),
     }
@@ -159,8 +163,8 @@ def _check(sweep: Sweep) -> None:
 
 def _check_option(key: str, option: Any, where: str) -> None:
     """Refuses an option of a trial that is not what its key takes."""
-    if key == "pretrain":
-        read_pretraining(option, f"{where}.{key}")
+    if key == "recipe":
+        read_recipe(option, f"{where}.{key}")
     elif key == "run":
         check_settings(_mapping(option, f"{where}.{key}"), f"{where}.{key}")
     elif key == "weights":
@@ -170,19 +174,15 @@ def _check_option(key: str, option: Any, where: str) -> None:
         build(Sweep, {key: option}, where)
 
 
-def read_pretraining(values: Any, where: str) -> tuple[Pretraining, ...]:
-    """Reads a list of pretrainings, each from the weights of the one before.
+def read_recipe(value: Any, where: str) -> str | Recipe:
+    """Reads a recipe, or the name of one; with ``{method}`` in it, it is looked up with a trial's method.
 
     Raises:
         InputError: It is something else.
     """
-    if not isinstance(values, list):
-        raise InputError(f"{where}: found {shown(values)}, valid: a list.")
-    found = [build(Pretraining, _mapping(value, f"{where}[{i}]"), f"{where}[{i}]") for i, value in enumerate(values)]
-    for i, each in enumerate(found):
-        if i and each.init:
-            raise InputError(f"{where}[{i}].init: found {each.init}, valid: none, as it starts from the one before.")
-    return tuple(found)
+    if isinstance(value, str) and (not value or METHOD in value):
+        return value
+    return read(value, where)
 
 
 def _objectives(values: Any, tasks: tuple[str, ...]) -> tuple[Objective, ...]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Scalar = str | int | float | bool | None
 #: What a sweep may vary beside settings; the last three in choices alone, see docs/sweeps.md.
-OPTIONS = ("method", "data", "preset", "init", "pretrain", "run", "weights")
+OPTIONS = ("method", "data", "preset", "init", "recipe", "run", "weights")
 
 
 @dataclass(frozen=True)

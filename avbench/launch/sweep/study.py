@@ -47,7 +47,7 @@ def check_unchanged(sweep: Sweep, folder: Path) -> None:
     changed = [
         f"{key}: {canonical_json(before.get(key))} before, {canonical_json(described.get(key))} now"
         for key in sorted({*before, *described})
-        if before.get(key) != described.get(key)
+        if (before.get(key) or None) != (described.get(key) or None)  # a key of before that said nothing
     ]
     if changed:
         raise InputError(

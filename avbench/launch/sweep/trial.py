@@ -11,8 +11,9 @@ from avbench.errors import InputError, RunError
 from avbench.launch import planner
 from avbench.launch.planner import Wanted
 from avbench.launch.sweep.config import Objective, Params, PrunerConfig, Sweep
-from avbench.launch.sweep.file import read_pretraining
+from avbench.launch.sweep.file import read_recipe
 from avbench.launch.sweep.space import OPTIONS, Scalar, text
+from avbench.recipes.recipe import Recipe, find
 from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
@@ -40,41 +41,50 @@ def wanted_of(
     method, data = str(chosen.get("method", sweep.method)), str(chosen.get("data", sweep.data))
     init = str(chosen.get("init", sweep.init))
     preset = (*sweep.preset, *_words(chosen.get("preset", ())))
-    chain = read_pretraining(chosen["pretrain"], "pretrain") if "pretrain" in chosen else sweep.pretrain
+    recipe, goes_on = _recipe(sweep, chosen, method), init == PRETRAIN
+    if goes_on and recipe is None:
+        raise InputError("init: found pretrain, valid: with a recipe alone, whose weights it means.")
+    # One that says nothing of data is what the run itself does, unless that is to go on from it.
+    apart = recipe is not None and (goes_on or any(each.data for each in recipe.chain))
+    chain = recipe.chain if recipe is not None and apart else ()
 
-    def options(data: str, preset: Sequence[str], settings: Mapping[str, Any], init: str = "") -> ConfigOptions:
+    def options(
+        data: str, names: Sequence[str], settings: Mapping[str, Any], init: str = "", recipe: str = ""
+    ) -> ConfigOptions:
         sets = tuple(f"{key}={text(value)}" for key, value in settings.items())
         sets = (*(text for group in common.set for text in group), *sets)
-        names = tuple(dict.fromkeys(preset))
-        return dataclasses.replace(common, data=data, preset=names, init=init, set=(sets,) if sets else ())
+        words = tuple(dict.fromkeys((*preset, *names)))
+        shared = dataclasses.replace(common, data=data, init=init, recipe=recipe)
+        return dataclasses.replace(shared, preset=words, set=(sets,) if sets else ())
 
     found = []
     for i, each in enumerate(chain):
-        settings = _without({**sweep.set, **each.set, **varied}, "task")
+        own = _own(each)
+        settings = _without({**sweep.set, **own.set, **varied}, "task")
+        init_of = own.init if own.start is None else ""
         found.append(
             Wanted(
                 methods=(each.method or method,),
                 seeds=seeds,
-                options=options(each.data or data, (*preset, *each.preset), settings, each.init),
+                options=options(each.data or data, own.preset, settings, init_of, each.name),
                 follows="init" if i else "",
             )
         )
     # How the weights were obtained belongs to the record: tables find it there.
-    inherited = _without(chain[-1].set, "data") if chain else {}
-    goes_on = init == PRETRAIN
-    if goes_on and not chain:
-        raise InputError("init: found pretrain, valid: with a list 'pretrain' alone, whose weights it means.")
+    told = recipe if recipe is not None and recipe.method in ("", method) else Recipe()
+    own = _own(told)
+    inherited = _without(own.set, "data") if apart else own.set
+    start = "" if chain else init or own.init
     # Trials are compared with each other; the untrained model is the same for most of them.
     trained: Literal["both", "trained"] = "both" if chain and not goes_on else "trained"
     for judged in sweep.evaluate:
         settings = {**sweep.set, **inherited, **varied, **judged.set, **chosen.get("run", {})}
-        names = (*preset, *(chain[-1].preset if chain else ()), *judged.preset)
         found.append(
             Wanted(
                 methods=(method,),
                 tasks=judged.task,
                 seeds=seeds,
-                options=options(judged.data or data, names, settings, "" if chain else init),
+                options=options(judged.data or data, (*own.preset, *judged.preset), settings, start, told.name),
                 follows="init" if goes_on else "checkpoint" if chain else "",
                 counts="untrained" if "weights" in chosen else trained,
             )
@@ -169,6 +179,19 @@ def value(objective: Objective, found: Sequence[Mapping[str, Any] | None]) -> fl
                 raise RunError(f"{objective.name}: record {record['id']} has no such metric, valid: {known}.")
             return float(record["metrics"][objective.metric])
     raise RunError(f"{objective.name}: no record of task {objective.task} was written.")
+
+
+def _recipe(sweep: Sweep, chosen: Mapping[str, Any], method: str) -> Recipe | None:
+    """Returns how the weights of a trial come about; None: in the run, by the sweep's settings alone."""
+    recipe = read_recipe(chosen["recipe"], "recipe") if "recipe" in chosen else sweep.recipe
+    if isinstance(recipe, Recipe):
+        return recipe
+    return find(recipe, method) if recipe else None
+
+
+def _own(recipe: Recipe) -> Recipe:
+    """Returns what a command must say of a recipe: of one with a name, the name says it all."""
+    return Recipe() if recipe.name else recipe
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ from sweep_fakes import LAMBDA, sweep_of
 
 from avbench.errors import InputError
 from avbench.launch.sweep.config import find, names
-from avbench.launch.sweep.file import Changes
+from avbench.launch.sweep.file import Changes, read_sweep
 from avbench.launch.sweep.space import read_parameter
-from avbench.launch.sweep.trial import commands
+from avbench.launch.sweep.trial import commands, steps
 from avbench.running.options import ConfigOptions
+from avbench.running.request import resolve
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,9 @@ from avbench.running.options import ConfigOptions
         ({"space": {LAMBDA: {"float": [0, 1]}}}, "space.method.lambda_c: found a range, valid: a list"),
         ({"space": {LAMBDA: {"int": [0.5, 2]}}}, "two whole numbers"),
         ({"space": {"w": {"choices": {"a": {"int": "none"}}}}}, "Did you mean 'init'"),
-        (
-            {"space": {"w": {"choices": {"a": {"pretrain": [{"sett": {}}]}}}}},
-            r"unknown key 'space\.w\.a\.pretrain\[0\]\.sett'\. Did you mean 'set'",
-        ),
+        ({"space": {"w": {"choices": {"a": {"recipe": {"sett": {}}}}}}}, r"a\.recipe: unknown key 'sett'"),
+        ({"recipe": "cavmae/bas"}, "recipe: unknown recipe 'cavmae/bas'. Did you mean 'cavmae/base'"),
+        ({"pretrain": []}, "unknown key 'pretrain'"),
         ({"space": {"w": {"choices": {"a": {"weights": "none"}}}}}, "w.a.weights: found none, valid: untrained"),
         ({"space": {"method": ["cav"]}}, "found it here and in space"),
         ({"objectives": {"retrieval a2v/R@1": "maximise"}}, "Did you mean 'maximize'"),
@@ -112,9 +112,12 @@ def test_weights_of_a_pretraining_are_judged_or_gone_on_with(tmp_path: Path) -> 
             "w": {
                 "choices": {
                     "judged": {
-                        "pretrain": [{"data": "audioset-2m", "set": {"train.lr": 1}}, {"set": {"train.epochs": 2}}]
+                        "recipe": {
+                            "init": {"data": "audioset-2m", "set": {"train.lr": 1}},
+                            "set": {"train.epochs": 2},
+                        }
                     },
-                    "gone on": {"pretrain": [{"method": "avmae"}], "init": "pretrain", "run": {"train.epochs": 0}},
+                    "gone on": {"recipe": {"method": "avmae"}, "init": "pretrain", "run": {"train.epochs": 0}},
                     "none": {},
                 }
             }
@@ -139,6 +142,33 @@ def test_weights_of_a_pretraining_are_judged_or_gone_on_with(tmp_path: Path) -> 
     sweep = sweep_of(tmp_path, **values)
     with pytest.raises(InputError, match="init: found pretrain"):
         commands(sweep, {"w": "none"}, ConfigOptions())
+
+
+def test_a_recipe_is_named_once_and_says_the_method(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "summary: epochs\nrecipe: cavmae/scale+\ntask: [retrieval]\nspace: {train.epochs: [1]}\n"
+        "objectives: {retrieval a2v/R@1: maximize}\n"
+    )
+    sweep = read_sweep(path, Changes())
+    first, second = commands(sweep, sweep.grid()[0], ConfigOptions())
+    rest = "--recipe cavmae/scale+ --set train.epochs=1"
+    assert first.startswith(f"W1=$(avbench pretrain --method cavmae --seeds 0 --data audioset-2m {rest} | ")
+    run = "avbench run --method cavmae --task retrieval --seeds 0 --data soundshapes"
+    assert second == f'{run} --checkpoint "$W1" {rest}'
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_sweep_that_comes_along_resolves_on_each_of_its_data(name: str) -> None:
+    path = find(name)
+    for data in yaml.safe_load(path.read_text())["on_data"]:
+        sweep = read_sweep(path, Changes(data=data))
+        point = sweep.grid()[-1]
+        for step in steps(sweep, point, (0,), ConfigOptions()):
+            for request in step.requests():
+                resolve(request)
+        papers = data != "soundshapes"
+        assert not papers or sweep.recipe or any("recipe" in sweep.options(each) for each in sweep.grid())
 
 
 @pytest.mark.parametrize(
