@@ -1,4 +1,4 @@
-"""The sections of a run's configuration: data, input, model, train. Methods and tasks add one section each.
+"""A run's configuration: the sections data, input, model and train, and those that methods and tasks add.
 
 Defaults are the paper's (CAV-MAE, ICLR 2023; sections 2-3 and Table 4). Presets, a YAML file and ``--set`` change
 them; see :mod:`avbench.running.request`.
@@ -7,13 +7,15 @@ them; see :mod:`avbench.running.request`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from avbench.errors import InputError
-from avbench.settings import Settings, setting
+from avbench.settings import Settings, setting, to_dict
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["even", "centre", "ends"]
+Weights = Literal["pretrained", "untrained", "checkpoint"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,7 @@ class TrainConfig(Settings):
 
 
 FinetuneMode = Literal["all", "multimodal", "audioonly", "videoonly"]
+_MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "videoonly": ("visual",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,3 +207,61 @@ class FinetuneConfig(Settings):
     missing: bool = setting(True, "multimodal: also test with one modality alone (paper 2g)")
     resamples: int = setting(1000, "bootstrap resamples for the 95 % intervals; 0: none", ge=0, le=100_000)
     bootstrap_seed: int = setting(0, "seed of the resamples", ge=0)
+
+    def modes_for(self, modalities: tuple[str, ...], method: str) -> tuple[str, ...]:
+        """Returns the modes to fine-tune, each once.
+
+        Args:
+            modalities: Those the method takes.
+            method: For the error.
+
+        Raises:
+            InputError: A mode that needs a modality which the method does not take.
+        """
+        possible = tuple(mode for mode, needed in _MODALITIES.items() if set(needed) <= set(modalities))
+        for mode in self.modes:
+            if mode not in (*possible, "all"):
+                raise InputError(f"task.modes: found {mode}, valid: {', '.join(possible)}, all, for method '{method}'.")
+        if "all" in self.modes:
+            return possible
+        return tuple(dict.fromkeys(self.modes)) or possible[:1]
+
+    def loss_for(self, *, single: bool) -> Literal["bce", "ce"]:
+        """Returns the loss for one label a clip, or for any number."""
+        if self.loss == "auto":
+            return "ce" if single else "bce"
+        return self.loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything one run needs, defaults included. ``method`` and ``task`` hold the options of those named."""
+
+    method_name: str
+    task_name: str
+    data: DataConfig
+    input: InputConfig
+    model: ModelConfig
+    method: Settings
+    train: TrainConfig
+    task: Settings
+    seed: int
+    precision: Precision
+    weights: Weights
+    checkpoint: Path | None = None
+    presets: tuple[str, ...] = ()
+    fits_batch: bool = False  # the batch size is a default of ours: fewer clips make a smaller one
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the configuration as JSON values, for records and ``--dry-run``."""
+        sections = {name: to_dict(getattr(self, name)) for name in ("data", "input", "model", "train")}
+        return {
+            "method": {"name": self.method_name, **to_dict(self.method)},
+            "task": {"name": self.task_name, **to_dict(self.task)},
+            **sections,
+            "seed": self.seed,
+            "precision": self.precision,
+            "weights": self.weights,
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+            "presets": list(self.presets),
+        }

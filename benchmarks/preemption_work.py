@@ -137,7 +137,7 @@ class _Agreement:
 
 
 def pretrain(work: Work, results: Path, diary: Diary, *, fails_at: int = 0, pause: float = _PAUSE_S) -> None:
-    """Does what ``avbench.running.stages.pretrain`` does: the lock, the training or what is left of it, ``done.json``.
+    """Does what ``avbench.running.stages.settle`` does of a pretraining: lock, train what is left, write ``done.json``.
 
     Args:
         work: The run.

@@ -24,7 +24,7 @@ def measure(preset: str, parallel: str) -> str:
     from avbench.methods.objectives import PretrainOutput
     from avbench.rng import torch_stream
     from avbench.running.request import Request, resolve
-    from avbench.running.stages import build
+    from avbench.running.weights import build
     from avbench.training.group import join
     from avbench.training.optimizer import build_optimizer, optimizer_tensors
 

@@ -12,9 +12,9 @@ from avbench.errors import InputError
 from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.launch.grid import Cells
     from avbench.launch.schedule import Chain
-    from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
 

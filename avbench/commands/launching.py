@@ -13,12 +13,11 @@ from avbench.errors import InputError
 from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
-    from avbench.config import Precision
+    from avbench.config import Precision, RunConfig
     from avbench.launch.job import Finished, Job
     from avbench.launch.pool import Pool
     from avbench.launch.profile import Profile
     from avbench.launch.schedule import Chain
-    from avbench.running.request import RunConfig
     from avbench.running.runner import Runner
 
 

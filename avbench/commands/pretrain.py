@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from avbench.commands.launching import LauncherOptions, launch
-from avbench.errors import AvbenchError, InputError
+from avbench.errors import InputError
 from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Command(LauncherOptions, ConfigOptions):
 
     def _train(self, requests: list[Request], device: str, group: ProcessGroup) -> int:
         from avbench.commands import outline
-        from avbench.running.runner import Execution, Runner
+        from avbench.running.runner import Execution, Runner, why
 
         runner = Runner(Execution(results=self.results, device=device, force=self.force, group=group))
         configs = runner.resolve_all(requests, planning=self.dry_run)
@@ -73,9 +73,10 @@ class Command(LauncherOptions, ConfigOptions):
                     sys.stdout.write(f"weights: {weights}\n")
             except InputError:
                 raise
-            except AvbenchError as error:
-                if group.world > 1:  # the others may be in the midst of this training, not at the next
+            except Exception as error:
+                reason = why(error)
+                if reason is None or group.world > 1:  # the others may be amid this training, not at the next
                     raise
-                errors.append(f"failed: {config.method_name} seed {config.seed}: {error}\n")
+                errors.append(f"failed: {config.method_name} seed {config.seed}: {reason}\n")
         sys.stderr.write("".join(errors))
         return 1 if errors else 0

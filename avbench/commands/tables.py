@@ -23,11 +23,11 @@ from avbench.errors import InputError, unknown
 from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.launch.planner import Wanted
     from avbench.launch.profile import Profile
     from avbench.report.missing import Step
     from avbench.report.table import Table
-    from avbench.running.request import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)

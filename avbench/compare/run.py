@@ -16,9 +16,8 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.metrics.evidence import Evidence
-from avbench.running import extraction
 from avbench.settings import Settings, build
-from avbench.store import seal
+from avbench.store import extracted, seal
 from avbench.store.features import Features
 from avbench.store.records import read_per_sample, read_record, stage_folder
 from avbench.tasks.base import Task, positions
@@ -141,12 +140,12 @@ class Run:
                 f" {self.record['n']} clips among each other; the run's command with --force makes them again."
             )
         seal.check(folder)
-        arrays = extraction.arrays(folder)
+        arrays = extracted.arrays(folder)
         listed = folder / "ids.json"
         stored = read_json(listed, list) if listed.exists() else self.ids
         rows = positions(np.array(stored), ids)
-        given = f"{extraction.EMBEDDING}audio" in arrays
-        before = extraction.EMBEDDING if given else ""
+        given = f"{extracted.EMBEDDING}audio" in arrays
+        before = extracted.EMBEDDING if given else ""
         audio, visual = (arrays[f"{before}{side}"][rows] for side in ("audio", "visual"))
-        pair = (audio, visual) if given else (extraction.unit_length(audio), extraction.unit_length(visual))
+        pair = (audio, visual) if given else (extracted.unit_length(audio), extracted.unit_length(visual))
         return Features(list(ids), *pair, self.record["config"])

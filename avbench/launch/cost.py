@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json
-from avbench.running.plan import training_steps
+from avbench.running.identity import training_steps
 from avbench.settings import to_dict
 from avbench.store import seal
 
 if TYPE_CHECKING:
-    from avbench.config import InputConfig, ModelConfig
+    from avbench.config import InputConfig, ModelConfig, RunConfig
     from avbench.data.corpus.clips import Clips
-    from avbench.running.plan import Plan, Stage
-    from avbench.running.request import RunConfig
+    from avbench.running.identity import Stage
+    from avbench.running.plan import Plan
 
 log = logging.getLogger("avbench")
 _LATEST = 500  # records and trainings that are looked at

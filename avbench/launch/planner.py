@@ -15,8 +15,10 @@ from avbench.running.options import ConfigOptions
 from avbench.store.records import usable_record
 
 if TYPE_CHECKING:
-    from avbench.running.plan import Plan, Stage
-    from avbench.running.request import Request, RunConfig
+    from avbench.config import RunConfig
+    from avbench.running.identity import Stage
+    from avbench.running.plan import Plan
+    from avbench.running.request import Request
     from avbench.running.runner import Runner
 
 _WEIGHTS = "weights: "  # what ``avbench pretrain`` prints before the file

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avbench.running.request import RunConfig
+    from avbench.config import RunConfig
 
 
 def local_slots(device: str, configs: Sequence[RunConfig], count: int = 0) -> tuple[list[dict[str, str]], list[str]]:

@@ -16,7 +16,7 @@ from avbench.files import read_json
 from avbench.launch import ledger, queue
 from avbench.launch.job import is_full, last_error
 from avbench.processes import is_locked
-from avbench.running.plan import STARTED
+from avbench.running.pretraining import STARTED
 from avbench.store import seal
 
 log = logging.getLogger("avbench")

@@ -20,7 +20,7 @@ from avbench.errors import AvbenchError, RunError
 from avbench.processes import Child, check_code
 
 if TYPE_CHECKING:
-    from avbench.running.extraction import Job
+    from avbench.running.batches import Job
 
 _DONE = "done"
 _STOP_S = 30.0  # for writing what is finished

@@ -8,6 +8,7 @@ the data, and all clips where nothing does; annotated ones in both cases.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avbench.config import RunConfig
 from avbench.data.corpus.pair import Corpus, names_splits, remembered
 from avbench.errors import InputError
 from avbench.rng import stream_seed
-from avbench.running.exposure import shared_rows
-from avbench.running.request import RunConfig
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -240,6 +240,17 @@ def _refuse_shared(config: RunConfig, train: Clips, judged: Clips, split: str) -
         f"--data {data.source}: {shared}, as ids are in both splits ({some}), valid: each id in one split; correct the"
         " splits, or leave one of them out."
     )
+
+
+def shared_rows(train: Clips, judged: Clips) -> npt.NDArray[np.bool_]:
+    """Returns which of the judged clips are among the training clips, by id, (n,)."""
+
+    def look() -> npt.NDArray[np.bool_]:
+        wanted = set(judged.ids)
+        both = {name for name in train.ids if name in wanted}
+        return np.array([name in both for name in judged.ids], np.bool_)
+
+    return remembered(judged, ("shared", weakref.ref(train)), look)
 
 
 def _rejected(clips: Clips) -> int:

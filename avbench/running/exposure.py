@@ -5,24 +5,19 @@ Clips that a pretraining saw are no secret kept from it, but they are not held o
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from avbench.config import RunConfig
 from avbench.data.corpus.pair import remembered
 from avbench.errors import InputError
-from avbench.running.request import RunConfig
+from avbench.running.division import Division, shared_rows
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from avbench.data.corpus.clips import Clips
-    from avbench.running.division import Division
 
 
 @dataclass(frozen=True)
@@ -89,14 +84,3 @@ def told(exposures: Sequence[Exposure]) -> dict[str, Any]:
 
 def _hashes(clips: Clips) -> trained_on.Hashes:
     return remembered(clips, "hashes", lambda: trained_on.hash_clips(clips.ids))
-
-
-def shared_rows(train: Clips, judged: Clips) -> npt.NDArray[np.bool_]:
-    """Returns which of the judged clips are among the training clips, by id, (n,)."""
-
-    def look() -> npt.NDArray[np.bool_]:
-        wanted = set(judged.ids)
-        both = {name for name in train.ids if name in wanted}
-        return np.array([name in both for name in judged.ids], np.bool_)
-
-    return remembered(judged, ("shared", weakref.ref(train)), look)

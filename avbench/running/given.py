@@ -20,6 +20,7 @@ from avbench.files import atomic_folder, check_folder_name, sha256_file, write_j
 from avbench.processes import code_sha256
 from avbench.settings import Settings, build, to_dict
 from avbench.store import provenance, seal
+from avbench.store.extracted import EMBEDDING, IDS
 from avbench.store.records import SCHEMA, all_records, content_id, run_folder, stage_folder, usable_record, write_record
 
 if TYPE_CHECKING:
@@ -228,8 +229,6 @@ def _keep(features: Features, sha256: str, results: Path) -> str:
     """Keeps the embeddings as a run's are, so that fewer clips can be ranked again; returns the stage's id."""
     import numpy as np
 
-    from avbench.running.extraction import EMBEDDING
-
     key = {"stage": VECTORS, "given": sha256}
     stage_id = content_id(key)
     folder = stage_folder(results, VECTORS, stage_id)
@@ -237,7 +236,7 @@ def _keep(features: Features, sha256: str, results: Path) -> str:
         with atomic_folder(folder) as temporary:
             for side in ("audio", "visual"):
                 np.save(temporary / f"{EMBEDDING}{side}.npy", getattr(features, side))
-            write_json(temporary / "ids.json", features.ids)
+            write_json(temporary / IDS, features.ids)
             told = {"id": stage_id, "key": key, "wall_s": 0.0, seal.FILES: seal.seal(temporary)}
             write_json(temporary / seal.DONE, told)
     return stage_id

@@ -12,53 +12,17 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
+from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
 from avbench.data.locate import EMBEDDED
-from avbench.errors import InputError, did_you_mean, unknown
+from avbench.errors import InputError
 from avbench.recipes import presets
-from avbench.settings import Settings, change, shown, to_dict
-from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
+from avbench.running.layers import apply, nested, read_layers, read_sections, split_set, task_class
+from avbench.settings import Settings, change
 
 log = logging.getLogger("avbench")
-Weights = Literal["pretrained", "untrained", "checkpoint"]
-SECTIONS = presets.SECTIONS
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Everything one run needs, defaults included. ``method`` and ``task`` hold the options of those named."""
-
-    method_name: str
-    task_name: str
-    data: DataConfig
-    input: InputConfig
-    model: ModelConfig
-    method: Settings
-    train: TrainConfig
-    task: Settings
-    seed: int
-    precision: Precision
-    weights: Weights
-    checkpoint: Path | None = None
-    presets: tuple[str, ...] = ()
-    fits_batch: bool = False  # the batch size is a default of ours: fewer clips make a smaller one
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the configuration as JSON values, for records and ``--dry-run``."""
-        sections = {name: to_dict(getattr(self, name)) for name in ("data", "input", "model", "train")}
-        return {
-            "method": {"name": self.method_name, **to_dict(self.method)},
-            "task": {"name": self.task_name, **to_dict(self.task)},
-            **sections,
-            "seed": self.seed,
-            "precision": self.precision,
-            "weights": self.weights,
-            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
-            "presets": list(self.presets),
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +53,7 @@ def resolve(request: Request) -> RunConfig:
         _check_pair(method, registry.find("task", request.task))
     elif not trained:
         raise InputError(f"method '{method.name}': found no objectives in its CARD, so there is nothing to pretrain.")
-    user = _user_layers(request)
+    user = read_layers(request.config, request.sets, method=request.method, task=request.task)
     source = request.data or next(
         (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
     )
@@ -104,7 +68,7 @@ def resolve(request: Request) -> RunConfig:
         "model": ModelConfig(),
         "method": method.load().CONFIG(),
         "train": TrainConfig(),
-        "task": _task_class(request.task)(),
+        "task": task_class(request.task)(),
     }
     fits_batch = False
     for name in names:
@@ -112,20 +76,20 @@ def resolve(request: Request) -> RunConfig:
         if "batch_size" in preset.get("train", {}):
             fits_batch = name == "starter"
         for layer in (preset, preset.get(presets.METHODS, {}).get(request.method, {})):
-            sections = _apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
+            sections = apply(sections, layer, f"preset {name}: ", lenient=("method", "task"))
         by_task = preset.get(presets.TASKS, {})
         if preset.keys() == {"summary", presets.TASKS} and request.task not in by_task:
             raise InputError(
                 f"--preset {name}: found task '{request.task}', valid: {', '.join(by_task)}, whose settings it holds."
             )
         of_task = {"task": by_task.get(request.task, {})}
-        sections = _apply(sections, of_task, f"preset {name}: ")
+        sections = apply(sections, of_task, f"preset {name}: ")
     if request.checkpoint is not None:
         given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
         sizes = _checkpoint_sizes(request.checkpoint, request.method, given)
-        sections = _apply(sections, sizes, f"{request.checkpoint}: ")
+        sections = apply(sections, sizes, f"{request.checkpoint}: ")
     for layer in user:
-        sections = _apply(sections, layer, "")
+        sections = apply(sections, layer, "")
     named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
     sections["data"] = change(sections["data"], named)
     _check_frame(sections["data"], sections["input"])
@@ -194,11 +158,11 @@ def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Setti
         InputError: An unknown key, a wrong value, or a setting of another section.
     """
     options: Settings = registry.find("task", task).load().CONFIG()
-    layers = [_read_sections(config)] if config is not None else []
+    layers = [read_sections(config)] if config is not None else []
     for text in sets:
-        key, value = _split_set(text)
+        key, value = split_set(text)
         section, dot, field = key.partition(".")
-        layers.append(_nested(*((section, field) if dot else ("task", key)), value))
+        layers.append(nested(*((section, field) if dot else ("task", key)), value))
     for layer in layers:
         for name in layer:
             if name != "task":
@@ -216,13 +180,13 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
     sections: dict[str, Settings] = {"data": DataConfig(source=source, labels=labels), "input": InputConfig()}
     if source == EMBEDDED:
         preset = presets.load(EMBEDDED)
-        sections = _apply(sections, {name: preset.get(name, {}) for name in sections}, "")
+        sections = apply(sections, {name: preset.get(name, {}) for name in sections}, "")
     for text in sets:
-        key, value = _split_set(text)
+        key, value = split_set(text)
         section, _, field = key.partition(".")
         if section not in sections:
             raise InputError(f"--set {key}: valid: data.KEY=VALUE or input.KEY=VALUE.")
-        sections = _apply(sections, _nested(section, field, value), "--set ")
+        sections = apply(sections, nested(section, field, value), "--set ")
     data, inputs = sections["data"], sections["input"]
     if not isinstance(data, DataConfig) or not isinstance(inputs, InputConfig):
         raise TypeError("sections changed their type")  # only a mistake in _apply gets here
@@ -240,104 +204,3 @@ def _checkpoint_sizes(path: Path, method: str, given: list[str]) -> dict[str, di
     from avbench.training.checkpoints import sizes
 
     return sizes(path, method=method, given=given)
-
-
-def _apply(
-    sections: Mapping[str, Settings], layer: Mapping[str, Any], where: str, *, lenient: tuple[str, ...] = ()
-) -> dict[str, Settings]:
-    """Returns the sections with one layer's values on top; in ``lenient`` ones unknown fields are left out."""
-    changed = dict(sections)
-    for name, values in layer.items():
-        if name not in sections:
-            continue
-        known = {field.name for field in dataclasses.fields(sections[name])}
-        chosen = {k: v for k, v in values.items() if name not in lenient or k in known}
-        try:
-            changed[name] = change(sections[name], chosen, name)
-        except InputError as error:
-            raise InputError(f"{where}{error}") from None
-    return changed
-
-
-def _user_layers(request: Request) -> list[dict[str, Any]]:
-    layers = []
-    if request.config is not None:
-        layers.append(_read_sections(request.config))
-    layers += [_parse_set(text, request) for text in request.sets]
-    return layers
-
-
-def _read_sections(path: Path) -> dict[str, Any]:
-    layer = read_yaml(path)
-    for key, values in layer.items():
-        if key not in SECTIONS:
-            raise InputError(
-                f"{path}: unknown section '{key}'.{did_you_mean(key, SECTIONS)} Valid: {', '.join(SECTIONS)}."
-            )
-        if not isinstance(values, Mapping):
-            raise InputError(f"{path}: {key}: found {shown(values)}, valid: a mapping of settings.")
-    return layer
-
-
-def _parse_set(text: str, request: Request) -> dict[str, Any]:
-    """Turns ``section.key=value`` (or ``key=value`` where only one section has it) into a layer."""
-    key, value = _split_set(text)
-    section, dot, field = key.partition(".")
-    if not dot and key in SECTIONS:
-        raise InputError(f"--set {key}: found a section, valid: a setting of it, as {key}.KEY=VALUE.")
-    if not dot:
-        owners = _owners(key, request)
-        if len(owners) > 1:
-            raise InputError(f"--set {key}: found in several sections, valid: {' or '.join(owners)}.")
-        if not owners:
-            raise unknown("setting", key, _all_keys(request))
-        section, field = owners[0].split(".")
-    if section not in SECTIONS:
-        raise InputError(
-            f"--set {key}: unknown section '{section}'.{did_you_mean(section, SECTIONS)} Valid: {', '.join(SECTIONS)}."
-        )
-    return _nested(section, field, value)
-
-
-def _nested(section: str, field: str, value: Any) -> dict[str, Any]:
-    """Returns a layer of one setting, or of one within settings, such as task.finetune.epochs."""
-    for name in reversed(field.split(".")):
-        value = {name: value}
-    return {section: value}
-
-
-def _split_set(text: str) -> tuple[str, Any]:
-    """Returns the key and the value of ``key=value``; what is not YAML is text, such as a path with a colon."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set {text}: found no '=', valid: key=value, for example method.lambda_c=0.1.")
-    if not all(key.split(".")):
-        raise InputError(f"--set {text}: found '{key}' as the key, valid: section.key, for example method.lambda_c.")
-    try:
-        if not value.strip():  # mostly a variable of the shell that is not set
-            raise InputError(f"--set {text}: found nothing after '=', valid: a value; for empty text {key}='\"\"'.")
-        return key, parse_yaml(value, f"--set {key}")
-    except NotYaml:
-        return key, value
-
-
-def _task_class(task: str) -> type[Settings]:
-    """Returns the class of a task's options; of no task, one without any."""
-    cls: type[Settings] = registry.find("task", task).load().CONFIG if task else Settings
-    return cls
-
-
-def _all_keys(request: Request) -> list[str]:
-    classes = {
-        "data": DataConfig,
-        "input": InputConfig,
-        "model": ModelConfig,
-        "train": TrainConfig,
-        "method": registry.find("method", request.method).load().CONFIG,
-        "task": _task_class(request.task),
-    }
-    return [f"{section}.{field.name}" for section, cls in classes.items() for field in dataclasses.fields(cls)]
-
-
-def _owners(leaf: str, request: Request) -> list[str]:
-    return [key for key in _all_keys(request) if key.partition(".")[2] == leaf]

@@ -1,69 +1,38 @@
-"""One run from configuration to record: resolve, reuse or compute each stage, write."""
+"""Runs from configuration to record: the stages are made ready one after the other, then the task reads them."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avbench import registry
+from avbench.config import RunConfig
 from avbench.data.locate import Source
 from avbench.data.sources import Sources
-from avbench.errors import AvbenchError, InputError
+from avbench.errors import AvbenchError
 from avbench.processes import code_sha256, locked
-from avbench.running.exposure import told
-from avbench.running.plan import Plan, Stage, make_plan, plan_pretraining
-from avbench.running.request import Request, RunConfig, fitted, resolve
+from avbench.running import stages, weights
+from avbench.running.execution import Execution
+from avbench.running.plan import Plan, make_plan, plan_pretraining
+from avbench.running.record import make_record
+from avbench.running.request import Request, resolve
+from avbench.running.subject import ReadySubject
 from avbench.store import provenance
-from avbench.store.records import SCHEMA, run_folder, stage_folder, usable_record, write_record
+from avbench.store.records import run_folder, stage_folder, usable_record, write_record
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.data.corpus.pair import Corpus
-    from avbench.training.group import ProcessGroup
+    from avbench.running.identity import Stage
 
+__all__ = ["Execution", "Outcome", "Runner", "why"]
 log = logging.getLogger("avbench")
 _LIKE = {"cavmae": "cavmae", "cavmae_sync": "sync"}  # methods with published weights, and how their clips were prepared
-
-
-def _alone() -> ProcessGroup:
-    from avbench.training.group import ProcessGroup
-
-    return ProcessGroup.alone()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """How and where to work: nothing here can change a number."""
-
-    results: Path = Path("results")
-    device: str = "cpu"
-    force: bool = False
-    progress: bool = True
-    processes: int = 1
-    group: ProcessGroup = field(default_factory=lambda: _alone())
-    _computed: set[str] = field(default_factory=set, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Checks what users give.
-
-        Raises:
-            InputError: Fewer than one process.
-        """
-        if self.processes < 1:
-            raise InputError(f"--processes: found {self.processes}, valid: at least 1.")
-
-    def forces(self, stage: Stage) -> bool:
-        """Returns whether a stage is to be computed though it is done: once each, where ``force`` asks for it."""
-        return self.force and stage.id not in self._computed
-
-    def computed(self, stage: Stage) -> None:
-        """Notes that a stage was computed by this process."""
-        self._computed.add(stage.id)
 
 
 @dataclass(frozen=True)
@@ -100,9 +69,6 @@ class Runner:
         Raises:
             InputError: A request cannot be used.
         """
-        from avbench import registry
-        from avbench.running import stages
-
         configs = []
         for request in requests:
             key = dataclasses.replace(request, seed=0)  # grids have thousands of requests that differ in nothing else
@@ -111,7 +77,7 @@ class Runner:
                 self.sources(config)
                 model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
                 if model not in self._models:
-                    stages.check(config, planning=planning)
+                    weights.check(config, planning=planning)
                     self._models.add(model)
                 if config.task_name:
                     registry.find("task", config.task_name).load().TASK.check(config)
@@ -199,21 +165,28 @@ class Runner:
                 self._said.add(text)
 
     def _outcome(self, plan: Plan, source: Source) -> Outcome:
-        results, run_id = self.execution.results, plan.evaluation.id
         reused = self._reused(plan)
         if reused is not None:
             return reused
+        results, run_id = self.execution.results, plan.evaluation.id
         try:
+            registry.find("task", plan.config.task_name).load().TASK.check_clips(
+                plan.train, plan.evaluated, plan.config.task
+            )
+            stages.make_ready(plan, self.execution)
             # As with a stage: of several processes that are asked for it, one computes it and the others read it.
             folder = stage_folder(results, plan.config.task_name, run_id)
             with locked(folder, lambda: log.info("run %s is being computed by another process; waiting", run_id)):
                 reused = self._reused(plan)
                 if reused is not None:
                     return reused
-                record, path = self._compute(plan, source)
-        except AvbenchError as error:
+                record, path = self._evaluate(plan, source)
+        except Exception as error:
+            reason = why(error)
+            if reason is None:
+                raise
             log.debug("run %s failed", run_id, exc_info=True)
-            return Outcome(plan.config, None, None, error=str(error))
+            return Outcome(plan.config, None, None, error=reason)
         return Outcome(plan.config, record, path)
 
     def _reused(self, plan: Plan) -> Outcome | None:
@@ -226,55 +199,16 @@ class Runner:
             log.info("run %s is stale: it was made by other code of avbench; --force computes it again", run_id)
         return Outcome(plan.config, record, run_folder(results, run_id) / "record.json", reused=True)
 
-    def _compute(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
-        from avbench import registry
-        from avbench.running import stages
-        from avbench.running.workbench import Workbench
-
-        execution, config = self.execution, plan.config
-        bench = Workbench(plan, execution)
-        if execution.forces(plan.evaluation):
-            stages.clear(bench.folder)  # what the task keeps to go on from, such as fine-tuned weights
+    def _evaluate(self, plan: Plan, source: Source) -> tuple[dict[str, Any], Path]:
+        """Hands the task what its stages left, and records what it finds."""
+        subject = ReadySubject(plan, self.execution)
+        if self.execution.forces(plan.evaluation):
+            stages.clear(subject.folder)  # such as pictures
         start = time.monotonic()
-        result = registry.find("task", config.task_name).load().TASK.run(bench, config.task)
-        # A stage that several runs share counts in each record: what the number costs where nothing is there yet.
-        wall = {"evaluate": time.monotonic() - start - bench.inside_s}
-        for stage, seconds in bench.used.items():
-            wall[stage.name] = wall.get(stage.name, 0.0) + seconds
-        record = {
-            "schema": SCHEMA,
-            "id": plan.evaluation.id,
-            "method": config.method_name,
-            "task": config.task_name,
-            "weights": config.weights,
-            "data": source.name,
-            "data_sha256": plan.evaluated.sha256,
-            "split": plan.division.split,
-            "selection": plan.division.selection(),
-            "trained_on": told(plan.exposures),
-            "seed": config.seed,
-            "precision": config.precision,
-            "config": config.to_dict(),
-            "stages": {name: [s.id for s in bench.used if s.name == name] for name in wall if name != "evaluate"},
-            "n": result.n,
-            "ids_sha256": result.ids_sha256,
-            "metrics": result.metrics,
-            "chance": result.chance,
-            "ci95": {name: list(interval) for name, interval in result.ci95.items()},
-            "wall_s": {name: round(seconds, 3) for name, seconds in wall.items()},
-            "device_hours": round((sum(wall.values()) + _beside(bench.used)) / 3600, 6),
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "git": provenance.git_state(),
-            "code_sha256": code_sha256(),
-            "plug_ins": {
-                **registry.find("method", config.method_name).sources,
-                **registry.find("task", config.task_name).sources,
-            },
-            "versions": provenance.versions(),
-            "hardware": provenance.hardware(execution.device),
-        }
-        path = write_record(execution.results, record, result.per_sample)
-        execution.computed(plan.evaluation)
+        result = registry.find("task", plan.config.task_name).load().TASK.run(subject, plan.config.task)
+        record = make_record(plan, source.name, result, time.monotonic() - start, self.execution.device)
+        path = write_record(self.execution.results, record, result.per_sample)
+        self.execution.computed(plan.evaluation)
         return record, path
 
     def pretrain(self, config: RunConfig) -> Path:
@@ -284,35 +218,39 @@ class Runner:
             InputError: The configuration cannot be used.
             RunError: Training failed.
         """
-        from avbench.running import stages
+        from avbench.training.session import WEIGHTS
 
-        stage, train, tune = plan_pretraining(config, self.corpus(config), self.execution.results)
-        return stages.pretrain(fitted(config, len(train)), stage, train, tune, self.execution)
+        stage = plan_pretraining(config, self.corpus(config), self.execution.results)
+        stages.settle(stage, self.execution)
+        return stage.folder / WEIGHTS
 
     def plan_pretraining(self, config: RunConfig) -> tuple[Stage, Clips]:
         """Returns the stage that :meth:`pretrain` computes, and the clips it trains on."""
-        return plan_pretraining(config, self.corpus(config), self.execution.results)[:2]
+        stage = plan_pretraining(config, self.corpus(config), self.execution.results)
+        return stage, stage.train
 
     def write_features(self, config: RunConfig, out: Path) -> int:
         """Writes the embeddings of a checkpoint to a file of the user's; returns the number of clips.
 
         All clips are embedded, in the manifest's order, unless ``data.split`` names a split.
         """
-        from avbench.running.workbench import Workbench
         from avbench.store.features import write_features
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
         plan = make_plan(config, self.corpus(config), self.execution.results)
         self.warn([plan])
-        features = Workbench(plan, self.execution).embeddings()
+        stages.make_ready(plan, self.execution)
+        features = ReadySubject(plan, self.execution).embeddings()
         write_features(out, features)
         return len(features.ids)
 
 
-def _beside(used: Mapping[Stage, float]) -> float:
-    """Returns the seconds of further processes beside the one whose wall time is counted."""
-    from avbench.running import stages
-
-    counts = {stage: int(stages.read_done(stage).get("processes", 1)) for stage in used if stage.done}
-    return sum(used[stage] * (count - 1) for stage, count in counts.items())
+def why(error: Exception) -> str | None:
+    """Returns in one line why a run failed that others may go on after; None: no failure of a run, but a fault."""
+    if isinstance(error, AvbenchError):
+        return str(error)
+    said = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said:
+        return f"out of memory ({said}); smaller batches or --precision bf16 take less, what is finished is kept."
+    return said if isinstance(error, OSError) else None

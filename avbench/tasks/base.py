@@ -16,19 +16,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from avbench.errors import InputError
+from avbench.errors import InputError, unknown
 from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, to_dict
 from avbench.store.features import Features, read_features
 
 if TYPE_CHECKING:
+    from avbench.config import FinetuneConfig, RunConfig
     from avbench.data.corpus.clips import Clips
-    from avbench.running.request import RunConfig
     from avbench.tasks.subject import Subject
 
 C = TypeVar("C", bound=Settings)
 Outputs = Mapping[str, npt.NDArray[Any]]  # ``id`` and one array a per-sample output, (n, ...)
 Embeddings = Callable[[Sequence[str]], Features]  # ids -> those of these clips, in this order
+
+# What a task may list among its needs. Files suffice for a task of ``features`` or ``heatmaps``; all else a run
+# computes before the task begins: vectors and tokens of the clips that are judged or train, models, a pretraining.
+WEIGHTS = "weights"  # the method itself
+TRAINING_LOG = "training log"
+TRAINING_CLIPS = "training clips"  # it trains on them, or on what was made of them
+FINETUNED = "finetuned"
+EXTRACTED = ("vectors", "training vectors", "tokens", "training tokens")
+NEEDS = ("features", "heatmaps", "annotations", *EXTRACTED, WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +45,21 @@ class TaskCard:
     """What ``avbench list tasks`` says of a task, and what it asks of a method: it names none."""
 
     summary: str
-    needs: tuple[str, ...]  # of a run: features (a file of them suffices), vectors, tokens, weights, training clips
+    needs: tuple[str, ...]  # of NEEDS: all that it may ask a subject for
     modalities: tuple[str, ...] = ()  # those a method must take
     abilities: tuple[str, ...] = ()  # those a method must have; see avbench.methods.base.Card
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
     units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
+
+    def __post_init__(self, units: Mapping[str, Mapping[str, Any]]) -> None:
+        """Checks what it needs.
+
+        Raises:
+            InputError: An unknown need.
+        """
+        for need in self.needs:
+            if need not in NEEDS:
+                raise unknown("need of a task", need, NEEDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +137,40 @@ class Task(abc.ABC, Generic[C]):
     def variants(self, config: C) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
         """Returns the other settings, by section, that it asks :meth:`Subject.variant` for: here none."""
         return ()
+
+    def spared(self, config: C) -> frozenset[str]:
+        """Returns those of its card's needs that it does without under some options: here none."""
+        return frozenset()
+
+    def framed(self, clips: Clips, config: RunConfig) -> Clips:
+        """Returns clips as the encoder is to see them, with a ``sha256`` of its own if that differs: here as they are.
+
+        Args:
+            clips: The clips of a split.
+            config: The run.
+        """
+        return clips
+
+    def finetuning(self, config: C) -> FinetuneConfig:
+        """Returns the recipe of the fine-tuned models that it needs.
+
+        Raises:
+            InputError: It has none.
+        """
+        raise InputError(f"task '{self.name}': needs fine-tuned models, valid: with their recipe; define finetuning.")
+
+    def check_clips(self, train: Clips | None, evaluated: Clips, config: C) -> None:
+        """Refuses clips that it cannot use, such as those without labels, before anything is computed; here nothing.
+
+        Args:
+            train: The clips of the training split.
+            evaluated: Those to judge.
+            config: Its options.
+
+        Raises:
+            InputError: They cannot be used.
+        """
+        return
 
     def files(self, config: C) -> dict[str, str]:
         """Returns the hashes of files that its options name, such as annotations, by option: here none."""

@@ -137,7 +137,9 @@ class LabelPair:
         return self.train.classes
 
 
-def read_pair(train: Clips, evaluated: Clips, *, kind: LabelKind = "auto", label: str = "") -> LabelPair:
+def read_pair(
+    train: Clips, evaluated: Clips, *, kind: LabelKind = "auto", label: str = "", warn: bool = True
+) -> LabelPair:
     """Reads the labels that a classifier is trained and judged on.
 
     A class that no training clip has is allowed, and said.
@@ -148,6 +150,7 @@ def read_pair(train: Clips, evaluated: Clips, *, kind: LabelKind = "auto", label
         kind: One label a clip (``single``), any number (``multi``), or ``auto``: one where every training clip has
             exactly one.
         label: Which parts of the class names are the label; see :func:`parts`. Empty: whole names.
+        warn: Mention classes without a training clip.
 
     Raises:
         InputError: Clips without labels, several labels where one is wanted, fewer than two classes, or names without
@@ -170,10 +173,16 @@ def read_pair(train: Clips, evaluated: Clips, *, kind: LabelKind = "auto", label
                     " --set task.target=multi judges several."
                 )
     unseen = np.flatnonzero((first.counts() == 0) & (second.counts() > 0))
-    if len(unseen):
+    if len(unseen) and warn:
         some = _some([first.classes[i] for i in unseen[:_NAMED].tolist()], len(unseen))
         log.warning("labels: %d classes of the evaluated clips have no training clip (%s)", len(unseen), some)
     return LabelPair(first, second, single)
+
+
+def check_labels(train: Clips | None, evaluated: Clips, *, kind: LabelKind = "auto", label: str = "") -> None:
+    """Refuses clips whose labels cannot be used; the arguments and errors are those of :func:`read_pair`."""
+    if train is not None:
+        read_pair(train, evaluated, kind=kind, label=label, warn=False)
 
 
 def check_classes(train: Clips, evaluated: Clips, *, label: str = "") -> None:

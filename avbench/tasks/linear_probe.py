@@ -19,12 +19,13 @@ from avbench.metrics.classification_intervals import intervals
 from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, check_classes, read_pair
+from avbench.tasks.labels import LabelPair, check_classes, check_labels, read_pair
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
-    from avbench.running.request import RunConfig
-    from avbench.tasks.subject import Part, Pooled, Subject
+    from avbench.store.extracted import Pooled
+    from avbench.tasks.subject import Part, Subject
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +35,7 @@ _NAMED = 3  # clips named in an error
 
 CARD = TaskCard(
     summary="train a LayerNorm and a linear layer on frozen vectors of sound, picture and both: accuracy or mAP",
-    needs=("vectors", "training clips"),
+    needs=("vectors", "training vectors", "training clips"),
     abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),
 )
@@ -115,6 +116,10 @@ class LinearProbe(Task[LinearProbeConfig]):
             )
             scores[stream] = probe.scores(judged[stream])
         return result_of(list(subject.evaluated.ids), scores, labels, config)
+
+    def check_clips(self, train: Clips | None, evaluated: Clips, config: LinearProbeConfig) -> None:
+        """Refuses labels that cannot be used; see the base class."""
+        check_labels(train, evaluated, kind=config.target, label=config.label)
 
     def check_classes(self, train: Clips, evaluated: Clips, config: LinearProbeConfig) -> None:
         """Refuses classes that the training clips' data do not know; see the base class."""

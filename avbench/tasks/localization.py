@@ -23,15 +23,16 @@ from avbench.tasks.base import Annotated, Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.localizing.options import LocalizationConfig
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.data.annotations.sample import Annotations
-    from avbench.running.request import RunConfig
+    from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.inputs import Judged
     from avbench.tasks.localizing.scores import MapsOf, Scorer
     from avbench.tasks.subject import Subject
 
 CARD = TaskCard(
     summary="find the sounding object by its sound: cIoU@0.5 and AUC, AP, mIoU, with controls",
-    needs=("tokens", "annotations", "heatmaps"),
+    needs=("tokens", "training tokens", "annotations", "heatmaps"),
     modalities=("audio", "visual"),
     abilities=("patch_tokens",),
     columns=(
@@ -82,6 +83,16 @@ class Localization(Task[LocalizationConfig]):
             raise InputError(
                 "task.annotations: found nothing, valid: an annotation file (docs/tasks.md, Localization)."
             )
+
+    def spared(self, config: LocalizationConfig) -> frozenset[str]:
+        """Returns that only centring by training clips needs their tokens."""
+        return frozenset() if config.centring == "train" else frozenset({"training tokens"})
+
+    def framed(self, clips: Clips, config: RunConfig) -> Clips:
+        """Returns the clips with frames stretched to the model's square, where the options say so."""
+        from avbench.tasks.localizing.framing import framed
+
+        return framed(clips, cast(LocalizationConfig, config.task), config.input.image_size)
 
     def annotated(self, config: RunConfig, ids: Collection[str]) -> Annotated | None:
         """Returns the clips of the annotated samples; None for the embedded set, all of whose clips have masks."""

@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from avbench.config import FinetuneConfig
+from avbench.config import FinetuneConfig, RunConfig
 from avbench.errors import InputError
 from avbench.metrics import paired
 from avbench.metrics import retrieval as ranking
 from avbench.metrics.evidence import Evidence, difference, joined
 from avbench.settings import setting
 from avbench.tasks import classification, linear_probe, retrieval
-from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import check_classes
+from avbench.tasks.base import FINETUNED, Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.labels import check_classes, check_labels
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
-    from avbench.running.request import RunConfig
     from avbench.store.features import Features
     from avbench.tasks.subject import Subject
 
@@ -37,15 +36,15 @@ Array = npt.NDArray[Any]
 
 CARD = TaskCard(
     summary="pretrain also on shuffled pairs of sound and picture; probe both models on true pairs",
-    needs=("vectors", "weights", "training clips"),
+    needs=("vectors", "training vectors", "training log", "finetuned", "training clips"),
     modalities=("audio", "visual"),
     abilities=("embeddings", "vectors", "pretraining"),
     columns=("top1", "mAP", "R@10", "contrast_loss"),
 )
 SHUFFLED = {"train": {"pairing": "shuffled"}}
 MODELS = ("true", "shuffled")  # as the pairs of the pretraining
-PROBED, FINETUNED, RETRIEVED = "probe", "finetune", "retrieval"
-KEYS = {PROBED: "", FINETUNED: "finetuned/", RETRIEVED: ""}  # what the keys of each part begin with
+PROBED, TUNED, RETRIEVED = "probe", "finetune", "retrieval"
+KEYS = {PROBED: "", TUNED: "finetuned/", RETRIEVED: ""}  # what the keys of each part begin with
 CONTRAST = "contrast_loss"
 SHARED = ("id", "target")  # per-sample outputs that both models have in common
 EMBEDDINGS = {"audio": "audio_embedding", "visual": "visual_embedding"}  # per-sample outputs of each model
@@ -96,16 +95,29 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
         if cast(ShuffledPairsConfig, config.task).finetune.weights:
             raise InputError("task.finetune.weights: found a file, valid: none; both models are fine-tuned here.")
 
+    def spared(self, config: ShuffledPairsConfig) -> frozenset[str]:
+        """Returns what the way in which the models are judged does without."""
+        return frozenset({"probe": {FINETUNED}, "finetune": {"training vectors"}}.get(config.measure, ()))
+
+    def finetuning(self, config: ShuffledPairsConfig) -> FinetuneConfig:
+        """Returns the recipe: labels and intervals are those of the probe."""
+        shared = ("target", "label", "absent", "resamples", "bootstrap_seed")
+        return dataclasses.replace(config.finetune, **{name: getattr(config, name) for name in shared})
+
+    def check_clips(self, train: Clips | None, evaluated: Clips, config: ShuffledPairsConfig) -> None:
+        """Refuses labels that cannot be used; see the base class."""
+        check_labels(train, evaluated, kind=config.target, label=config.label)
+
     def check_classes(self, train: Clips, evaluated: Clips, config: ShuffledPairsConfig) -> None:
         """Refuses classes that the training clips' data do not know; see the base class."""
         check_classes(train, evaluated, label=config.label)
 
     def run(self, subject: Subject, config: ShuffledPairsConfig) -> TaskResult:
-        """Pretrains on shuffled pairs, too, and judges both models; of untrained weights there is but one model.
+        """Judges the models of true and of shuffled pairs; of untrained weights there is but one model.
 
         Raises:
             InputError: Labels that cannot be used.
-            RunError: Training failed.
+            RunError: The work failed.
         """
         true = assess(subject, config)
         untrained = subject.config.weights == "untrained"
@@ -150,19 +162,17 @@ class Assessed:
 
 
 def assess(subject: Subject, config: ShuffledPairsConfig) -> Assessed:
-    """Probes or fine-tunes one model, lets it retrieve, and looks up its contrastive loss.
+    """Probes one model or judges it fine-tuned, lets it retrieve, and looks up its contrastive loss.
 
     Raises:
         InputError: Labels or options cannot be used.
-        RunError: Training failed.
+        RunError: The work failed.
     """
     parts = {}
     if config.measure != "finetune":
         parts[PROBED] = linear_probe.TASK.run(subject, config)
     if config.measure != "probe":
-        shared = ("target", "label", "absent", "resamples", "bootstrap_seed")
-        options = dataclasses.replace(config.finetune, **{name: getattr(config, name) for name in shared})
-        parts[FINETUNED] = classification.TASK.run(subject, options)
+        parts[TUNED] = classification.TASK.run(subject, TASK.finetuning(config))
     features = subject.embeddings()
     parts[RETRIEVED] = retrieval.TASK.evaluate(
         features,
@@ -233,11 +243,11 @@ def _of_model(outputs: Outputs, name: str, config: ShuffledPairsConfig) -> Evide
     """Returns what the metrics of one model are made of; keys as in the other tasks, those of fine-tuning prefixed."""
     own = {key.removeprefix(f"{name}/"): values for key, values in outputs.items() if key.startswith(f"{name}/")}
     own |= {key: outputs[key] for key in SHARED if key in outputs}
-    prefix = KEYS[FINETUNED]
+    prefix = KEYS[TUNED]
     tuned = {key.removeprefix(prefix): values for key, values in own.items() if key in SHARED or key.startswith(prefix)}
     parts = [
         (KEYS[PROBED], linear_probe.evidence(own, config.absent)),
-        (KEYS[FINETUNED], linear_probe.evidence(tuned, config.absent)),
+        (KEYS[TUNED], linear_probe.evidence(tuned, config.absent)),
     ]
     if f"{ranking.DIRECTIONS[0]}_rank" in own:
         parts.append((KEYS[RETRIEVED], retrieval.TASK.evidence(own, retrieval.CONFIG())))

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
     from avbench.methods.base import Method
-    from avbench.running.request import RunConfig
+    from avbench.methods.classifier import Classifier
+    from avbench.store.extracted import Pooled, Tokens
     from avbench.store.features import Features
 
 Part = Literal["train", "evaluated"]
 
 
-@dataclass(frozen=True)
-class Pooled:
-    """One vector for each stream, clip and frame, after the stream's final LayerNorm, not normalised; memory-mapped.
-
-    A stream is None where the method has none. F is 1 but for methods that look at all frames (Sync).
-    """
-
-    ids: list[str]
-    audio: npt.NDArray[np.float32] | None  # (n, F, D): mean token of the sound alone; Sync: its global token
-    visual: npt.NDArray[np.float32] | None  # (n, F, D): the same of the frame alone
-    joint: npt.NDArray[np.float32] | None  # (n, F, D): mean token of both together
-
-    def stream(self, name: str) -> npt.NDArray[np.float32] | None:
-        """Returns the vectors of ``audio``, ``visual`` or ``joint``, (n, F, D)."""
-        vectors: npt.NDArray[np.float32] | None = getattr(self, name)
-        return vectors
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Patch tokens of the frames, and vectors of the sounds, after the streams' final LayerNorms; memory-mapped."""
-
-    ids: list[str]
-    visual: npt.NDArray[np.float32]  # (n, F, rows * columns, D) patches, row by row
-    audio: npt.NDArray[np.float32]  # (n, F, D) mean patch of the sound
-    visual_global: npt.NDArray[np.float32] | None  # (n, F, D) global token, where the method has one
-    audio_global: npt.NDArray[np.float32] | None  # (n, F, D)
-    grid: tuple[int, int]  # rows and columns of the patches
-
-
 class Subject(Protocol):
-    """A model with weights, and the clips it is judged on; everything is computed when first asked for.
+    """A model with weights, and the clips it is judged on: complete, and for reading only.
+
+    What the task's card lists among its needs is there; asking for anything else is an error.
 
     Attributes:
         config: The resolved configuration of the run.
@@ -90,6 +60,14 @@ class Subject(Protocol):
 
     def method(self) -> Method:
         """Returns the method with its weights, a new object, in evaluation mode on :attr:`device`."""
+        ...
+
+    def classifier(self, mode: str) -> Classifier:
+        """Returns the method fine-tuned in a mode, a new object, in evaluation mode on :attr:`device`."""
+        ...
+
+    def weights(self) -> Path | None:
+        """Returns the weights file; None: the first, untrained weights."""
         ...
 
     def training_log(self) -> dict[str, Any] | None:

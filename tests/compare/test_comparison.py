@@ -18,7 +18,7 @@ from avbench.errors import InputError
 from avbench.files import write_json
 from avbench.metrics import paired
 from avbench.metrics.evidence import of_ranks
-from avbench.running.extraction import unit_length
+from avbench.store.extracted import unit_length
 from avbench.store.features import Features
 from avbench.store.records import SCHEMA, all_records, read_per_sample, read_record, stage_folder, write_record
 from avbench.tasks import linear_probe, retrieval

@@ -13,12 +13,13 @@ import pytest
 from labelled_clips import INPUT, MODEL, LabelledClips
 
 from avbench.cli import main
+from avbench.config import RunConfig
 from avbench.data.corpus.clips import Clips
 from avbench.errors import RunError
 from avbench.methods.base import Method
-from avbench.running import extraction, stages
-from avbench.running.request import Request, RunConfig, resolve
-from avbench.store import parts
+from avbench.running import batches, extraction, weights
+from avbench.running.request import Request, resolve
+from avbench.store import extracted, parts
 from avbench.store.arrays import RowWriter
 from avbench.store.features import Features
 from avbench.tasks.retrieval import TASK
@@ -57,11 +58,11 @@ def config(method: str = "cavmae") -> RunConfig:
     return dataclasses.replace(found, input=INPUT, model=MODEL)
 
 
-def extract(folder: Path, processes: int, clips: Any = None, method: Any = None) -> extraction.Arrays:
+def extract(folder: Path, processes: int, clips: Any = None, method: Any = None) -> extracted.Arrays:
     run = config()
     extraction.extract(
         "vectors",
-        method or stages.build(run).eval(),
+        method or weights.build(run).eval(),
         cast(Clips, clips or LabelledClips(N)),
         run,
         folder,
@@ -69,10 +70,10 @@ def extract(folder: Path, processes: int, clips: Any = None, method: Any = None)
         progress=False,
         processes=processes,
     )
-    return extraction.arrays(folder)
+    return extracted.arrays(folder)
 
 
-def equal(first: extraction.Arrays, second: extraction.Arrays) -> bool:
+def equal(first: extracted.Arrays, second: extracted.Arrays) -> bool:
     """Returns whether two extractions are the same to the bit."""
     return first.keys() == second.keys() and all(
         first[name].shape == second[name].shape and first[name].tobytes() == second[name].tobytes() for name in first
@@ -80,7 +81,7 @@ def equal(first: extraction.Arrays, second: extraction.Arrays) -> bool:
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> extraction.Arrays:
+def one(tmp_path_factory: pytest.TempPathFactory) -> extracted.Arrays:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(extraction, "_BATCH", BATCH)
         return extract(tmp_path_factory.mktemp("one"), 1)
@@ -88,7 +89,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> extraction.Arrays:
 
 @pytest.mark.parametrize("processes", [2, 3])
 def test_several_processes_give_the_same_bits_and_metrics(
-    processes: int, one: extraction.Arrays, tmp_path: Path
+    processes: int, one: extracted.Arrays, tmp_path: Path
 ) -> None:
     found = extract(tmp_path, processes)
     assert equal(found, one)
@@ -102,7 +103,7 @@ def test_several_processes_give_the_same_bits_and_metrics(
 
 
 def test_a_killed_process_is_named_and_the_next_run_goes_on(
-    one: extraction.Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    one: extracted.Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = FatalClips(N)
     clips.trap = tmp_path / "trap"
@@ -133,9 +134,9 @@ class Counting:
 def shared(folder: Path, todo: list[int], rank: int, world: int) -> None:
     """Does the work of one of several processes, here."""
     folder.mkdir(exist_ok=True)
-    job = extraction.Job(
+    job = batches.Job(
         kind="vectors",
-        method=stages.build(config()).eval(),
+        method=weights.build(config()).eval(),
         clips=cast(Clips, LabelledClips(N)),
         config=config(),
         folder=folder,
@@ -149,8 +150,8 @@ def shared(folder: Path, todo: list[int], rank: int, world: int) -> None:
         pass
 
 
-def test_what_others_left_is_used_and_twice_computed_clips_count_once(one: extraction.Arrays, tmp_path: Path) -> None:
-    method = Counting(stages.build(config()).eval())
+def test_what_others_left_is_used_and_twice_computed_clips_count_once(one: extracted.Arrays, tmp_path: Path) -> None:
+    method = Counting(weights.build(config()).eval())
     extraction._claim(tmp_path, LabelledClips(N).ids)
     shared(tmp_path, [0, 1, 2, 3, 4], 0, 2)  # batches 0, 2 and 4
     shared(tmp_path, [1, 2, 5], 1, 2)  # batch 2 again
@@ -160,13 +161,13 @@ def test_what_others_left_is_used_and_twice_computed_clips_count_once(one: extra
     assert not parts.finished(tmp_path, N).any()
 
 
-def test_begun_by_one_process_and_finished_by_parts(one: extraction.Arrays, tmp_path: Path) -> None:
+def test_begun_by_one_process_and_finished_by_parts(one: extracted.Arrays, tmp_path: Path) -> None:
     extraction._claim(tmp_path, LabelledClips(N).ids)
     writer = RowWriter(tmp_path, N)
     writer.write({name: array[: 2 * BATCH] for name, array in one.items()})
     writer.sync()
     shared(tmp_path, [4], 0, 1)
-    method = Counting(stages.build(config()).eval())
+    method = Counting(weights.build(config()).eval())
     assert equal(extract(tmp_path, 1, method=method), one)
     assert method.seen == N - 3 * BATCH
 
@@ -174,8 +175,8 @@ def test_begun_by_one_process_and_finished_by_parts(one: extraction.Arrays, tmp_
 def test_the_same_clips_in_another_order_find_their_own_rows(tmp_path: Path) -> None:
     order = list(np.random.default_rng(0).permutation(N))
     extract(tmp_path, 1)
-    plain = extraction.pooled(tmp_path, cast(Clips, LabelledClips(N)))
-    mixed = extraction.pooled(tmp_path, cast(Clips, LabelledClips(N, indices=order)))
+    plain = extracted.pooled(tmp_path, LabelledClips(N).ids)
+    mixed = extracted.pooled(tmp_path, LabelledClips(N, indices=order).ids)
     assert mixed.ids == [plain.ids[i] for i in order]
     assert mixed.audio is not None
     assert plain.audio is not None
@@ -183,7 +184,7 @@ def test_the_same_clips_in_another_order_find_their_own_rows(tmp_path: Path) -> 
     assert isinstance(plain.audio, np.memmap)
 
 
-def test_what_was_begun_in_another_order_is_not_gone_on_with(one: extraction.Arrays, tmp_path: Path) -> None:
+def test_what_was_begun_in_another_order_is_not_gone_on_with(one: extracted.Arrays, tmp_path: Path) -> None:
     extraction._claim(tmp_path, LabelledClips(N).ids[::-1])
     shared(tmp_path, [0, 1], 0, 1)
     assert equal(extract(tmp_path, 1), one)

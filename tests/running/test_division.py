@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from labelled_clips import LabelledClips
 
+from avbench.config import RunConfig
 from avbench.data.corpus.pair import Corpus
 from avbench.errors import InputError
 from avbench.running.division import account
 from avbench.running.plan import Plan, make_plan
-from avbench.running.request import Request, RunConfig, resolve
+from avbench.running.request import Request, resolve
 from avbench.training import trained_on
 
 SMALL = ("train.batch_size=2", "train.steps=1")

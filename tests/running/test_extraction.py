@@ -9,9 +9,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from avbench.running.extraction import arrays, unit_length
 from avbench.store import arrays as array_files
 from avbench.store.arrays import RowWriter
+from avbench.store.extracted import arrays, unit_length
 
 
 def rows(first: int, count: int) -> dict[str, np.ndarray]:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import avbench
 from avbench.cli import main
+from avbench.running import pretraining
+from avbench.running.runner import why
 from avbench.store.records import all_records, read_per_sample
 
 # Small enough for seconds, real in every part: mp4 files, shards, training, features, ranks, records.
@@ -172,6 +175,43 @@ def test_a_failed_run_is_reported_and_the_others_go_on(
     assert ("untrained", 0) in records(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nSee elsewhere"),
+            "out of memory",
+        ),
+        (MemoryError(), "out of memory"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_a_run_that_finds_no_memory_or_disk_leaves_the_others_going(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(pretraining, "compute", fail)
+    words = [*RUN, "method.lambda_c=0.25", "--seeds", "2", "0", "--results", str(finished)]
+    assert main(words) == 1
+    failures = capsys.readouterr().err.splitlines()
+    failures = [line for line in failures if line.startswith("failed: ")]
+    assert [line.split(":")[1].strip() for line in failures] == [
+        "cavmae retrieval seed 2 (pretrained)",
+        "cavmae retrieval seed 0 (pretrained)",
+    ]
+    assert all(said in line for line in failures)
+    assert ("untrained", 2) in records(finished)
+    assert main(["pretrain", "--method", "cavmae", *SMALL, "train.lr=2e-4", "--results", str(finished)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_a_fault_of_the_program_is_no_failure_of_a_run() -> None:
+    assert why(RuntimeError("shapes differ")) is None
+    assert why(KeyError("x")) is None
+
+
 def test_a_method_without_tasks_can_be_pretrained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pretrain", "--method", "visualmae", *SMALL, "--results", str(tmp_path)]) == 0
     weights = Path(capsys.readouterr().out.removeprefix("weights: ").strip())
@@ -191,7 +231,7 @@ def test_force_reaches_what_a_task_keeps(tmp_path: Path) -> None:
     sets = [*SMALL, "task.steps=2", "task.batch_size=8", "task.average_from=0"]
     words = ["run", "--method", "cavmae", "--task", "classification", *sets, "--results", str(tmp_path)]
     assert main(words) == 0
-    kept = sorted(tmp_path.glob("stages/classification/*/multimodal/finetuned.safetensors"))
+    kept = sorted(tmp_path.glob("stages/finetune/*/finetuned.safetensors"))
     assert kept
     before = [path.stat().st_mtime_ns for path in kept]
     (kept[0].parent / "left_over").touch()

@@ -13,7 +13,7 @@ from label_rows import codes_of
 from avbench.config import DataConfig, InputConfig
 from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
-from avbench.tasks.subject import Tokens
+from avbench.store.extracted import Tokens
 
 SIZE = 32
 

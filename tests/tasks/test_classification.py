@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,16 @@ from classifiers import classifier_of
 from labelled_clips import INPUT, MODEL, LabelledClips
 
 from avbench import registry
-from avbench.config import DataConfig, FinetuneConfig, TrainConfig
+from avbench.config import DataConfig, FinetuneConfig, RunConfig, TrainConfig
 from avbench.errors import InputError
-from avbench.methods.base import Method
-from avbench.running.request import Request, RunConfig, resolve
-from avbench.tasks.classification import TASK, ensemble, modes_of
+from avbench.methods.classifier import Classifier
+from avbench.running import finetuning, identity
+from avbench.running.execution import Execution
+from avbench.running.identity import Finetuning
+from avbench.running.request import Request, resolve
+from avbench.running.stages import settle
+from avbench.tasks.base import FINETUNED
+from avbench.tasks.classification import TASK, ensemble
 from avbench.training import finetune, trained_on
 from avbench.training.export import export_published
 
@@ -29,6 +34,7 @@ class MadeSubject:
     several: bool = False
     device: str = "cpu"
     progress: bool = False
+    stages: dict[str, Finetuning] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         module = registry.find("method", self.name).load()
@@ -48,10 +54,18 @@ class MadeSubject:
             weights="untrained",
         )
 
-    def method(self) -> Method:
-        module = registry.find("method", self.name).load()
-        method: Method = module.METHOD(self.config.method, MODEL, INPUT, seed=0)
-        return method.eval()
+    def tune(self, options: FinetuneConfig) -> MadeSubject:
+        """Makes the fine-tuned models that the task is to judge, as a run does before the task begins."""
+        if FINETUNED not in TASK.spared(options):
+            clips: Any = (self.train, self.evaluated)
+            for mode in options.modes_for(tuple(self.modalities), self.name):
+                stage = identity.finetuning(self.config, options, mode, clips, None, self.folder)
+                settle(stage, Execution(results=self.folder, progress=False))
+                self.stages[mode] = stage
+        return self
+
+    def classifier(self, mode: str) -> Classifier:
+        return finetuning.read(self.stages[mode], self.device)
 
 
 def recipe(**changes: Any) -> FinetuneConfig:
@@ -60,7 +74,7 @@ def recipe(**changes: Any) -> FinetuneConfig:
 
 
 def run(folder: Path, config: FinetuneConfig | None = None, **options: Any) -> Any:
-    return TASK.run(MadeSubject(folder, **options), config or recipe())  # type: ignore[arg-type]
+    return TASK.run(MadeSubject(folder, **options).tune(config or recipe()), config or recipe())  # type: ignore[arg-type]
 
 
 def test_all_modes_with_missing_modalities_and_the_ensemble(tmp_path: Path) -> None:
@@ -75,13 +89,12 @@ def test_all_modes_with_missing_modalities_and_the_ensemble(tmp_path: Path) -> N
     np.testing.assert_allclose(scores["joint/scores"].sum(axis=1), 1, atol=1e-5)  # one label a clip: a softmax
     assert scores["id"].tolist() == [f"clip{i:03d}" for i in range(50, 63)]
     assert TASK.recompute(scores, scores["id"].tolist(), recipe()) == result.metrics
-    assert {path.name for path in (tmp_path / "id").iterdir()} == {"audioonly", "videoonly", "multimodal"}
+    assert len(list((tmp_path / "id" / "stages" / "finetune").iterdir())) == 3
 
 
 def test_fine_tuned_weights_know_the_clips_they_were_tuned_on(tmp_path: Path) -> None:
-    subject = MadeSubject(tmp_path)
-    TASK.run(subject, recipe(missing=False))  # type: ignore[arg-type]
-    known = trained_on.read(tmp_path / "multimodal" / "finetuned.safetensors")
+    subject = MadeSubject(tmp_path).tune(recipe(missing=False))
+    known = trained_on.read(subject.stages["multimodal"].folder / "finetuned.safetensors")
     assert known.complete
     assert known.holds(trained_on.hash_clips(subject.train.ids)).all()
     assert not known.holds(trained_on.hash_clips(subject.evaluated.ids)).any()
@@ -111,6 +124,23 @@ def test_run_again_reads_what_was_trained(tmp_path: Path, monkeypatch: pytest.Mo
     first = run(tmp_path)
     monkeypatch.setattr(finetune, "train", None)
     assert run(tmp_path).metrics == first.metrics
+    again = run(tmp_path, recipe(resamples=0, frames="middle", missing=False))  # how they are judged trains nothing
+    assert again.metrics.keys() < first.metrics.keys()
+    with pytest.raises(TypeError):  # the recipe does
+        run(tmp_path, recipe(mixup=0.1))
+
+
+def test_a_fine_tuning_that_was_stopped_before_its_last_word_is_not_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = MadeSubject(tmp_path).tune(recipe())
+    folder = subject.stages["multimodal"].folder
+    (folder / "done.json").unlink()
+    monkeypatch.setattr(finetune, "train", None)
+    before = (folder / "finetuned.safetensors").read_bytes()
+    subject.tune(recipe())
+    assert (folder / "done.json").is_file()
+    assert (folder / "finetuned.safetensors").read_bytes() == before
 
 
 def test_part_of_the_name_as_label_is_refused_where_there_is_none(tmp_path: Path) -> None:
@@ -158,13 +188,13 @@ def test_weights_of_other_classes_are_refused(tmp_path: Path) -> None:
 
 def test_modes_follow_the_modalities() -> None:
     both = ("audio", "visual")
-    assert modes_of(FinetuneConfig(), both, "m") == ("multimodal",)
-    assert modes_of(FinetuneConfig(), ("audio",), "m") == ("audioonly",)
-    assert modes_of(FinetuneConfig(modes=("videoonly", "videoonly")), both, "m") == ("videoonly",)
-    assert modes_of(FinetuneConfig(modes=("all",)), both, "m") == ("multimodal", "audioonly", "videoonly")
-    assert modes_of(FinetuneConfig(modes=("all",)), ("visual",), "m") == ("videoonly",)
+    assert FinetuneConfig().modes_for(both, "m") == ("multimodal",)
+    assert FinetuneConfig().modes_for(("audio",), "m") == ("audioonly",)
+    assert FinetuneConfig(modes=("videoonly", "videoonly")).modes_for(both, "m") == ("videoonly",)
+    assert FinetuneConfig(modes=("all",)).modes_for(both, "m") == ("multimodal", "audioonly", "videoonly")
+    assert FinetuneConfig(modes=("all",)).modes_for(("visual",), "m") == ("videoonly",)
     with pytest.raises(InputError, match=r"task.modes: found multimodal, valid: audioonly, all, for method 'm'"):
-        modes_of(FinetuneConfig(modes=("multimodal",)), ("audio",), "m")
+        FinetuneConfig(modes=("multimodal",)).modes_for(("audio",), "m")
     with pytest.raises(InputError, match=r"task.modes: found videoonly, valid: audioonly, all, for method 'audiomae'"):
         TASK.check(resolve(Request(method="audiomae", task="classification", sets=("task.modes=[videoonly]",))))
 

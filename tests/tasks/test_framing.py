@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 from PIL import Image
 
 from avbench import registry
+from avbench.config import InputConfig
 from avbench.errors import InputError
+from avbench.store.extracted import Tokens
 from avbench.tasks.localization import CONFIG, TASK
 from avbench.tasks.localizing import framing
 from avbench.tasks.localizing.options import LocalizationConfig
@@ -59,32 +62,30 @@ def test_stretched_frames_hold_the_whole_frame() -> None:
     assert pickle.loads(pickle.dumps(clips)).frame(1, 0).tolist() == frame.tolist()  # as readers' processes get it
 
 
-def test_stretched_tokens_are_computed_once_and_fit_the_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from avbench.running import extraction
-
+def test_stretched_tokens_fit_the_boxes(tmp_path: Path) -> None:
     model, path = model_and_boxes(tmp_path)
-    made = []
-
-    def extract(kind: str, method: Any, clips: Any, config: Any, folder: Path, **_: Any) -> None:
-        made.append(len(clips))
-        folder.mkdir(parents=True)
-        cells = np.stack([clips.frame(i, 0)[2::4, 2::4, 0] for i in range(len(clips))]) / 255.0  # of 4 x 4 pixels
-        tokens = np.stack([cells.reshape(len(clips), -1), 1 - cells.reshape(len(clips), -1)], axis=-1)
-        np.save(folder / "visual.npy", tokens[:, None].astype(np.float32))
-        np.save(folder / "audio.npy", np.tile(np.float32([1, 0]), (len(clips), 1, 1)))
-
-    monkeypatch.setattr(extraction, "extract", extract)
-    model.method = lambda: None  # type: ignore[attr-defined]
-    model.config.model = type("Sizes", (), {"patch_size": 4})
     config = options(annotations=path, image="stretch", pictures=4, picture_folder=str(tmp_path / "sheets"))
-    result = TASK.run(model, config)
-    found = result.per_sample["map"][0]
+    run = SimpleNamespace(task=config, input=model.config.input)
+    clips = TASK.framed(model.evaluated, run)  # type: ignore[arg-type]
+    cells = np.stack([clips.frame(i, 0)[2::4, 2::4, 0] for i in range(len(clips))]) / 255.0  # of 4 x 4 pixels
+    visual = np.stack([cells.reshape(len(clips), -1), 1 - cells.reshape(len(clips), -1)], axis=-1)
+    sound = np.tile(np.float32([1, 0]), (len(clips), 1, 1))
+    model.made = Tokens(list(clips.ids), visual[:, None].astype(np.float32), sound, None, None, (8, 8))
+    found = TASK.run(model, config).per_sample["map"][0]  # type: ignore[arg-type]
     assert found[4, 0] > 0.9 > 0.1 > found[4, 4]  # the white area is where the box is, in the whole frame
-    assert TASK.run(model, config).metrics == result.metrics
-    assert made == [4]
     (sheet,) = (tmp_path / "sheets").glob("*.png")
     with Image.open(sheet) as image:
         assert image.width > 600
+
+
+def test_tokens_of_stretched_frames_are_others_than_those_of_cropped_ones() -> None:
+    clips = Pictured(["a", "b"])
+    crop, small, large = (
+        TASK.framed(clips, SimpleNamespace(task=options(image=image), input=InputConfig(image_size=size)))  # type: ignore[arg-type]
+        for image, size in (("crop", 16), ("stretch", 16), ("stretch", 32))
+    )
+    assert crop is clips
+    assert len({clips.sha256, small.sha256, large.sha256}) == 3
 
 
 def test_frames_and_boxes_that_do_not_go_together_are_refused(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ import pytest
 from label_rows import codes_of
 
 from avbench import registry
+from avbench.config import RunConfig
 from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
-from avbench.running.request import RunConfig
+from avbench.store.extracted import Pooled
 from avbench.tasks.classification import TASK as CLASSIFICATION
 from avbench.tasks.linear_probe import CARD, CONFIG, TASK, LinearProbeConfig
 from avbench.tasks.retrieval import TASK as RETRIEVAL
-from avbench.tasks.subject import Part, Pooled, Subject
+from avbench.tasks.subject import Part, Subject
 
 Array = npt.NDArray[Any]
 QUICK = LinearProbeConfig(resamples=50, weight_decays=(1e-2, 1e-1), iterations=15)

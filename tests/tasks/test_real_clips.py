@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from avbench.cli import main
-from avbench.running import stages
+from avbench.running import weights
 from avbench.running.request import Request, resolve
 from avbench.training.export import save_weights
 
@@ -38,7 +38,7 @@ def clips(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["data", "prepare", str(folder / "clips.csv"), "--out", str(folder / "prepared"), *words]) == 0
     sets = ("train.batch_size=2", "input.image_size=112", "model.decoder_depth=1", "data.split=all")
     config = resolve(Request(method="cavmae", data=str(folder / "prepared"), presets=("tiny",), sets=sets))
-    save_weights(folder / "weights.safetensors", stages.build(config))
+    save_weights(folder / "weights.safetensors", weights.build(config))
     return folder
 
 

@@ -16,11 +16,11 @@ from avbench.config import FinetuneConfig, TrainConfig
 from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.running.request import Request, resolve
+from avbench.store.extracted import Pooled
 from avbench.store.features import Features
 from avbench.tasks import classification, linear_probe
 from avbench.tasks.base import TaskResult
 from avbench.tasks.shuffled_pairs import CARD, SHUFFLED, TASK, ShuffledPairsConfig
-from avbench.tasks.subject import Pooled
 
 QUICK = ShuffledPairsConfig(weight_decays=(0.01,), iterations=30, resamples=100)
 NAMES = ("disk", "ring", "square")

@@ -14,10 +14,10 @@ from avbench.launch.sweep.config import Objective, Params, PrunerConfig, Sweep
 from avbench.launch.sweep.file import read_pretraining
 from avbench.launch.sweep.space import OPTIONS, Scalar, text
 from avbench.running.options import ConfigOptions
-from avbench.store.records import stage_folder
 
 if TYPE_CHECKING:
-    from avbench.running.request import Request, RunConfig
+    from avbench.config import RunConfig
+    from avbench.running.request import Request
     from avbench.running.runner import Runner
 
 PRETRAIN = "pretrain"  # as ``init``: the weights of the sweep's own pretraining
@@ -152,9 +152,7 @@ def watched(wanted: Wanted, pruner: PrunerConfig, runner: Runner) -> Path | None
         if pruner.stage == "pretrain" and plan.pretrain is not None:
             return plan.pretrain.folder / METRICS
         if config.task_name == pruner.stage:
-            # One folder for each model that is fine-tuned; the first is watched.
-            folder = stage_folder(runner.execution.results, config.task_name, plan.evaluation.id)
-            return folder / "*" / METRICS
+            return plan.finetunings[0].folder / METRICS if plan.finetunings else None  # of several the first
     return None
 
 

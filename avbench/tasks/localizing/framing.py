@@ -16,15 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from avbench.errors import InputError
-from avbench.files import read_json, write_json
+from avbench.files import read_json, sha256_text
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.options import LocalizationConfig
-    from avbench.tasks.subject import Part, Subject, Tokens
 
 Int64 = npt.NDArray[np.int64]
-_DONE = "done.json"
 _LOOKED_AT = 8  # frames that tell whether they are whole
 log = logging.getLogger("avbench")
 
@@ -49,6 +47,11 @@ class Stretched:
     def __len__(self) -> int:
         return len(self._clips)
 
+    @property
+    def sha256(self) -> str:
+        """Identifies the clips with these frames."""
+        return sha256_text(f"{self._clips.sha256} stretched to {self._size}")
+
     def frame(self, i: int, k: int) -> npt.NDArray[np.uint8]:
         """Returns frame ``k``, RGB (size, size, 3), its aspect changed (bicubic, antialiased)."""
         frame = Image.fromarray(self._clips.frame(i, k))
@@ -59,44 +62,15 @@ class Stretched:
         return Stretched(self._clips.select(indices), self._size)
 
 
-def seen(subject: Subject, config: LocalizationConfig, part: Part = "evaluated") -> Clips:
-    """Returns the clips of a split with their frames as the model sees them, or before they are cropped.
+def framed(clips: Clips, config: LocalizationConfig, size: int) -> Clips:
+    """Returns clips with their frames as the model sees them, or before they are cropped.
 
     Args:
-        subject: The model and its clips.
-        config: The task's options.
-        part: Which split.
+        clips: The clips.
+        config: The options.
+        size: Side of the model's square, pixels.
     """
-    clips = subject.evaluated if part == "evaluated" else subject.train
-    if config.image == "crop":
-        return clips
-    return cast("Clips", Stretched(clips, subject.config.input.image_size))
-
-
-def tokens_of(subject: Subject, config: LocalizationConfig, part: Part = "evaluated") -> Tokens:
-    """Returns the tokens of a split; of stretched frames they are this evaluation's own, and not shared.
-
-    Args:
-        subject: The model and its clips.
-        config: The task's options.
-        part: Which split.
-
-    Raises:
-        RunError: A clip cannot be read.
-    """
-    if config.image == "crop":
-        return subject.tokens(part)
-    from avbench.running import extraction
-
-    clips, run = seen(subject, config, part), subject.config
-    folder = subject.folder / f"stretched_{part}"
-    if not (folder / _DONE).exists():
-        extraction.extract(
-            "tokens", subject.method(), clips, run, folder, device=subject.device, progress=subject.progress
-        )
-        write_json(folder / _DONE, {"n": len(clips)})
-    side = run.input.image_size // run.model.patch_size
-    return extraction.tokens(folder, clips, (side, side))
+    return cast("Clips", Stretched(clips, size)) if config.image == "stretch" else clips
 
 
 def check_frames(clips: Clips, rows: Sequence[int], frames: Int64, config: LocalizationConfig) -> None:

@@ -26,8 +26,9 @@ from avbench.tasks.localizing.controls import BOXES
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
+    from avbench.store.extracted import Tokens
     from avbench.tasks.localizing.options import LocalizationConfig
-    from avbench.tasks.subject import Subject, Tokens
+    from avbench.tasks.subject import Subject
 
 Int64 = npt.NDArray[np.int64]
 _LATE_S = 0.5  # a judged frame this far from the annotated time is mentioned
@@ -113,7 +114,7 @@ def judged_samples(subject: Subject, config: LocalizationConfig) -> Judged:
     annotations, masks = _find(subject, config)
     if config.image == "stretch" and (annotations is None or annotations.protocol not in BOXES):
         raise InputError("task.image: found stretch, valid with masks: crop; they are cropped as the frames are.")
-    clips, tokens = subject.evaluated, framing.tokens_of(subject, config)
+    clips, tokens = subject.evaluated, subject.tokens("evaluated")
     if masks is not None:
         wanted = set(read_ids(Path(config.subset))) if config.subset else None
         ids = [clip for clip in clips.ids if clip in masks and (wanted is None or clip in wanted)]
@@ -149,7 +150,7 @@ def judged_samples(subject: Subject, config: LocalizationConfig) -> Judged:
     return Judged(
         kept,
         tokens,
-        framing.seen(subject, config),
+        framing.framed(clips, config, subject.config.input.image_size),
         np.array(pictures),
         frames,
         np.array(pictures) * count + seen,

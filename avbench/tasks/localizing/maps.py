@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
-from avbench.tasks.localizing import framing
 from avbench.tasks.localizing.controls import similarity
 from avbench.tasks.localizing.heatmaps import MapMaker, token_mean
 from avbench.tasks.localizing.inputs import Judged
 
 if TYPE_CHECKING:
+    from avbench.store.extracted import Tokens
     from avbench.tasks.localizing.options import LocalizationConfig
-    from avbench.tasks.subject import Subject, Tokens
+    from avbench.tasks.subject import Subject
 
 
 def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> MapMaker:
@@ -33,7 +33,7 @@ def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> M
     sound = _sound(tokens, config)
     means: tuple[Any, Any] = (None, None)
     if config.centring != "none":
-        of = tokens if config.centring == "evaluated" else framing.tokens_of(subject, config, "train")
+        of = tokens if config.centring == "evaluated" else subject.tokens("train")
         means = token_mean(of.visual), token_mean(_sound(of, config))
     return MapMaker(
         visual=tokens.visual.reshape(-1, *tokens.visual.shape[2:]),

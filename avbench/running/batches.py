@@ -1,0 +1,114 @@
+"""The batches of an extraction: what one process computes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.running.identity import Kind
+from avbench.store import parts
+from avbench.store.extracted import EMBEDDING, Arrays
+
+if TYPE_CHECKING:
+    import torch
+
+    from avbench.config import RunConfig
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.feed.dataset import Batch, Mode
+    from avbench.methods.base import Method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Batches to compute; a batch is the same clips whoever computes it, and however many there are.
+
+    Attributes:
+        kind: ``vectors`` or ``tokens``.
+        method: With its weights, on ``device``, in evaluation mode.
+        clips: The clips; row i of every array belongs to clip i.
+        config: Input sizes, frames, precision and readers.
+        folder: Where rows go.
+        device: Where to compute.
+        readers: Processes that read clips, beside each that computes.
+        threads: Of torch, in each process: bits depend on it, so it must not depend on how many processes there are.
+        size: Clips a batch; the last has what is left.
+        todo: The batches to compute.
+    """
+
+    kind: Kind
+    method: Method
+    clips: Clips
+    config: RunConfig
+    folder: Path
+    device: str
+    readers: int
+    threads: int
+    size: int
+    todo: Sequence[int]
+
+    @property
+    def mode(self) -> Mode:
+        """Methods that look at windows around frames see all of them; the others one frame a clip."""
+        return "all_frames" if self.config.input.segment_length else "eval"
+
+    def compute(self, batches: Sequence[int]) -> Iterator[tuple[npt.NDArray[np.int64], Arrays]]:
+        """Yields rows (k,) and arrays (k, F, ...) of each batch; ``batches`` rise.
+
+        Raises:
+            RunError: A clip cannot be read.
+        """
+        import torch
+
+        from avbench.data.feed.loader import Feed
+        from avbench.training.precision import autocast
+
+        feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers)
+        compute: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
+        compute = self.method.local_tokens if self.kind == "tokens" else _vectors(self.method)
+        firsts = np.array(batches, np.int64) * self.size
+        order = np.concatenate([np.arange(f, min(f + self.size, len(self.clips))) for f in firsts] or [firsts])
+        for batch in feed.batches(order, self.size):
+            with torch.inference_mode(), autocast(self.config.precision, self.device):
+                found = compute(*_inputs(batch, self.device))
+            values = {name: _frames(value.float().cpu().numpy(), self.mode) for name, value in found.items()}
+            yield np.asarray(batch.index, np.int64), values
+
+    def compute_share(self, rank: int, world: int) -> Iterator[int]:
+        """Computes one process's share of the batches into parts; yields the clips of each batch once it is held.
+
+        Raises:
+            RunError: A clip cannot be read.
+        """
+        with parts.PartWriter(self.folder) as writer:
+            for rows, values in self.compute(parts.share(self.todo, rank, world)):
+                writer.write(rows, values)
+                yield len(rows)
+
+
+def _inputs(batch: Batch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    return batch.audio.to(device), batch.visual.to(device)
+
+
+def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+    from avbench.registry.contract import embeds_apart
+
+    apart = embeds_apart(method)
+
+    def compute(audio: torch.Tensor, visual: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = method.vectors(audio, visual)
+        if found and not apart:
+            return found
+        sounds, pictures = method.embed(audio, visual)
+        return {**found, f"{EMBEDDING}audio": sounds, f"{EMBEDDING}visual": pictures}
+
+    return compute
+
+
+def _frames(values: npt.NDArray[np.float32], mode: str) -> npt.NDArray[np.float32]:
+    """Returns (n, F, ...) from itself or, of one frame a clip, from (n, ...)."""
+    return values if mode == "all_frames" else values[:, None]

@@ -1,0 +1,76 @@
+"""Fine-tuning: a method's encoder and a new head trained on labels, in one mode (paper 3, Table 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from avbench.running import weights
+from avbench.running.identity import Finetuning
+from avbench.tasks.labels import read_pair
+from avbench.training import trained_on
+
+if TYPE_CHECKING:
+    from avbench.methods.base import Method
+    from avbench.methods.classifier import Classifier
+    from avbench.running.execution import Execution
+
+
+def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
+    """Fine-tunes a method, or resumes where it was stopped; returns the figures of it.
+
+    Raises:
+        InputError: Labels cannot be used, or there are fewer clips than a batch.
+        RunError: Training failed; what it kept is in the stage's folder.
+    """
+    from avbench.training.finetune import Work, finetune
+
+    config, options = stage.config, stage.options
+    labels = read_pair(stage.train, stage.evaluated, kind=options.target, label=options.label, warn=False)
+    finetune(
+        _classifier(stage, weights.load(config, stage.after, execution.device)),
+        stage.train,
+        labels.train,
+        config.input,
+        options,
+        mode=stage.mode,
+        loss=options.loss_for(single=labels.single),
+        work=Work(
+            folder=stage.folder,
+            stage=stage.id,
+            device=execution.device,
+            precision=config.precision,
+            seed=config.seed,
+            train=config.train,
+            progress=execution.progress,
+            about=trained_on.write(stage.folder, stage.train.ids),
+        ),
+    )
+    return {"mode": stage.mode, "n": len(stage.train)}
+
+
+def read(stage: Finetuning, device: str) -> Classifier:
+    """Returns the model of a stage that is done, in evaluation mode on a device."""
+    from avbench.training.checkpoints import load_weights
+    from avbench.training.finetune import FINETUNED
+
+    model = _classifier(stage, weights.build(stage.config))
+    load_weights(model, stage.folder / FINETUNED)
+    return model.to(device).eval()
+
+
+def _classifier(stage: Finetuning, method: Method) -> Classifier:
+    """Returns the model to fine-tune; its encoder is the method's, its head a function of the seed."""
+    from avbench.methods.classifier import build_classifier
+
+    clips, options = stage.train, stage.options
+    labels = read_pair(clips, stage.evaluated, kind=options.target, label=options.label, warn=False)
+    n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if options.head == "concat" else 1
+    return build_classifier(
+        method,
+        len(labels.classes),
+        mode=stage.mode,
+        head=options.head,
+        streams=options.streams,
+        n_frames=n_frames,
+        seed=stage.config.seed,
+    )

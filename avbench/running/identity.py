@@ -1,0 +1,300 @@
+"""The stages of a run and their ids.
+
+A stage's id is the hash of everything that can change its output, and holds the ids it builds on. All tasks of a
+checkpoint therefore share one pretraining and one extraction, and a change recomputes what depends on it, only.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from avbench import registry
+from avbench.config import FinetuneConfig, RunConfig
+from avbench.files import sha256_file, sha256_text
+from avbench.settings import Settings, to_dict
+from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
+
+if TYPE_CHECKING:
+    from avbench.data.corpus.clips import Clips
+
+# Raised by whoever changes what a stage computes; old results are then not taken for new ones.
+PRETRAIN_SCHEMA = 2
+EXTRACTION_SCHEMA = 2
+FINETUNE_SCHEMA = 1
+_JUDGING = ("modes", "frames", "missing", "absent", "resamples", "bootstrap_seed")  # of fine-tuned weights, not making
+Kind = Literal["vectors", "tokens"]
+Part = Literal["train", "evaluated"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+        name: What it does: ``pretrain``, ``vectors``, ``tokens``, ``finetune`` or ``evaluate``.
+        id: Of everything that can change its output.
+        folder: Where that goes.
+        key: What the id is the hash of.
+        work: How much it is, in words.
+        config: The run.
+        after: The stages whose output it reads.
+    """
+
+    name: str
+    id: str
+    folder: Path
+    key: dict[str, Any]
+    work: str
+    config: RunConfig
+    after: tuple[Stage, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stage) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    @property
+    def done(self) -> bool:
+        """Whether its output is complete on disk."""
+        return (self.folder / "done.json").exists() or (self.folder / "record.json").exists()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pretraining(Stage):
+    """Trains a method; ``tune`` are the clips that choose among its weights, if any do."""
+
+    train: Clips
+    tune: Clips | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Extraction(Stage):
+    """Computes vectors or tokens of the clips of a split."""
+
+    kind: Kind
+    part: Part
+    clips: Clips
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Finetuning(Stage):
+    """Trains a method's encoder and a new head on the labels of the training clips, in one mode."""
+
+    mode: str
+    options: FinetuneConfig
+    train: Clips
+    evaluated: Clips
+
+
+def pretraining(config: RunConfig, train: Clips, tune: Clips | None, results: Path) -> Pretraining:
+    """Returns the stage that trains a method.
+
+    Args:
+        config: The run, its batch fitted to the clips.
+        train: The clips to train on.
+        tune: Those that choose among its weights, where the run asks for it.
+        results: The results folder.
+    """
+    key: dict[str, Any] = {
+        "stage": "pretrain",
+        "schema": PRETRAIN_SCHEMA,
+        **_model_key(config),
+        "train": _identity(config.train),
+        "init": _init_key(config.train.init),
+        "clips": train.sha256,
+        "tune": tune.sha256 if tune is not None else None,
+    }
+    steps, batch = training_steps(config, len(train)), config.train.batch_size
+    work = f"{steps} steps of {batch} clips ({steps * batch / len(train):.1f} passes over {len(train)} clips)"
+    stage_id, folder = _place("pretrain", key, results)
+    return Pretraining(
+        name="pretrain", id=stage_id, folder=folder, key=key, work=work, config=config, train=train, tune=tune
+    )
+
+
+def weights_key(config: RunConfig, pretrain: Pretraining | None) -> dict[str, Any]:
+    """Returns what identifies the weights of a run."""
+    if pretrain is not None:
+        return {"pretrain": pretrain.id}
+    if config.checkpoint is not None:
+        return {"checkpoint": sha256_file(config.checkpoint)}
+    return {"untrained": config.seed}
+
+
+def extraction(
+    config: RunConfig, kind: Kind, part: Part, clips: Clips, pretrain: Pretraining | None, results: Path
+) -> Extraction:
+    """Returns the stage that computes vectors or tokens.
+
+    Args:
+        config: The run.
+        kind: What to compute.
+        part: The split the clips are of.
+        clips: As the encoder is to see them.
+        pretrain: Where the weights come from, if from a pretraining.
+        results: The results folder.
+    """
+    key = {
+        "stage": kind,
+        "schema": EXTRACTION_SCHEMA,
+        **_model_key(config, evaluation=True),
+        "weights": weights_key(config, pretrain),
+        "clips": clips.sha256,
+    }
+    stage_id, folder = _place(kind, key, results)
+    return Extraction(
+        name=kind,
+        id=stage_id,
+        folder=folder,
+        key=key,
+        work=f"{len(clips)} clips through the encoder",
+        config=config,
+        after=() if pretrain is None else (pretrain,),
+        kind=kind,
+        part=part,
+        clips=clips,
+    )
+
+
+def finetuning(
+    config: RunConfig,
+    options: FinetuneConfig,
+    mode: str,
+    clips: tuple[Clips, Clips],
+    pretrain: Pretraining | None,
+    results: Path,
+) -> Finetuning:
+    """Returns the stage that fine-tunes one model; what only concerns how it is judged is no part of its id.
+
+    Args:
+        config: The run.
+        options: The recipe.
+        mode: Which modalities the model takes.
+        clips: The training clips, and those to judge, whose class names count.
+        pretrain: Where the weights come from, if from a pretraining.
+        results: The results folder.
+    """
+    train, evaluated = clips
+    recipe = {name: value for name, value in _identity(options).items() if name not in _JUDGING}
+    key = {
+        "stage": "finetune",
+        "schema": FINETUNE_SCHEMA,
+        **_model_key(config),
+        "weights": weights_key(config, pretrain),
+        "clips": train.sha256,
+        "classes": sha256_text("\n".join(dict.fromkeys((*train.class_names, *evaluated.class_names)))),
+        "mode": mode,
+        "recipe": recipe,
+    }
+    stage_id, folder = _place("finetune", key, results)
+    steps = options.steps or options.epochs * (len(train) // options.batch_size)
+    return Finetuning(
+        name="finetune",
+        id=stage_id,
+        folder=folder,
+        key=key,
+        work=f"{mode}, {steps} steps of {options.batch_size} clips",
+        config=config,
+        after=() if pretrain is None else (pretrain,),
+        mode=mode,
+        options=options,
+        train=train,
+        evaluated=evaluated,
+    )
+
+
+def evaluation(
+    config: RunConfig,
+    evaluated: Clips,
+    train: Clips | None,
+    pretrain: Pretraining | None,
+    files: Mapping[str, str],
+    after: tuple[Stage, ...],
+    results: Path,
+) -> Stage:
+    """Returns the stage that judges: the run itself, whose id it gives.
+
+    Args:
+        config: The run.
+        evaluated: The clips that are judged.
+        train: Those that the task trains on; None: on none.
+        pretrain: Where the weights come from, if from a pretraining.
+        files: Hashes of the files that the task's options name.
+        after: The stages whose output the task reads.
+        results: The results folder.
+    """
+    entry = registry.find("task", config.task_name)
+    key = {
+        "stage": "evaluation",
+        "schema": SCHEMA,
+        **_model_key(config, evaluation=True),
+        "weights": weights_key(config, pretrain),
+        "clips": evaluated.sha256,
+        "train": train.sha256 if train is not None else None,
+        "task": config.task_name,
+        "task_version": entry.load().TASK.version,
+        **_sources("task_source", entry),
+        "task_options": _identity(config.task),
+        "files": dict(files),
+        "seed": config.seed,
+    }
+    run_id = content_id(key)
+    return Stage(
+        name="evaluate",
+        id=run_id,
+        folder=run_folder(results, run_id),
+        key=key,
+        work=f"task {config.task_name}",
+        config=config,
+        after=after,
+    )
+
+
+def _place(name: str, key: dict[str, Any], results: Path) -> tuple[str, Path]:
+    stage_id = content_id(key)
+    return stage_id, stage_folder(results, name, stage_id)
+
+
+def _init_key(source: str) -> dict[str, Any] | None:
+    if not source:
+        return None
+    from avbench.training.initialization import identity
+
+    return cast("dict[str, Any]", identity(source))
+
+
+@functools.lru_cache(maxsize=256)
+def _identity(settings: Settings) -> dict[str, Any]:
+    """Returns the fields of an id; the same object for equal settings, so it is for reading only."""
+    return to_dict(settings, identity_only=True)
+
+
+def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]:
+    inputs = dict(_identity(config.input))
+    if not evaluation:
+        del inputs["eval_frame"]
+    key = {
+        "method": config.method_name,
+        "options": _identity(config.method),
+        "model": _identity(config.model),
+        "input": inputs,
+        "precision": config.precision,
+        **_sources("source", registry.find("method", config.method_name)),
+    }
+    return key if evaluation else {**key, "seed": config.seed}
+
+
+def _sources(name: str, entry: registry.Component) -> dict[str, Any]:
+    """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
+    found = entry.sources
+    return {name: found} if found else {}
+
+
+def training_steps(config: RunConfig, n_train: int) -> int:
+    """Returns the number of optimiser steps; the last, smaller batch of an epoch is dropped (as the reference)."""
+    return config.train.steps or config.train.epochs * (n_train // config.train.batch_size)

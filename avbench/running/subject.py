@@ -1,0 +1,130 @@
+"""What a task is handed: the output of stages that are done, read when asked for; nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from avbench import registry
+from avbench.errors import InputError
+from avbench.running import finetuning, stages, weights
+from avbench.running.execution import Execution
+from avbench.running.plan import EXTRACTIONS, Plan
+from avbench.running.request import vary
+from avbench.store import extracted
+from avbench.store.extracted import Pooled, Tokens
+from avbench.store.records import stage_folder
+from avbench.tasks.base import FINETUNED, TRAINING_LOG, WEIGHTS
+from avbench.tasks.subject import Part, Subject
+
+if TYPE_CHECKING:
+    from avbench.data.corpus.clips import Clips
+    from avbench.methods.base import Method
+    from avbench.methods.classifier import Classifier
+    from avbench.running.identity import Extraction, Kind
+    from avbench.store.features import Features
+
+
+class ReadySubject(Subject):
+    """A model with weights whose stages are done; see :class:`~avbench.tasks.subject.Subject`.
+
+    Args:
+        plan: The run.
+        execution: Where its stages are, and the device.
+    """
+
+    def __init__(self, plan: Plan, execution: Execution) -> None:
+        self.plan = plan
+        self.config = plan.config
+        self.device = execution.device
+        self.progress = execution.progress
+        self.folder = stage_folder(execution.results, plan.config.task_name, plan.evaluation.id)
+        self._execution = execution
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The modalities the method takes."""
+        return tuple(registry.find("method", self.config.method_name).card["modalities"])
+
+    @property
+    def train(self) -> Clips:
+        """The clips of the training split."""
+        if self.plan.train is None:
+            raise InputError(f"--data {self.config.data.source}: found no clips of split 'train'.")
+        return self.plan.train
+
+    @property
+    def tune(self) -> Clips | None:
+        """The data's own tuning split, where it has one."""
+        return self.plan.tune
+
+    @property
+    def evaluated(self) -> Clips:
+        """The clips that are judged."""
+        return self.plan.evaluated
+
+    def weights(self) -> Path | None:
+        """Returns the weights file; None: the first, untrained weights."""
+        self._check(WEIGHTS)
+        return weights.weights_file(self.config, self.plan.stages)
+
+    def method(self) -> Method:
+        """Returns the method with its weights, a new object, in evaluation mode on the device."""
+        self._check(WEIGHTS)
+        return weights.load(self.config, self.plan.stages, self.device)
+
+    def classifier(self, mode: str) -> Classifier:
+        """Returns the method fine-tuned in a mode, a new object, in evaluation mode on the device."""
+        self._check(FINETUNED)
+        for stage in self.plan.finetunings:
+            if stage.mode == mode:
+                return finetuning.read(stage, self.device)
+        raise self._unknown(f"a model fine-tuned as {mode}", (stage.mode for stage in self.plan.finetunings))
+
+    def training_log(self) -> dict[str, Any] | None:
+        """Returns what the pretraining says of itself; None where there is none."""
+        self._check(TRAINING_LOG, WEIGHTS)
+        return None if self.plan.pretrain is None else stages.read_done(self.plan.pretrain)
+
+    def embeddings(self) -> Features:
+        """Returns the retrieval embeddings of the evaluated clips."""
+        found = self._extraction("vectors", "evaluated")
+        return extracted.features(found.folder, found.clips.ids, self.config.to_dict())
+
+    def pooled(self, part: Part) -> Pooled:
+        """Returns one vector a stream for each clip of a split."""
+        found = self._extraction("vectors", part)
+        return extracted.pooled(found.folder, found.clips.ids)
+
+    def tokens(self, part: Part) -> Tokens:
+        """Returns patch tokens and sound vectors for each clip of a split."""
+        found = self._extraction("tokens", part)
+        side = self.config.input.image_size // self.config.model.patch_size
+        return extracted.tokens(found.folder, found.clips.ids, (side, side))
+
+    def variant(self, **sections: Mapping[str, Any]) -> ReadySubject:
+        """Returns the same run with other settings, one of those that the task named in ``variants``.
+
+        Raises:
+            InputError: The task did not name it.
+        """
+        wanted = vary(self.config, sections)
+        for plan in self.plan.variants:
+            if plan.config == wanted:
+                return ReadySubject(plan, self._execution)
+        raise InputError(f"task '{self.config.task_name}': asks for a variant {sections} that it has not named.")
+
+    def _extraction(self, kind: Kind, part: Part) -> Extraction:
+        self._check(next(need for need, each in EXTRACTIONS.items() if each == (kind, part)))
+        return next(stage for stage in self.plan.extractions if (stage.kind, stage.part) == (kind, part))
+
+    def _check(self, *needs: str) -> None:
+        if not self.plan.needs.intersection(needs):
+            raise self._unknown(f"'{needs[0]}'", sorted(self.plan.needs))
+
+    def _unknown(self, asked: str, known: Iterable[str]) -> InputError:
+        return InputError(
+            f"task '{self.config.task_name}': asks for {asked}, valid: what it needs by its card and settings"
+            f" ({', '.join(known) or 'nothing'}); add it to needs in its CARD."
+        )

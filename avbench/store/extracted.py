@@ -1,0 +1,116 @@
+"""What a method made of clips, as it lies in a stage's folder: vectors and tokens, one row a clip, memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.errors import InputError
+from avbench.files import read_json
+from avbench.store.arrays import open_rows
+from avbench.store.features import Features
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+EMBEDDING = "embedding_"  # what the names of arrays begin with that retrieval compares in place of the vectors
+IDS = "ids.json"  # whose rows these are; equal sets of clips share a folder, whatever their order
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One vector for each stream, clip and frame, after the stream's final LayerNorm, not normalised; memory-mapped.
+
+    A stream is None where the method has none. F is 1 but for methods that look at all frames (Sync).
+    """
+
+    ids: list[str]
+    audio: npt.NDArray[np.float32] | None  # (n, F, D): mean token of the sound alone; Sync: its global token
+    visual: npt.NDArray[np.float32] | None  # (n, F, D): the same of the frame alone
+    joint: npt.NDArray[np.float32] | None  # (n, F, D): mean token of both together
+
+    def stream(self, name: str) -> npt.NDArray[np.float32] | None:
+        """Returns the vectors of ``audio``, ``visual`` or ``joint``, (n, F, D)."""
+        vectors: npt.NDArray[np.float32] | None = getattr(self, name)
+        return vectors
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Patch tokens of the frames, and vectors of the sounds, after the streams' final LayerNorms; memory-mapped."""
+
+    ids: list[str]
+    visual: npt.NDArray[np.float32]  # (n, F, rows * columns, D) patches, row by row
+    audio: npt.NDArray[np.float32]  # (n, F, D) mean patch of the sound
+    visual_global: npt.NDArray[np.float32] | None  # (n, F, D) global token, where the method has one
+    audio_global: npt.NDArray[np.float32] | None  # (n, F, D)
+    grid: tuple[int, int]  # rows and columns of the patches
+
+
+def arrays(folder: Path) -> Arrays:
+    """Returns the finished arrays of a folder by name, memory-mapped."""
+    return {path.stem: open_rows(path, "r") for path in sorted(folder.glob("*.npy"))}
+
+
+def _of(folder: Path, ids: list[str]) -> Arrays:
+    """Returns the arrays in the order of ``ids``: memory-mapped, or copied where the rows are in another order."""
+    found = arrays(folder)
+    path = folder / IDS
+    stored: list[str] = read_json(path, list) if path.exists() else ids
+    if stored == ids:
+        return found
+    rows = np.empty(len(ids), np.int64)
+    rows[np.argsort(np.array(ids), kind="stable")] = np.argsort(np.array(stored), kind="stable")
+    return {name: array[rows] for name, array in found.items()}
+
+
+def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Features:
+    """Returns the retrieval embeddings, (n, F, d) of unit length.
+
+    Args:
+        folder: Of the vectors.
+        ids: The clips.
+        config: The run's, as records have it.
+
+    Raises:
+        InputError: The method has one modality only.
+    """
+    found = _of(folder, list(ids))
+    if f"{EMBEDDING}audio" in found:
+        pair = unit_length(found[f"{EMBEDDING}audio"]), unit_length(found[f"{EMBEDDING}visual"])
+    elif {"audio", "visual"} <= found.keys():
+        pair = unit_length(found["audio"]), unit_length(found["visual"])
+    else:
+        raise InputError(
+            f"method {config['method']['name']}: found one modality, valid: audio and visual, to embed pairs."
+        )
+    return Features(list(ids), *pair, dict(config))
+
+
+def unit_length(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Returns vectors divided by their lengths, along the last axis, as torch's ``normalize`` does."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: npt.NDArray[np.float32] = vectors / np.maximum(lengths, np.float32(1e-12))
+    return unit
+
+
+def pooled(folder: Path, ids: Sequence[str]) -> Pooled:
+    """Returns the vectors of each stream."""
+    found = _of(folder, list(ids))
+    return Pooled(list(ids), found.get("audio"), found.get("visual"), found.get("joint"))
+
+
+def tokens(folder: Path, ids: Sequence[str], grid: tuple[int, int]) -> Tokens:
+    """Returns what localization compares; ``grid`` is rows and columns of the frames' patches."""
+    found = _of(folder, list(ids))
+    return Tokens(
+        list(ids),
+        found["visual"],
+        found["audio"],
+        found.get("visual_global"),
+        found.get("audio_global"),
+        grid,
+    )
