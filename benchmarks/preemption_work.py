@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from avbench.config import TrainConfig
 from avbench.errors import RunError
-from avbench.files import locked, sha256_file, write_json
+from avbench.files import sha256_file, write_json
 from avbench.launch.job import Job
 from avbench.methods.masking import Draws, MaskNoise
 from avbench.methods.objectives import PretrainOutput
+from avbench.processes import locked
 from avbench.rng import numpy_stream, torch_stream
 from avbench.store.records import SCHEMA, content_id, read_record, write_record
 from avbench.training.loop import WEIGHTS, train

@@ -132,8 +132,7 @@ def submit(jobs: Sequence[Job], profile: Profile, results: Path) -> Submitted:
 
 
 def _submit(jobs: Sequence[Job], profile: Profile, results: Path) -> Submitted:
-    known = active(results)
-    # What ended since the jobs were planned is in no queue any more.
+    known = active(results)  # what ended since the jobs were planned is in no queue any more
     jobs = [job for job in jobs if not (job.makes and all(is_full(results, folder) for folder in job.makes))]
     outcome = Submitted()
     todo: list[Job] = []
