@@ -110,7 +110,7 @@ def _recipes() -> list[tuple[str, str]]:
 
 
 def _weights() -> list[tuple[str, str]]:
-    from avbench.training import initial_weights
+    from avbench.recipes import initial_weights
 
     place = initial_weights.folder()
     return [

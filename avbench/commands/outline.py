@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.data.corpus.pair import Corpus
 from avbench.launch.cost import Bill, Costs
+from avbench.recipes.initial_weights import MissingWeights
 from avbench.running.division import account, training_clips
 from avbench.running.identity import Stage, training_steps
 from avbench.running.plan import clips_per_contrast, make_plan
-from avbench.training.initial_weights import MissingWeights
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig

@@ -15,9 +15,8 @@ from typing import Any
 
 from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
 from avbench.errors import InputError, did_you_mean, unknown
-from avbench.recipes import presets
+from avbench.recipes import initial_weights, presets
 from avbench.settings import Settings, build, change, setting, shown
-from avbench.training import initial_weights
 from avbench.yaml_text import read_yaml
 
 FOLDER = Path(__file__).parent

@@ -22,9 +22,9 @@ from typing import Any
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, parse_json
+from avbench.recipes.initial_weights import name_of
 from avbench.store import seal
 from avbench.store.records import ID_LENGTH, run_folder, stage_folder
-from avbench.training.initial_weights import name_of
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting

@@ -133,8 +133,8 @@ def _start(name: str, results: Path) -> str:
     Raises:
         InputError: It is neither.
     """
+    from avbench.recipes import initial_weights
     from avbench.store.records import read_record, stage_folder
-    from avbench.training import initial_weights
     from avbench.training.session import WEIGHTS
 
     if name == "none":

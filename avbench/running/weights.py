@@ -68,7 +68,7 @@ def check(config: RunConfig, *, planning: bool = False) -> None:
     if config.checkpoint is not None:
         load_weights(method, config.checkpoint)
     if config.train.init and config.weights == "pretrained":  # a preset says what a checkpoint started from, too
-        from avbench.training.initial_weights import MissingWeights
+        from avbench.recipes.initial_weights import MissingWeights
         from avbench.training.initialization import initialise_from
 
         with contextlib.suppress(*((MissingWeights,) if planning else ())):

@@ -22,8 +22,8 @@ from torch import Tensor
 from avbench.errors import InputError, did_you_mean
 from avbench.files import sha256_file
 from avbench.methods.base import Method
+from avbench.recipes.initial_weights import TIMM, known, locate, name_of
 from avbench.training.checkpoints import load_weights
-from avbench.training.initial_weights import TIMM, known, locate, name_of
 from avbench.training.inspect import describe
 from avbench.training.weights_file import State, read_checkpoint
 
@@ -79,7 +79,7 @@ def initialise_from(
 
     Args:
         method: The method with its first values.
-        source: A weights file, the name of one (:mod:`avbench.training.initial_weights`), or ``timm:NAME``.
+        source: A weights file, the name of one (:mod:`avbench.recipes.initial_weights`), or ``timm:NAME``.
         allow_missing: More keys, or patterns, that may keep their first values, also where the source's shape differs.
         allow_unexpected: More keys, or patterns, of the source that may be left out.
         resize_positions: Fit position tables of another length to the method's grids.

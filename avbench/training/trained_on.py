@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.files import atomic_path
-from avbench.training import initial_weights
+from avbench.recipes import initial_weights
 
 LIST = "trained_on.npy"
 KEY = "trained_on"  # in the metadata of a weights file

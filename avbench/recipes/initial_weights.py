@@ -1,6 +1,6 @@
 """Weights that pretraining starts from, by name: what file each is, where one gets it, and whether it is here.
 
-``initial_weights.yaml`` lists them. A file is found in the cache folder's ``weights`` by its usual name; a path is a
+``weights/known.yaml`` lists them. A file is found in the cache folder's ``weights`` by its usual name; a path is a
 path. What goes where in a model is :mod:`avbench.training.initialization`'s.
 """
 
@@ -49,7 +49,7 @@ class InitialWeights:
 @functools.cache
 def known() -> dict[str, InitialWeights]:
     """Returns all entries by name."""
-    listed = read_yaml(Path(__file__).with_suffix(".yaml"))
+    listed = read_yaml(Path(__file__).parent / "weights" / "known.yaml")
     return {name: InitialWeights(name=name, **{**each, "files": tuple(each["files"])}) for name, each in listed.items()}
 
 

@@ -10,10 +10,9 @@ import yaml
 from avbench.cli import main
 from avbench.errors import InputError
 from avbench.launch.sweep.config import find, names
-from avbench.recipes import presets, recipe
+from avbench.recipes import initial_weights, presets, recipe
+from avbench.recipes.initial_weights import known, locate, name_of
 from avbench.running.request import Request, resolve
-from avbench.training import initial_weights
-from avbench.training.initial_weights import known, locate, name_of
 
 
 @pytest.fixture(autouse=True)
