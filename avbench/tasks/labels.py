@@ -180,7 +180,7 @@ def read_pair(
 
 
 def check_labels(train: Clips | None, evaluated: Clips, *, kind: LabelKind = "auto", label: str = "") -> None:
-    """Refuses clips whose labels cannot be used; errors and arguments as in :func:`read_pair`."""
+    """Refuses clips whose labels cannot be used; arguments as in :func:`read_pair`."""
     if train is not None:
         read_pair(train, evaluated, kind=kind, label=label, warn=False)
 
