@@ -71,7 +71,7 @@ class Command(LauncherOptions, ConfigOptions):
 
     def _of_features(self, path: Path) -> int:
         from avbench import registry
-        from avbench.tasks.base import judge_features
+        from avbench.tasks.given_features import judge_features
 
         options = self._options()
         task = registry.find("task", self.task).load().TASK

@@ -22,9 +22,8 @@ from typing import Any
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, parse_json
-from avbench.recipes.initial_weights import name_of
-from avbench.store import seal
-from avbench.store.records import ID_LENGTH, run_folder, stage_folder
+from avbench.report.facts import SHARED, facts
+from avbench.store.records import run_folder
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
@@ -32,22 +31,7 @@ MOST_WORKERS = 8
 VERSION = 4
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
-UNSHARED = frozenset(
-    f"{section}.{key}"
-    for section, keys in {
-        "data": ("source", "labels"),
-        "train": ("workers", "threads", "checkpoint_seconds", "keep_checkpoints", "log_every", "tensorboard"),
-        "task": ("resamples", "bootstrap_seed", "pictures", "picture_folder", "weights"),
-    }.items()
-    for key in keys
-)
-PRETRAINED_ON = "pretraining data"  # a fact of runs that pretrain by themselves
-EARLIER = "earlier trainings"  # a fact: how many there were before the last, each from the weights of the one before
-BEFORE = "before: "  # in front of the facts of the training before
-AT_FIRST = "pretraining "  # in front of what a pretraining was fed, where another run judged it
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
-_OURS = "stages/pretrain/"  # in the path of weights that were trained here
-_SHARED = ("method", "task", "weights", "data", "split", "precision")
 _KEPT = ("id", "seed", "n", "ids_sha256", "data_sha256", "created")
 
 
@@ -208,7 +192,7 @@ def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
                 record = parse_json(handle.read(), path)
             config = {key: value for key, value in record["config"].items() if key != "seed"}
             # Most records are other seeds of a configuration that is known: its facts are worked out once.
-            raw = marshal.dumps([*(record[key] for key in _SHARED), config], 2)
+            raw = marshal.dumps([*(record[key] for key in SHARED), config], 2)
             if raw not in seen:
                 seen[raw] = numbers.setdefault(canonical_json(facts(record, results)), len(numbers))
             kept = [record[key] for key in _KEPT]
@@ -220,62 +204,6 @@ def _read(results: Path, listed: Sequence[tuple[str, list[int]]]) -> _Reading:
         found.entries[name] = [stamp, seen[raw], kept, metrics]
     found.texts = list(numbers)
     return found
-
-
-def facts(record: Mapping[str, Any], results: Path) -> dict[str, Any]:
-    """Returns what a record shares with its other seeds, flat; see :class:`Config`."""
-    config = record["config"]
-    found: dict[str, Any] = {key: record[key] for key in _SHARED}
-    for section in ("method", "task", "train", "input", "model", "data"):
-        for key, value in config.get(section, {}).items():
-            if key != "name" and f"{section}.{key}" not in UNSHARED:
-                found[f"{section}.{key}"] = value
-    found["presets"] = config.get("presets", [])
-    found["subset"] = found.pop("data.subset", "")
-    if record["weights"] == "pretrained" and not config.get("data", {}).get("eval_source"):
-        found[PRETRAINED_ON] = record["data"]
-    path = (config.get("checkpoint") or "").replace(os.sep, "/")
-    if _OURS in path:  # ours: its settings tell what it is, and seeds have other files
-        found |= _pretraining(results, path.partition(_OURS)[2].partition("/")[0])
-        path = ""
-    else:
-        found |= _start(str(found.get("train.init") or ""), results)
-    found["checkpoint"] = path.rpartition("/")[2]
-    for section in ("train", "task"):
-        if found.get(f"{section}.steps"):
-            found[f"{section}.epochs"] = None  # unused where steps are set
-    return found
-
-
-def _start(source: str, results: Path) -> dict[str, Any]:
-    """Returns what is known of the weights a training started from.
-
-    ``train.init`` is ``none``, a known name, what the first of several trainings in the results had, or as given.
-    """
-    source = source.replace(os.sep, "/")
-    if _OURS not in source:
-        return {"train.init": (name_of(source) or source) if source else "none", EARLIER: 0}
-    before = _pretraining(results, source.partition(_OURS)[2].partition("/")[0])
-    found = {f"{BEFORE}{key}": value for key, value in before.items() if key not in ("train.init", EARLIER)}
-    return {**found, "train.init": before.get("train.init", "lost"), EARLIER: before.get(EARLIER, 0) + 1}
-
-
-@functools.cache
-def _pretraining(results: Path, stage: str) -> dict[str, Any]:
-    """Returns what a pretraining in the results says of itself; nothing where it is gone."""
-    try:
-        done = seal.read_done(stage_folder(results, "pretrain", stage))
-        key = done["key"]
-        found = {f"method.{name}": value for name, value in key["options"].items()}
-        found |= {f"train.{name}": value for name, value in key["train"].items()}
-        found |= {f"{AT_FIRST}input.{name}": value for name, value in key.get("input", {}).items()}
-        init = key["init"] or {}
-        source = (done.get("init") or {}).get("source", "")
-    except (InputError, KeyError, TypeError, AttributeError):
-        return {}
-    if not source and init:
-        source = f"timm:{init['timm']}" if "timm" in init else init.get("sha256", "")[:ID_LENGTH]
-    return {**found, **_start(source, results)}
 
 
 def _listing(runs: Path) -> Iterator[tuple[str, list[int]]]:

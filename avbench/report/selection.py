@@ -13,7 +13,8 @@ from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
 from avbench.recipes import presets
 from avbench.recipes.recipe import Recipe, load
-from avbench.report.archive import AT_FIRST, BEFORE, EARLIER, PRETRAINED_ON, UNSHARED, Archive, Config, Light
+from avbench.report.archive import Archive, Config, Light
+from avbench.report.facts import AT_FIRST, BEFORE, EARLIER, PRETRAINED_ON, UNSHARED
 from avbench.running.request import frames_of
 from avbench.settings import Settings, to_dict
 

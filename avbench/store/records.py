@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger("avbench")
-SCHEMA = 2
+SCHEMA = 3  # 3: method options belong to an evaluation's id, and fine-tuning is a stage of its own
 COLUMNS = ("id", "method", "task", "weights", "data", "split", "seed", "precision", "n", "ids_sha256")
 ID_LENGTH = 16  # hexadecimal digits shown and used for folders: 64 bits of the SHA-256
 
@@ -110,12 +110,27 @@ def read_per_sample(results: Path, run_id: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def all_records(results: Path) -> Iterator[dict[str, Any]]:
-    """Yields every record under a results folder, in order of id; those that are damaged are named and left out."""
+    """Yields every record under a results folder, in order of id; those that are damaged are named and left out.
+
+    Records of an older schema are read as they are, and counted in one warning.
+    """
+    older = 0
     for path in sorted((results / "runs").glob("[!.]*/record.json")):
         try:
-            yield _parse(path)
+            record = _parse(path)
         except Damaged as damage:
             log.warning("%s Left out.", damage)
+            continue
+        older += record["schema"] != SCHEMA
+        yield record
+    if older:
+        log.warning(
+            "%s: %d %s of an older schema than %d: read as they are; the same commands compute them again.",
+            results / "runs",
+            older,
+            "record is" if older == 1 else "records are",
+            SCHEMA,
+        )
 
 
 def load_table(results: Path) -> pd.DataFrame:

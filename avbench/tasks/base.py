@@ -9,7 +9,6 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import InitVar, dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -18,8 +17,8 @@ import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
 from avbench.metrics.evidence import Evidence
-from avbench.settings import Settings, to_dict
-from avbench.store.features import Features, read_features
+from avbench.settings import Settings
+from avbench.store.features import Features
 
 if TYPE_CHECKING:
     from avbench.config import FinetuneConfig, RunConfig
@@ -288,53 +287,3 @@ def no_embeddings(ids: Sequence[str]) -> Features:
         InputError: Always.
     """
     raise InputError(f"found no embeddings to rank {len(ids)} clips among each other by, valid: those of the run.")
-
-
-def evaluate_features(path: Path, task: Task[C], config: C) -> dict[str, Any]:
-    """Evaluates a features file, whoever made it.
-
-    Args:
-        path: The .npz; see :mod:`avbench.store.features`.
-        task: The task.
-        config: Its options.
-
-    Returns:
-        JSON values: task, n, ids_sha256, metrics, chance, ci95 and config; the config is what the file says of itself
-        with the options used under ``task``.
-
-    Raises:
-        InputError: The file or the options cannot be used.
-    """
-    result, features = judge_features(path, task, config)
-    return described(task, result, config, features.config)
-
-
-def judge_features(path: Path, task: Task[C], config: C) -> tuple[TaskResult, Features]:
-    """Returns what a task finds in a features file, and what was in it.
-
-    Args:
-        path: The .npz; see :mod:`avbench.store.features`.
-        task: The task.
-        config: Its options.
-
-    Raises:
-        InputError: The file or the options cannot be used.
-    """
-    features = read_features(path)
-    try:
-        return task.evaluate(features, config), features
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def described(task: Task[C], result: TaskResult, config: C, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a result as JSON values, with the options used and what the file evaluated says of itself.
-
-    Args:
-        task: The task.
-        result: What it found.
-        config: Its options.
-        source: What the file says of itself.
-    """
-    options = {"name": task.name, "version": task.version, **to_dict(config)}
-    return {"task": task.name, **result.to_dict(), "config": {**source, "task": options}}

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from avbench.errors import InputError
-from avbench.store.records import content_id, load_table, read_per_sample, read_record, write_record
+from avbench.store.records import (
+    SCHEMA,
+    all_records,
+    content_id,
+    load_table,
+    read_per_sample,
+    read_record,
+    write_record,
+)
 
 
 def record(run_id: str = "a1", **changes: object) -> dict[str, object]:
@@ -67,3 +75,11 @@ def test_missing_per_sample_outputs_are_named(tmp_path: Path) -> None:
 def test_the_id_is_a_function_of_the_content() -> None:
     assert content_id({"a": 1, "b": 2.0}) == content_id({"b": 2.0, "a": 1})
     assert content_id({"a": 1}) != content_id({"a": 2})
+
+
+def test_records_of_before_are_read_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for run_id, schema in (("a1", 2), ("a2", SCHEMA), ("a3", 2)):
+        write_record(tmp_path, record(run_id, schema=schema), {"id": np.array(["x"])})
+    assert [each["id"] for each in all_records(tmp_path)] == ["a1", "a2", "a3"]
+    (said,) = [each.getMessage() for each in caplog.records]
+    assert said.startswith(f"{tmp_path / 'runs'}: 2 records are of an older schema than {SCHEMA}: read as they are;")

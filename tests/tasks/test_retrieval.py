@@ -19,7 +19,7 @@ from avbench.metrics.bootstrap import resample_indices
 from avbench.metrics.retrieval import DIRECTIONS, METRICS, ranks
 from avbench.metrics.shares import wilson
 from avbench.store.features import Features, write_features
-from avbench.tasks.base import evaluate_features
+from avbench.tasks.given_features import evaluate_features
 from avbench.tasks.retrieval import CARD, CONFIG, TASK, RetrievalConfig
 
 KEYS = {f"{direction}/{name}" for direction in DIRECTIONS for name in METRICS}

@@ -105,7 +105,7 @@ def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str
 
 def group(records: Sequence[Record], results: Path) -> list[Group]:
     """Returns records by all but their seed, in order of task, data, method and weights (trained ones first)."""
-    from avbench.report.archive import facts
+    from avbench.report.facts import facts
 
     by_key: dict[str, list[Record]] = {}
     shared: dict[str, dict[str, Any]] = {}
