@@ -172,17 +172,19 @@ def serve(module: str) -> None:
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
-def take(lock: Callable[[], Any], path: Path) -> bool:
-    """Takes a lock that is not waited for; a file system without locks says so once, and counts as taken.
+def take(lock: Callable[[], Any], path: Path, several: str = "") -> bool:
+    """Takes a lock; on a file system without locks one writer goes on after a warning, and several are refused.
 
     Args:
         lock: Calls ``fcntl.flock`` or ``fcntl.lockf``.
         path: What is locked, for the message.
+        several: What to do instead, where other processes are meant to write beside this one; empty: they are not.
 
     Returns:
         False where another process holds it.
 
     Raises:
+        InputError: Several processes are to write where there are no locks.
         OSError: The lock cannot be taken for another reason.
     """
     try:
@@ -192,6 +194,11 @@ def take(lock: Callable[[], Any], path: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LOCKS:
             raise
+        if several:
+            raise InputError(
+                f"{path.parent}: found a file system without locks, valid: one with locks, as several commands write"
+                f" there; {several}."
+            ) from error
         _warn_no_locks(str(path.parent))
     return True
 

@@ -101,6 +101,19 @@ def test_a_file_system_without_locks_says_so_once_and_goes_on(
     ]
 
 
+def test_shares_of_a_folder_are_refused_where_there_are_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(processes.fcntl, "lockf", refuse)
+    with pytest.raises(InputError, match=r"file system without locks.* give the command once, without --part"):
+        FolderLock(tmp_path, [0, 1]).__enter__()
+    with FolderLock(tmp_path, []) as lock, pytest.raises(InputError, match="without --part"), lock.plan():
+        pass
+
+
 def test_another_failure_of_a_lock_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")

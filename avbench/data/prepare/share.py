@@ -16,6 +16,7 @@ from avbench.processes import take
 _LOCK = ".lock"
 _WHOLE = 0  # a length of 0 is everything from the first byte on
 _PLAN = 1 << 40  # a byte no part has
+_INSTEAD = "give the command once, without --part, or another folder"
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,12 @@ class FolderLock:
         wait: Wait for another process rather than refuse.
 
     Raises:
-        InputError: Another process has the folder, or one of the parts.
+        InputError: Another process has the folder, or one of the parts; or parts are asked for without locks.
     """
 
     def __init__(self, folder: Path, parts: Sequence[int] | None = None, *, wait: bool = False) -> None:
         self._folder, self._parts, self._wait = folder, parts, wait
+        self._several = "" if parts is None else _INSTEAD
 
     def __enter__(self) -> FolderLock:
         self._handle = (self._folder / _LOCK).open("a+b")
@@ -84,7 +86,7 @@ class FolderLock:
     @contextlib.contextmanager
     def plan(self) -> Iterator[None]:
         """Waits until no other process writes the folder's plan, and keeps others from it."""
-        take(lambda: fcntl.lockf(self._handle, fcntl.LOCK_EX, 1, _PLAN), self._folder / _LOCK)
+        take(lambda: fcntl.lockf(self._handle, fcntl.LOCK_EX, 1, _PLAN), self._folder / _LOCK, self._several)
         try:
             yield
         finally:
@@ -97,6 +99,7 @@ class FolderLock:
 
     def _take(self, first: int, length: int) -> None:
         mode = fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB)
-        if not take(lambda: fcntl.lockf(self._handle, mode, length, first, os.SEEK_SET), self._folder / _LOCK):
+        path = self._folder / _LOCK
+        if not take(lambda: fcntl.lockf(self._handle, mode, length, first, os.SEEK_SET), path, self._several):
             what = "writing it" if self._parts is None else f"writing part {first} of it or all of it"
             raise InputError(f"{self._folder}: another 'avbench data prepare' is {what}; wait for it or stop it.")
