@@ -19,7 +19,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, build
 from avbench.store import extracted, seal
 from avbench.store.features import Features
-from avbench.store.records import read_per_sample, read_record, stage_folder
+from avbench.store.records import read_per_sample, read_record, record_paths, stage_folder
 from avbench.tasks.base import Task, positions
 
 NAMED = 4  # ids named in an error
@@ -33,7 +33,7 @@ def find(results: Path, name: str) -> Run:
         InputError: No id or several start with it, or the record cannot be read.
     """
     folder = results / "runs"
-    known = sorted(path.parent.name for path in folder.glob("[!.]*/record.json"))
+    known = [path.parent.name for path in record_paths(results)]
     begin = [name] if name in known else [each for each in known if name and each.startswith(name)]
     if not begin:
         raise InputError(

@@ -23,7 +23,7 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, parse_json
 from avbench.report.facts import SHARED, facts
-from avbench.store.records import run_folder
+from avbench.store.records import read_per_sample
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
@@ -233,20 +233,14 @@ def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
     Raises:
         InputError: They are missing or unreadable.
     """
-    import zipfile
-
-    import numpy as np
-
-    path = run_folder(results, run_id) / "per_sample.npz"
     streams = wanted.split("/")[:-1]
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = [name for name in arrays.files if _needed(name, streams)]
-            if wanted in names:  # a mean of what is kept by sample, as top1: scores are not needed
-                names = [name for name in names if not name.endswith("/scores")]
-            return {name: arrays[name] for name in names}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: per-sample outputs cannot be read ({error}); run again with --force.") from None
+
+    def choose(there: list[str]) -> list[str]:
+        names = [name for name in there if _needed(name, streams)]
+        # Of a mean of what is kept by sample, as top1, scores are not needed.
+        return [name for name in names if not name.endswith("/scores")] if wanted in names else names
+
+    return read_per_sample(results, run_id, choose)
 
 
 def _needed(name: str, streams: list[str]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +93,15 @@ def _parse(path: Path) -> dict[str, Any]:
     return record
 
 
-def read_per_sample(results: Path, run_id: str) -> dict[str, npt.NDArray[Any]]:
+def read_per_sample(
+    results: Path, run_id: str, choose: Callable[[list[str]], list[str]] = list
+) -> dict[str, npt.NDArray[Any]]:
     """Returns a run's per-sample arrays by name.
+
+    Args:
+        results: The results folder.
+        run_id: The run.
+        choose: From the names there are to those to read; by default all.
 
     Raises:
         InputError: They are missing or unreadable.
@@ -104,9 +111,14 @@ def read_per_sample(results: Path, run_id: str) -> dict[str, npt.NDArray[Any]]:
     path = run_folder(results, run_id) / "per_sample.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in choose(arrays.files)}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: per-sample outputs cannot be read ({error}); run again with --force.") from None
+
+
+def record_paths(results: Path) -> list[Path]:
+    """Returns where the records of a results folder are, in order of id."""
+    return sorted((results / "runs").glob("[!.]*/record.json"))
 
 
 def all_records(results: Path) -> Iterator[dict[str, Any]]:
@@ -115,7 +127,7 @@ def all_records(results: Path) -> Iterator[dict[str, Any]]:
     Records of an older schema are read as they are, and counted in one warning.
     """
     older = 0
-    for path in sorted((results / "runs").glob("[!.]*/record.json")):
+    for path in record_paths(results):
         try:
             record = _parse(path)
         except Damaged as damage:

@@ -14,6 +14,7 @@ from avbench.compare.terminal import DIRECTIONS, columns
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json
 from avbench.metrics.units import unit
+from avbench.store.records import record_paths
 
 Record = dict[str, Any]
 MainClips = dict[tuple[str, str], str]  # task and data set to the clips that most rows judge
@@ -90,7 +91,7 @@ def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str
         data: Only those of one data set; None: all.
     """
     records, broken = [], []
-    for path in sorted((results / "runs").glob("[!.]*/record.json")):
+    for path in record_paths(results):
         try:
             record = read_json(path)
             whole = all(name in record for name in _NEEDED)
