@@ -120,7 +120,7 @@ def _weights() -> list[tuple[str, str]]:
 
 
 def _tables() -> list[tuple[str, str]]:
-    from avbench.report import entry
+    from avbench.report.tables import entry
 
     return [(name, entry.load(name).title) for name in entry.names()]
 

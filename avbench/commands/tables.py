@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.launch.planner import Wanted
     from avbench.launch.profile import Profile
-    from avbench.report.missing import Step
-    from avbench.report.table import Table
+    from avbench.report.tables.missing import Step
+    from avbench.report.tables.table import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,8 @@ class Command:
 
     def execute(self) -> int:
         """Makes the tables; returns 1 when a run that was launched failed."""
-        from avbench.report import entry
-        from avbench.report.tables_of import choose, tables_of
+        from avbench.report.tables import entry
+        from avbench.report.tables.tables_of import choose, tables_of
 
         for name in self.ids:
             if name not in entry.names():
@@ -79,7 +79,7 @@ class Command:
             raise InputError("--launcher slurm: found it without --launch, valid: with --launch.")
         status = 0
         if self.missing or self.launch:
-            from avbench.report.missing import steps
+            from avbench.report.tables.missing import steps
 
             entries = choose(self.ids, self.data)
             todo = steps(self.results, entries, self.data, self.seeds)
@@ -156,7 +156,7 @@ class Command:
 
     def _write(self, tables: list[Table], name: str) -> None:
         from avbench.files import write_text
-        from avbench.report import formats
+        from avbench.report.tables import formats
 
         form = formats.find(name)
         if name == "terminal":

@@ -232,7 +232,7 @@ class Localization(Task[LocalizationConfig]):
         scorer: Scorer,
         result: TaskResult,
     ) -> None:
-        from avbench.tasks.localizing.pictures import draw
+        from avbench.tasks.localizing.sheets import draw
 
         folder = Path(config.picture_folder) if config.picture_folder else subject.folder / "pictures"
         shown = {name: rows[name] for name in ("", "wrong_audio") if name in rows}

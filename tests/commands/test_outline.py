@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from avbench.cli import main
-from avbench.report import published
+from avbench.report.tables import published
 
 TABLE_4 = {"pretrain-audioset-scale+": "pretrain_scale", "pretrain-audioset-base": "pretrain_others"}
 SMALL = ("data.train_clips=64", "data.test_clips=8", "train.steps=3", "train.workers=0")

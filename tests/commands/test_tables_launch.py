@@ -14,8 +14,8 @@ from avbench.launch.job import Finished, Job
 from avbench.launch.planner import shell
 from avbench.launch.profile import Profile
 from avbench.launch.slurm import Array
-from avbench.report import entry
-from avbench.report.missing import steps
+from avbench.report.tables import entry
+from avbench.report.tables.missing import steps
 
 TABLE = ["tables", "table_03", "--data", "soundshapes", "--launch", "--seeds", "0", "--format", "csv"]
 

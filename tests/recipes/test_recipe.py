@@ -12,9 +12,9 @@ import pytest
 from avbench.cli import main
 from avbench.errors import InputError
 from avbench.recipes import recipe
-from avbench.report import entry, published
-from avbench.report.layout import lay_out
-from avbench.report.selection import published_row, same
+from avbench.report.tables import entry, published
+from avbench.report.tables.layout import lay_out
+from avbench.report.tables.selection import published_row, same
 from avbench.running.request import Request, resolve
 
 

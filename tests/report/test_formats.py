@@ -11,11 +11,11 @@ import pytest
 import table_records
 
 from avbench.errors import InputError
-from avbench.report import formats
-from avbench.report.formats import csv as csv_format
-from avbench.report.formats import html, json, latex, markdown, parts, terminal
-from avbench.report.table import Cell, Column, Group, Row, Table
-from avbench.report.tables_of import tables_of
+from avbench.report.tables import formats
+from avbench.report.tables.formats import csv as csv_format
+from avbench.report.tables.formats import html, json, latex, markdown, parts, terminal
+from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.tables_of import tables_of
 
 NASTY = r"50 % & a_b <i>x</i> | #1 $2 {3} ~4^5 \six -- λ_c → ± “q” é 漢"
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import table_records
 
-from avbench.report import entry
-from avbench.report.layout import lay_out
-from avbench.report.missing import steps
-from avbench.report.table import Row, Table
-from avbench.report.tables_of import tables_of
+from avbench.report.tables import entry
+from avbench.report.tables.layout import lay_out
+from avbench.report.tables.missing import steps
+from avbench.report.tables.table import Row, Table
+from avbench.report.tables.tables_of import tables_of
 
 TABLE_4 = {"train.batch_size": 48, "train.accumulate": 4, "train.epochs": 12, "train.steps": 0}
 PAPERS = {**TABLE_4, "train.init": "imagenet-mae", "method.masking_ratio": 0.75, "method.lambda_c": 0.01}
@@ -106,7 +106,7 @@ def test_the_two_weights_of_cav_are_two_rows(tmp_path: Path) -> None:
 
 
 def test_table_4_shows_the_shares_of_a_batch() -> None:
-    from avbench.report import hyperparameters
+    from avbench.report.tables import hyperparameters
 
     for passes, text in ((4, "4x27"), (1, "108")):
         settings = {"train": {"accumulate": passes}, "stage": {"name": "pretrain"}}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import table_records
 
-from avbench.report import formats
 from avbench.report.page import build, groups
-from avbench.report.table import Row, Table
-from avbench.report.tables_of import tables_of
+from avbench.report.tables import formats
+from avbench.report.tables.table import Row, Table
+from avbench.report.tables.tables_of import tables_of
 
 EASY = {"n": 20, "ids_sha256": "easy", "metrics": {"v2a/R@1": 0.99, "v2a/R@5": 1.0, "v2a/R@10": 1.0}}
 

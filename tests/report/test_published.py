@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avbench.errors import InputError
-from avbench.report import published
+from avbench.report.tables import published
 
 
 def test_all_measured_numbers_of_the_paper_are_there() -> None:

@@ -14,13 +14,13 @@ from scipy import stats
 from avbench import cli
 from avbench.commands.tables import Command
 from avbench.errors import InputError
-from avbench.report import entry, published, separation
 from avbench.report.archive import Archive
-from avbench.report.cells import Builder
-from avbench.report.missing import steps
-from avbench.report.selection import Query, find
-from avbench.report.table import Cell, Row, Table
-from avbench.report.tables_of import tables_of
+from avbench.report.tables import entry, published, separation
+from avbench.report.tables.cells import Builder
+from avbench.report.tables.missing import steps
+from avbench.report.tables.selection import Query, find
+from avbench.report.tables.table import Cell, Row, Table
+from avbench.report.tables.tables_of import tables_of
 
 
 @pytest.fixture(scope="module")
@@ -333,7 +333,7 @@ def test_an_entry_of_ones_own_needs_one_file(results: Path, tmp_path: Path) -> N
 def test_probes_are_averaged_by_their_probabilities_not_their_logarithms(tmp_path: Path) -> None:
     """Clip 0 has class 0. Means of probabilities put it first (0.505 and 0.45), those of logarithms second."""
     from avbench.report.archive import Archive
-    from avbench.report.separation import ensemble
+    from avbench.report.tables.separation import ensemble
     from avbench.store.records import write_record
 
     ids, target = np.array(["x", "y"]), np.array([0, 1])

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import table_records
 
-from avbench.report import formats
-from avbench.report.formats import json
-from avbench.report.tables_of import tables_of
+from avbench.report.tables import formats
+from avbench.report.tables.formats import json
+from avbench.report.tables.tables_of import tables_of
 
 GOLDEN = Path(__file__).parent / "golden"
 COMMITTED = Path(__file__).resolve().parents[2] / "results" / "tables"

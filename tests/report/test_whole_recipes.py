@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import table_records
 
-from avbench.report.table import Row
-from avbench.report.tables_of import tables_of
+from avbench.report.tables.table import Row
+from avbench.report.tables.tables_of import tables_of
 from avbench.running.request import Request, resolve
 from avbench.settings import to_dict
 from avbench.store.records import write_record

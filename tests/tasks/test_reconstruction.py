@@ -23,7 +23,7 @@ from avbench.methods.objectives import patchify
 from avbench.rng import numpy_stream
 from avbench.tasks import reconstruction
 from avbench.tasks.inpaint.inpainter import Inpainter, clip_errors, draws, mask_plans, normalise, statistics
-from avbench.tasks.inpaint.pictures import inpaint
+from avbench.tasks.inpaint.panels import inpaint
 from avbench.tasks.reconstruction import TASK, ReconstructionTaskConfig, measure, summarise
 
 SIZES = ModelConfig(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.annotations.pictures import read_picture
+from avbench.data.annotations.mask_files import read_picture
 from avbench.data.annotations.sample import Annotations, Sample
 from avbench.data.corpus.csv_file import read_named
 from avbench.errors import InputError

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from avbench.data.annotations.boxes import Boxes, read_boxes
 from avbench.data.annotations.json_file import read_entries
-from avbench.data.annotations.pictures import MaskPicture
+from avbench.data.annotations.mask_files import MaskPicture
 from avbench.data.annotations.sample import Annotations, Sample, Truth
 from avbench.errors import InputError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avbench.methods.masking import MaskPlan, Strategy
 from avbench.report.figures.base import Context, Drawing, FigureCard, subplots
-from avbench.report.figures.pictures import chosen_row, drawn_ids, judged_clips, show_sound, spectrogram
+from avbench.report.figures.samples import chosen_row, drawn_ids, judged_clips, show_sound, spectrogram
 
 CARD = FigureCard(title="Masking strategies on a spectrogram", source="CAV-MAE Figure 3", order=3)
 _TASKS = ("retrieval", "linear_probe", "reconstruction", "classification")

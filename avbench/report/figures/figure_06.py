@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from avbench.report.archive import Light
 from avbench.report.figures.base import Context, Drawing, FigureCard, NothingToDraw, label, subplots
-from avbench.report.figures.pictures import bare, chosen_row
+from avbench.report.figures.samples import bare, chosen_row
 from avbench.store.records import read_per_sample, stage_folder
 
 if TYPE_CHECKING:

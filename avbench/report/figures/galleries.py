@@ -6,7 +6,7 @@ from avbench.compare.run import Run
 from avbench.data.corpus.frames import eval_frame
 from avbench.errors import AvbenchError
 from avbench.report.figures.base import Context, Drawing, NothingToDraw, label, subplots
-from avbench.report.figures.pictures import bare, chosen_row, drawn_ids, judged_clips, show_sound, spectrogram
+from avbench.report.figures.samples import bare, chosen_row, drawn_ids, judged_clips, show_sound, spectrogram
 from avbench.report.judged import input_of, nearest
 
 QUERIES, FOUND = 4, 5

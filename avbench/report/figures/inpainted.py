@@ -9,7 +9,7 @@ import numpy as np
 
 from avbench.errors import AvbenchError
 from avbench.report.figures.base import Context, Drawing, NothingToDraw, label, subplots
-from avbench.report.figures.pictures import bare, chosen_row, drawn_ids, judged_clips
+from avbench.report.figures.samples import bare, chosen_row, drawn_ids, judged_clips
 from avbench.report.judged import inpainting
 
 CLIPS = 3
@@ -31,7 +31,7 @@ def inpainted(context: Context, ratio: float, strategies: Sequence[Any], *, fram
     """
     import pandas as pd
 
-    from avbench.tasks.inpaint.pictures import inpaint
+    from avbench.tasks.inpaint.panels import inpaint
 
     row = chosen_row(context, "reconstruction")
     record = context.record(row)

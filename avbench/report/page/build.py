@@ -13,7 +13,7 @@ from typing import Any
 
 from avbench.errors import InputError
 from avbench.files import write_text
-from avbench.report.page import gallery, groups, health, media, pictures, runs
+from avbench.report.page import drawn, gallery, groups, health, media, runs
 from avbench.report.page.groups import Group, Record
 
 _HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
         "tables": list(_tables(results, [data] if data else [None, *sorted({record["data"] for record in records})])),
         "figures": list(_figures(results, data)),
         "galleries": (shown := gallery.galleries(rows, results)),
-        "pictures": {task: pictures.of_task(task, rows, results) for task in _PICTURED},
+        "pictures": {task: drawn.of_task(task, rows, results) for task in _PICTURED},
         "health": health.data_sets(rows),
         "json": {
             "results": results.name,
@@ -177,8 +177,8 @@ def _row(each: Group, main: groups.MainClips) -> dict[str, Any]:
 
 def _tables(results: Path, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
     """Yields the tables that have a number of our own: of the papers' data sets (None), and of others by name."""
-    from avbench.report.formats.html import fragment
-    from avbench.report.tables_of import tables_of
+    from avbench.report.tables.formats.html import fragment
+    from avbench.report.tables.tables_of import tables_of
 
     for name in names:
         for table in tables_of(results, data=name):

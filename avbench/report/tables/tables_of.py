@@ -1,4 +1,4 @@
-"""Tables of a results folder as plain data; :mod:`avbench.report.formats` renders them."""
+"""Tables of a results folder as plain data; :mod:`avbench.report.tables.formats` renders them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench.errors import InputError
-from avbench.report import entry, hyperparameters
-from avbench.report.cells import Builder
-from avbench.report.table import Cell, Column, Group, Row, Table
+from avbench.report.tables import entry, hyperparameters
+from avbench.report.tables.cells import Builder
+from avbench.report.tables.table import Cell, Column, Group, Row, Table
 
 
 def tables_of(

@@ -22,7 +22,7 @@ from avbench.files import atomic_path, read_json, sha256_text
 from avbench.metrics import bootstrap
 from avbench.metrics.evidence import Evidence, of_scores
 from avbench.report.archive import Light, per_sample
-from avbench.report.selection import Found
+from avbench.report.tables.selection import Found
 from avbench.settings import Settings, build
 
 RESAMPLES = 1000

@@ -10,9 +10,9 @@ from avbench import registry
 from avbench.data import catalogue
 from avbench.metrics.units import Unit
 from avbench.recipes import presets, recipe
-from avbench.report import published
-from avbench.report.entry import ColumnEntry, Entry, RowEntry
-from avbench.report.selection import Query
+from avbench.report.tables import published
+from avbench.report.tables.entry import ColumnEntry, Entry, RowEntry
+from avbench.report.tables.selection import Query
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
 ANY = "*"  # a row of every method: the columns say which

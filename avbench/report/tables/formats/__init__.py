@@ -18,4 +18,4 @@ def find(name: str) -> ModuleType:
     """
     if name not in FORMATS:
         raise unknown("format", name, FORMATS)
-    return importlib.import_module(f"avbench.report.formats.{name}")
+    return importlib.import_module(f"avbench.report.tables.formats.{name}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from avbench.report.formats.parts import COUNTS, count_row, heading, parts
-from avbench.report.table import Cell, Column, Group, Table
+from avbench.report.tables.formats.parts import COUNTS, count_row, heading, parts
+from avbench.report.tables.table import Cell, Column, Group, Table
 
 SUFFIX = ".md"
 _SPECIAL = re.compile(r"([\\`*_\[\]#])")

@@ -45,7 +45,7 @@ def folder() -> Path:
         InputError: Neither the repository nor the installation has them.
     """
     places = (
-        Path(__file__).resolve().parents[2] / "results" / "paper",
+        Path(__file__).resolve().parents[3] / "results" / "paper",
         Path(sysconfig.get_path("data")) / "share" / "avbench" / "paper",
     )
     for place in places:

@@ -45,7 +45,7 @@ class Cell:
         difference: Mean less published.
         best: ``best`` or ``second`` of the measured cells of the column, or "".
         tied: A paired bootstrap cannot separate it from the best.
-        marks: Keys of :data:`avbench.report.marks.MARKS`.
+        marks: Keys of :data:`avbench.report.tables.marks.MARKS`.
         text: What is shown instead of a number (settings).
         runnable: Whether a run could fill it; an empty cell that none can is left blank where nothing is published.
         rows: Rows that it spans.

@@ -11,7 +11,7 @@ from typing import Any
 from avbench.errors import InputError, did_you_mean, unknown
 from avbench.yaml_text import read_yaml
 
-FOLDER = Path(__file__).parent / "tables"
+FOLDER = Path(__file__).parent
 Where = Mapping[str, Any]  # fact to the value, or the values, it must have
 
 
@@ -56,7 +56,7 @@ class ColumnEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """A cell over several rows or columns; see :class:`avbench.report.table.Cell`."""
+    """A cell over several rows or columns; see :class:`avbench.report.tables.table.Cell`."""
 
     column: int
     rows: int = 1
@@ -82,7 +82,7 @@ class RowEntry:
         recipe: How its weights come about on the paper's data (:mod:`avbench.recipes.recipe`); ``{method}`` in it
             stands for the method; "": nothing is said of it.
         spans: Cells over several rows or columns that begin here.
-        values: Table 4: see :mod:`avbench.report.hyperparameters`.
+        values: Table 4: see :mod:`avbench.report.tables.hyperparameters`.
         other: On other data: ``stub``, ``where``, ``metrics`` or ``only`` in place of those above.
         control: It is there to compare with: never the best or the second.
         ours: Its recipe is ours, as the paper does not state its own or it cannot be had: its numbers are marked.

@@ -7,9 +7,9 @@ from typing import Any
 
 from avbench.config import FinetuneConfig, InputConfig, TrainConfig
 from avbench.recipes import presets
-from avbench.report import published
-from avbench.report.entry import ColumnEntry, Entry, RowEntry
-from avbench.report.table import Cell, Column, Group, Row, Table
+from avbench.report.tables import published
+from avbench.report.tables.entry import ColumnEntry, Entry, RowEntry
+from avbench.report.tables.table import Cell, Column, Group, Row, Table
 from avbench.settings import to_dict
 
 UNLIKE = "other_settings"

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from avbench.metrics.units import unit
-from avbench.report import marks
 from avbench.report.archive import Archive
-from avbench.report.entry import Entry, RowEntry, Span
-from avbench.report.layout import Layout, digits, lay_out, title
-from avbench.report.selection import Found, Query, find
-from avbench.report.separation import Judge, ensemble
-from avbench.report.table import Cell, Column, Group, Row, Table
+from avbench.report.tables import marks
+from avbench.report.tables.entry import Entry, RowEntry, Span
+from avbench.report.tables.layout import Layout, digits, lay_out, title
+from avbench.report.tables.selection import Found, Query, find
+from avbench.report.tables.separation import Judge, ensemble
+from avbench.report.tables.table import Cell, Column, Group, Row, Table
 from avbench.running.given import WEIGHTS
 
 Place = tuple[int, int]  # row among the layout's rows, column

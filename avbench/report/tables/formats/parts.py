@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avbench.report import marks
-from avbench.report.table import Cell, Column, Table
+from avbench.report.tables import marks
+from avbench.report.tables.table import Cell, Column, Table
 
 MINUS = "−"
 

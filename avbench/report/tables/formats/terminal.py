@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from avbench.report.formats.parts import COUNTS, count_row, parts
-from avbench.report.table import Cell, Column, Group, Table
+from avbench.report.tables.formats.parts import COUNTS, count_row, parts
+from avbench.report.tables.table import Cell, Column, Group, Table
 
 SUFFIX = ".txt"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avbench.errors import InputError
 from avbench.files import Damaged, read_json
-from avbench.report.table import SCHEMA, Table
+from avbench.report.tables.table import SCHEMA, Table
 
 SUFFIX = ".json"
 

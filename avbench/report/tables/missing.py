@@ -15,11 +15,11 @@ from avbench import registry
 from avbench.data.locate import EMBEDDED
 from avbench.recipes.recipe import Recipe
 from avbench.report.archive import Archive
-from avbench.report.cells import Builder, ensemble_queries
-from avbench.report.entry import Entry, RowEntry
-from avbench.report.layout import Layout, lay_out
-from avbench.report.selection import Query, same, standard
-from avbench.report.table import Cell, Row
+from avbench.report.tables.cells import Builder, ensemble_queries
+from avbench.report.tables.entry import Entry, RowEntry
+from avbench.report.tables.layout import Layout, lay_out
+from avbench.report.tables.selection import Query, same, standard
+from avbench.report.tables.table import Cell, Row
 
 MODES = {"audio": "audioonly", "visual": "videoonly", "joint": "multimodal", "missing_audio": "multimodal"}
 MODES["missing_visual"] = "multimodal"
@@ -95,7 +95,7 @@ def steps(
     Args:
         results: The results folder.
         entries: The tables.
-        data: As for :func:`avbench.report.tables_of.tables_of`.
+        data: As for :func:`avbench.report.tables.tables_of.tables_of`.
         seeds: What each is run for; none: 0 on the paper's data, 0, 1 and 2 on other data.
         builder: What has read the results already.
     """

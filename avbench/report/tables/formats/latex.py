@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from avbench.report.formats.parts import COUNTS, MINUS, count_row, parts
-from avbench.report.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.formats.parts import COUNTS, MINUS, count_row, parts
+from avbench.report.tables.table import Cell, Column, Group, Row, Table
 
 SUFFIX = ".tex"
 PACKAGES = ("booktabs", "graphicx")  # multirow is not among what Debian recommends with LaTeX

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from avbench.report.formats.parts import COUNTS, count_row, parts
-from avbench.report.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.formats.parts import COUNTS, count_row, parts
+from avbench.report.tables.table import Cell, Column, Group, Row, Table
 
 SUFFIX = ".html"
 STYLE = """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 
-from avbench.report.formats.parts import heading
-from avbench.report.table import Group, Table
+from avbench.report.tables.formats.parts import heading
+from avbench.report.tables.table import Group, Table
 
 SUFFIX = ".csv"
 COLUMNS = (

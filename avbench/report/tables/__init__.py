@@ -1,0 +1,1 @@
+"""The papers' tables: their YAML, how cells are filled, and how they are rendered."""
