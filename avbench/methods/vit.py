@@ -150,9 +150,9 @@ def initialise(model: nn.Module, seed: int) -> None:
         seed: Each key draws from the stream ``init.KEY`` of this seed.
     """
     device = torch.get_default_device()
-    model.to_empty(device=device)
-    if device.type == "meta":
+    if device.type == "meta":  # where it was built: moving it there would import torch's symbolic shapes, half a second
         return
+    model.to_empty(device=device)
     with torch.no_grad():
         for prefix, module in model.named_modules():
             for name, parameter in module.named_parameters(recurse=False):
