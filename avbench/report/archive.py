@@ -23,16 +23,16 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, parse_json
 from avbench.report.facts import SHARED, facts
-from avbench.store.records import read_per_sample
+from avbench.store.records import SCHEMA, read_per_sample, tell_older
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
-VERSION = 4
+VERSION = 5
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
-_KEPT = ("id", "seed", "n", "ids_sha256", "data_sha256", "created")
+_KEPT = ("id", "seed", "n", "ids_sha256", "data_sha256", "created", "schema")
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Light:
         ids_sha256: Hash of their sorted ids.
         data_sha256: Hash of their content and preparation.
         created: When, in ISO form.
+        schema: Of the record.
         metrics: Key to value, fractions mostly.
         config: The settings it shares with its other seeds.
     """
@@ -56,6 +57,7 @@ class Light:
     ids_sha256: str
     data_sha256: str
     created: str
+    schema: int
     metrics: Mapping[str, float]
     config: Config
 
@@ -138,6 +140,7 @@ class Archive:
             row = Light(**dict(zip(_KEPT, kept, strict=True)), metrics=metrics, config=config)
             self.rows.append(row)
             self._places.setdefault(config.place, {}).setdefault(number, []).append(row)
+        tell_older(self.results, sum(row.schema != SCHEMA for row in self.rows))
 
     def _index(self) -> dict[str, Any]:
         try:

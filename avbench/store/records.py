@@ -135,12 +135,17 @@ def all_records(results: Path) -> Iterator[dict[str, Any]]:
             continue
         older += record["schema"] != SCHEMA
         yield record
-    if older:
+    tell_older(results, older)
+
+
+def tell_older(results: Path, count: int) -> None:
+    """Says how many records of a folder are of an older schema, if there are any."""
+    if count:
         log.warning(
             "%s: %d %s of an older schema than %d: read as they are; the same commands compute them again.",
             results / "runs",
-            older,
-            "record is" if older == 1 else "records are",
+            count,
+            "record is" if count == 1 else "records are",
             SCHEMA,
         )
 

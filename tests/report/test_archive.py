@@ -127,3 +127,13 @@ def test_only_the_arrays_a_metric_needs_are_read(tmp_path: Path) -> None:
     (tmp_path / "runs" / "a" / "per_sample.npz").unlink()
     with pytest.raises(InputError, match="cannot be read"):
         archive.per_sample(tmp_path, "a", "joint/mAP")
+
+
+def test_records_of_before_are_read_and_said_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    table_records.retrieval(tmp_path, "a", "cav", 2.0, schema=2)
+    table_records.retrieval(tmp_path, "b", "cav", 3.0, seed=1)
+    for _ in range(2):  # from the files, and from the index
+        caplog.clear()
+        assert ids(Archive(tmp_path)) == {"a", "b"}
+        (said,) = [each.getMessage() for each in caplog.records]
+        assert said.startswith(f"{tmp_path / 'runs'}: 1 record is of an older schema than 3")
