@@ -101,8 +101,7 @@ def load(name: str) -> Recipe:
     if name not in names():
         raise unknown("recipe", name, names())
     file, _, entry = name.partition("/")
-    path = FOLDER / f"{file}.yaml"
-    return read(_entries(path)[entry], f"{path.name}: {entry}", name)
+    return read(_entry(name), f"{file}.yaml: {entry}", name)
 
 
 def find(name: str, method: str) -> Recipe:
@@ -145,6 +144,7 @@ def read(values: Any, where: str, name: str = "") -> Recipe:
         own["preset"] = (own["preset"],)
     init = own.get("init", "")
     if isinstance(init, Mapping) or (isinstance(init, str) and init in names()):
+        _check_ends(init, where)
         own["start"] = read(init, f"{where}.init")
         own["init"] = own["start"].name or "another"
     try:
@@ -160,14 +160,34 @@ def _extended(own: dict[str, Any], base: Any, where: str) -> dict[str, Any]:
     if not isinstance(base, str) or base not in names():
         near = did_you_mean(base, names()) if isinstance(base, str) else ""
         raise InputError(f"{where}.from: found {shown(base)}, valid: a recipe (avbench list recipes).{near}")
-    file, _, entry = base.partition("/")
-    under = _entries(FOLDER / f"{file}.yaml")[entry]
+    under = _entry(base)
     if not isinstance(under, Mapping) or "from" in under:
         raise InputError(f"{where}.from: found {base}, which extends another, valid: one that extends none.")
     sets = [each.get("set", {}) for each in (under, own)]
     if all(isinstance(each, Mapping) for each in sets):
         own = {**own, "set": {**sets[0], **sets[1]}}
     return {**under, **own}
+
+
+def _check_ends(init: Any, where: str) -> None:
+    """Refuses initial weights that come from each other in a circle, before the recipes are read one for another."""
+    seen: list[str] = []
+    at = init
+    while isinstance(at, str) and at in names():
+        if at in seen:
+            raise InputError(
+                f"{where}.init: found {init}, valid: a recipe that begins somewhere; {at} starts from itself."
+            )
+        seen.append(at)
+        entry: Any = _entry(at)
+        base = _entry(entry["from"]) if isinstance(entry, Mapping) and entry.get("from") in names() else {}
+        at = next((each["init"] for each in (entry, base) if isinstance(each, Mapping) and "init" in each), "")
+
+
+def _entry(name: str) -> Any:
+    """Returns what the files hold of a recipe, as it stands there."""
+    file, _, entry = name.partition("/")
+    return _entries(FOLDER / f"{file}.yaml")[entry]
 
 
 def _check(recipe: Recipe, where: str) -> None:

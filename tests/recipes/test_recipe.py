@@ -189,3 +189,21 @@ def test_the_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["list", "recipes"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == recipe.names()
+
+
+@pytest.mark.parametrize("name", ["round/a", "round/b", "round/c"])
+def test_weights_that_come_from_each_other_are_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "round.yaml").write_text(
+        "a: {method: cav, data: soundshapes, init: round/b}\n"
+        "b: {method: cav, data: soundshapes, init: round/a}\n"
+        "c: {from: round/a}\n"
+    )
+    monkeypatch.setattr(recipe, "FOLDER", tmp_path)
+    recipe.names.cache_clear()
+    try:
+        with pytest.raises(InputError, match=r"round\.yaml: .\.init: found round/., valid: a recipe that begins"):
+            recipe.load(name)
+    finally:
+        recipe.names.cache_clear()
