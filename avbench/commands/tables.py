@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,13 +20,10 @@ from avbench.commands.launching import (
     tell_failed,
 )
 from avbench.errors import InputError, unknown
-from avbench.running.options import ConfigOptions
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.launch.planner import Wanted
-    from avbench.launch.profile import Profile
-    from avbench.report.tables.missing import Step
     from avbench.report.tables.table import Table
 
 
@@ -79,15 +76,16 @@ class Command:
             raise InputError("--launcher slurm: found it without --launch, valid: with --launch.")
         status = 0
         if self.missing or self.launch:
-            from avbench.report.tables.missing import steps
+            from avbench.launch.missing import missing
+            from avbench.launch.planner import shell
 
             entries = choose(self.ids, self.data)
-            todo = steps(self.results, entries, self.data, self.seeds)
+            todo = missing(self.results, entries, self.data, self.seeds)
             if self.missing:
-                sys.stdout.write("".join(f"{step}\n" for step in todo))
+                sys.stdout.write("".join(f"{line}\n" for line in shell(todo)))
                 if self.cost:
                     for each in entries:
-                        bill = estimate(self.results, steps(self.results, [each], self.data, self.seeds))
+                        bill = estimate(self.results, missing(self.results, [each], self.data, self.seeds))
                         sys.stdout.write(f"# {each.id}: {bill}\n")
                 return 0
             status = self._launch(todo)
@@ -98,7 +96,7 @@ class Command:
             self._tell_cost(tables)
         return status
 
-    def _launch(self, todo: Sequence[Step]) -> int:
+    def _launch(self, todo: Sequence[Sequence[Wanted]]) -> int:
         """Runs the commands, those that cannot be run excepted; returns 1 where one failed."""
         from avbench.launch.planner import shell
         from avbench.launch.schedule import Chain
@@ -109,7 +107,10 @@ class Command:
         ready: list[Chain] = []
         unfit: list[Chain] = []
         configs: list[RunConfig] = []
-        for number, wanted in enumerate(chains_of(todo, profile), 1):
+        for number, found in enumerate(todo, 1):
+            wanted = list(found)
+            if profile is not None:
+                wanted = [replace(each, options=elsewhere(each.options, profile)) for each in found]
             name = f"tables-{number}"
             chain = Chain(name, wanted, self.results / "logs" / f"{name}.log")
             sys.stderr.write("".join(f"{name}: {line}\n" for line in shell([wanted])))
@@ -118,9 +119,8 @@ class Command:
                 if profile is None:
                     runner.prepare(own)
                 else:
-                    check_world(
-                        [config for each in wanted if not each.tasks for config in each.configs(runner)], profile
-                    )
+                    pretrainings = [each for each in wanted if not each.tasks]
+                    check_world([config for each in pretrainings for config in each.configs(runner)], profile)
                     prepared(runner, own)
             except InputError as error:
                 chain.error = str(error)
@@ -174,56 +174,18 @@ class Command:
             sys.stdout.write(f"{out / form.WRAPPER}\n")
 
 
-def chains_of(todo: Sequence[Step], profile: Profile | None) -> list[list[Wanted]]:
-    """Returns each evaluation with the pretrainings before it whose weights it takes.
-
-    Args:
-        todo: The commands, those that make weights before those that take them.
-        profile: The cluster they will run on; None: this machine.
-    """
-    from avbench.commands.parse import parse
-    from avbench.commands.pretrain import Command as Pretrain
-    from avbench.commands.run import Command as Run
-    from avbench.launch.planner import Wanted
-
-    made: dict[str, list[Wanted]] = {}
-    found: list[list[Wanted]] = []
-    for step in todo:
-        asked = parse(Pretrain if step.gives else Run, f"avbench {step.words[0]}", step.words[1:])
-        options = ConfigOptions(**{field.name: getattr(asked, field.name) for field in fields(ConfigOptions)})
-        follows: Literal["", "checkpoint", "init"] = ""
-        if step.needs:
-            follows = "init" if options.init.startswith("$") else "checkpoint"
-            options = replace(options, checkpoint=None, init="")
-        wanted = Wanted(
-            methods=asked.method,
-            tasks=() if step.gives else asked.task,
-            seeds=asked.seeds,
-            options=options if profile is None else elsewhere(options, profile),
-            follows=follows,
-        )
-        chain = [*(made[step.needs[0]] if step.needs else ()), wanted]
-        if step.gives:
-            made[step.gives] = chain
-        else:
-            found.append(chain)
-    return found
-
-
-def estimate(results: Path, todo: Sequence[Step]) -> str:
+def estimate(results: Path, todo: Sequence[Sequence[Wanted]]) -> str:
     """Returns what commands that have not run would take, as one line; those of data that are not here are counted."""
-    from avbench.commands.parse import parse
-    from avbench.commands.run import Command as Run
     from avbench.launch.cost import Bill, Costs
     from avbench.running.runner import Execution, Runner
 
     runner, bill, unknown = Runner(Execution(results=results)), Bill(Costs(results)), 0
-    for step in todo:
+    commands = dict.fromkeys(tuple(chain[: length + 1]) for chain in todo for length in range(len(chain)))
+    for *before, last in commands:
         try:
-            if step.words[0] != "run" or step.needs:
+            if before or not last.tasks:
                 raise InputError("weights that are not made yet")
-            run = parse(Run, "avbench run", step.words[1:])
-            configs = runner.resolve_all(run.requests(run.method, run.task, run.seeds))
+            configs = last.configs(runner)
             if not all(source.ready for config in configs for source in runner.sources(config)):
                 raise InputError("data that are not prepared")
             for config in configs:
@@ -231,4 +193,4 @@ def estimate(results: Path, todo: Sequence[Step]) -> str:
         except InputError:
             unknown += 1
     rest = f"; {unknown} commands need data or weights that are not here yet" if unknown else ""
-    return f"{bill}{rest}" if unknown < len(todo) or not todo else rest.removeprefix("; ")
+    return f"{bill}{rest}" if unknown < len(commands) or not todo else rest.removeprefix("; ")

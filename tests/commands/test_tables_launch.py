@@ -8,14 +8,13 @@ from pathlib import Path
 import pytest
 
 from avbench.cli import main
-from avbench.commands.tables import chains_of
 from avbench.launch import queue, schedule, slurm, slurm_pool
 from avbench.launch.job import Finished, Job
+from avbench.launch.missing import missing
 from avbench.launch.planner import shell
 from avbench.launch.profile import Profile
 from avbench.launch.slurm import Array
 from avbench.report.tables import entry
-from avbench.report.tables.missing import steps
 
 TABLE = ["tables", "table_03", "--data", "soundshapes", "--launch", "--seeds", "0", "--format", "csv"]
 
@@ -91,13 +90,14 @@ def test_missing_runs_go_through_the_slurm_pool(
     assert all("--precision" in job.arguments and "--device" in job.arguments for job in jobs)
 
 
-def test_chains_are_the_commands_that_missing_prints(tmp_path: Path) -> None:
-    todo = steps(tmp_path, [entry.load("table_02e")], None)
-    assert any(len(step.needs) and step.gives for step in todo)  # weights that go on from others
-    chains = chains_of(todo, None)
-    assert len(chains) == sum(not step.gives for step in todo)
-    printed = {frozenset(str(step).split()) for step in todo}
-    assert {frozenset(line.split()) for line in shell(chains)} == printed
+def test_weights_that_go_on_from_others_are_printed_after_them(tmp_path: Path) -> None:
+    chains = missing(tmp_path, [entry.load("table_02e")], None)
+    assert any([wanted.follows for wanted in chain] == ["", "init", "checkpoint"] for chain in chains)
+    lines = shell(chains)
+    assert sum(line.startswith("avbench run") for line in lines) == len(chains)
+    for number, line in enumerate(lines):
+        needed = [word.strip('"$') for word in line.split() if word.startswith('"$')]
+        assert all(any(before.startswith(f"{name}=$(") for before in lines[:number]) for name in needed)
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from scipy import stats
 from avbench import cli
 from avbench.commands.tables import Command
 from avbench.errors import InputError
+from avbench.launch.missing import missing
+from avbench.launch.planner import shell
 from avbench.report.archive import Archive
 from avbench.report.tables import entry, published, separation
 from avbench.report.tables.cells import Builder
-from avbench.report.tables.missing import steps
 from avbench.report.tables.selection import Query, find
 from avbench.report.tables.table import Cell, Row, Table
 from avbench.report.tables.tables_of import tables_of
@@ -211,33 +212,34 @@ def test_a_table_is_the_same_after_json(results: Path) -> None:
 
 
 def test_commands_fill_what_is_empty_and_nothing_else(results: Path) -> None:
-    todo = steps(results, [entry.load("table_03")], "soundshapes")
-    rest = f"--seeds 0 1 2 --results {results}"
-    assert [str(step) for step in todo] == [
-        f"avbench run --method vanilla_avmae --task retrieval --data soundshapes {rest}",
-        f"avbench run --method cavmae --task retrieval --data soundshapes --set method.lambda_c=0.01 {rest}",
+    todo = missing(results, [entry.load("table_03")], "soundshapes")
+    rest = "--task retrieval --seeds 0 1 2 --data soundshapes"
+    assert shell(todo) == [
+        f"avbench run --method vanilla_avmae {rest} --results {results}",
+        f"avbench run --method cavmae {rest} --set method.lambda_c=0.01 --results {results}",
     ]
-    assert steps(results, [entry.load("table_08")], "soundshapes") == []
+    assert missing(results, [entry.load("table_08")], "soundshapes") == []
 
 
 def test_commands_on_the_papers_data_pretrain_once_and_evaluate_these_weights(tmp_path: Path) -> None:
-    todo = steps(tmp_path, [entry.load("table_02a"), entry.load("table_02d")], None)
-    made = [step for step in todo if step.gives]
+    todo = shell(missing(tmp_path, [entry.load("table_02a"), entry.load("table_02d")], None))
+    made = {line.partition("=")[0]: line for line in todo if line.startswith("W")}
     assert len(made) == 4  # three weights of the contrast, and one without normalised targets
-    assert "--recipe cavmae/lambda-0.1 " in str(made[0])
-    assert all(step.needs and step.needs[0] in {each.gives for each in made} for step in todo if not step.gives)
-    assert len({str(step) for step in todo}) == len(todo)
+    assert "--recipe cavmae/lambda-0.1 " in made["W1"]
+    assert all(line.partition('--checkpoint "$')[2].partition('"')[0] in made for line in todo if line[0] != "W")
+    assert len(set(todo)) == len(todo)
 
 
 @pytest.mark.parametrize("data", [None, "soundshapes"])
 def test_the_command_line_reads_every_command_and_each_method_once(tmp_path: Path, data: str | None) -> None:
-    for step in steps(tmp_path, [entry.load(name) for name in entry.names()], data):
-        name, *options = step.words
+    todo = missing(tmp_path, [entry.load(name) for name in entry.names()], data)
+    for wanted in dict.fromkeys(wanted for chain in todo for wanted in chain):
+        name, *options = wanted.words
         command: Any = importlib.import_module(f"avbench.commands.{name}").Command
         parsed = command.parse(name, options) if hasattr(command, "parse") else cli.parse(command, name, options)
         assert isinstance(parsed, command)
         methods = [parsed.method] if isinstance(parsed.method, str) else list(parsed.method)
-        assert len(set(methods)) == len(methods), step
+        assert len(set(methods)) == len(methods), wanted
 
 
 @pytest.mark.slow
@@ -249,18 +251,18 @@ def test_every_command_is_understood(tmp_path: Path) -> None:
 
     seen: set[tuple[object, ...]] = set()
     for data in (None, "soundshapes"):
-        todo = steps(tmp_path, [entry.load(name) for name in entry.names()], data)
+        todo = missing(tmp_path, [entry.load(name) for name in entry.names()], data)
         assert todo
-        for step in todo:
+        for wanted in dict.fromkeys(wanted for chain in todo for wanted in chain):
             options: dict[str, list[str]] = {}
-            for word in step.words[1:]:
+            for word in wanted.words[1:]:
                 if word.startswith("--"):
                     options[word] = []
                 else:
                     options[next(reversed(options))].append(word)
             (recipe,) = options.get("--recipe", ("",))
             methods = options.get("--method") or [recipes.load(recipe).method]
-            assert len(set(methods)) == len(methods), step
+            assert len(set(methods)) == len(methods), wanted
             for method in methods:
                 for task in options.get("--task", [""]):
                     assert not task or task in registry.tasks_of(registry.find("method", method))
@@ -275,10 +277,10 @@ def test_every_command_is_understood(tmp_path: Path) -> None:
                         data=options.get("--data", [None])[0],
                         recipe=recipe,
                         presets=tuple(options.get("--preset", ())),
-                        sets=(*options.get("--set", ()), *(('train.init="w"',) if "$" in str(step) else ())),
+                        sets=(*options.get("--set", ()), *(('train.init="w"',) if wanted.follows else ())),
                     )
                     resolve(request)
-        subprocess.run(["sh", "-n"], input="\n".join(map(str, todo)), text=True, check=True)  # valid shell
+        subprocess.run(["sh", "-n"], input="\n".join(shell(todo)), text=True, check=True)  # valid shell
 
 
 def test_the_command_writes_files_and_says_how_full_they_are(

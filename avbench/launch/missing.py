@@ -1,11 +1,10 @@
-"""The commands that would fill the empty cells of tables, each distinct run once."""
+"""The runs that would fill the empty cells of tables."""
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import yaml
 
 from avbench import registry
 from avbench.data.locate import EMBEDDED
+from avbench.launch.planner import Wanted
 from avbench.recipes.recipe import Recipe
 from avbench.report.archive import Archive
 from avbench.report.tables.cells import Builder, ensemble_queries
@@ -20,33 +20,12 @@ from avbench.report.tables.entry import Entry, RowEntry
 from avbench.report.tables.layout import Layout, lay_out
 from avbench.report.tables.selection import Query, same, standard
 from avbench.report.tables.table import Cell, Row
+from avbench.running.options import ConfigOptions
 
 MODES = {"audio": "audioonly", "visual": "videoonly", "joint": "multimodal", "missing_audio": "multimodal"}
 MODES["missing_visual"] = "multimodal"
 USUAL = {"method.masking_ratio": 0.75, "method.masking_strategy": "uniform"}  # of the methods themselves
-WEIGHTS = "weights: "  # what ``avbench pretrain`` prints before the file
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One command.
-
-    Attributes:
-        words: What follows ``avbench``; ``$W1`` stands for weights that an earlier step made.
-        gives: The name of the weights it makes, such as ``W1``; "" of an evaluation.
-    """
-
-    words: tuple[str, ...]
-    gives: str = ""
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The names of weights it needs."""
-        return tuple(word[1:] for word in self.words if word.startswith("$"))
-
-    def __str__(self) -> str:
-        line = " ".join(f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in ("avbench", *self.words))
-        return f"{self.gives}=$({line} | sed -n 's/^{WEIGHTS}//p')" if self.gives else line
+Chain = tuple[Wanted, ...]  # pretrainings, each from the weights of the one before it, and what judges the last
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,34 +42,10 @@ class _Run:
     mode: str = ""
 
 
-@dataclass
-class _Plan:
-    """Steps in order, each once."""
-
-    results: Path
-    seeds: tuple[int, ...]
-    steps: list[Step] = field(default_factory=list)
-    weights: dict[tuple[str, ...], str] = field(default_factory=dict)
-
-    def pretrained(self, run: _Run, recipe: Recipe, seed: int) -> str:
-        """Returns the name of the weights of a recipe, with the step that makes them if there is none yet."""
-        words = ["pretrain", "--recipe", recipe.name]
-        if recipe.start is not None:
-            words += ["--init", f"${self.pretrained(run, recipe.start, seed)}"]
-        if recipe is run.recipe:  # a row may ask for more than its recipe says
-            words += _sets({k: v for k, v in run.sets.items() if k.partition(".")[0] in ("method", "train")})
-        words += ["--seeds", str(seed), *_results(self.results)]
-        key = tuple(words)
-        if key not in self.weights:
-            self.weights[key] = f"W{len(self.weights) + 1}"
-            self.steps.append(Step(words=key, gives=self.weights[key]))
-        return self.weights[key]
-
-
-def steps(
+def missing(
     results: Path, entries: Sequence[Entry], data: str | None, seeds: Sequence[int] = (), builder: Builder | None = None
-) -> list[Step]:
-    """Returns the commands that would fill the cells that no record fills.
+) -> list[Chain]:
+    """Returns what would fill the cells that no record fills, each distinct run once.
 
     Args:
         results: The results folder.
@@ -104,11 +59,9 @@ def steps(
     for entry in entries:
         if entry.kind == "records":
             runs += _of_entry(builder, lay_out(entry, data), entry)
-    plan = _Plan(results, tuple(seeds) or ((0,) if data is None else (0, 1, 2)))
+    each = tuple(seeds) or ((0,) if data is None else (0, 1, 2))
     more = _clips(builder.archive, data)
-    for group in _merged(runs):
-        _add(plan, group, more)
-    return plan.steps
+    return list(dict.fromkeys(chain for group in _merged(runs) for chain in _chains(results, each, group, more)))
 
 
 def _of_entry(builder: Builder, layout: Layout, entry: Entry) -> list[_Run]:
@@ -205,42 +158,50 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
     return list(found.values())
 
 
-def _add(plan: _Plan, group: tuple[list[str], list[str], _Run, set[str]], more: Mapping[str, Any]) -> None:
+def _chains(
+    results: Path, seeds: tuple[int, ...], group: tuple[list[str], list[str], _Run, set[str]], more: Mapping[str, Any]
+) -> Iterator[Chain]:
     methods, tasks, run, modes = group
-    made = ["--method", *methods] if run.recipe is None else ["--recipe", run.recipe.name]
-    words = ["run", *made, "--task", *tasks, "--data", run.data]
     sets = {**run.sets, **more}
     if modes - {"", "multimodal"}:
         sets["task.modes"] = ["all"]
-    rest = ["--preset", *run.presets] if run.presets else []
-    rest += ["--init", run.init] if run.init else []
-    rest += _sets(sets)
+    judged = Wanted(
+        methods=tuple(methods) if run.recipe is None else (),
+        tasks=tuple(tasks),
+        seeds=seeds,
+        options=ConfigOptions(
+            data=run.data,
+            init=run.init,
+            recipe=run.recipe.name if run.recipe is not None else "",
+            preset=run.presets,
+            set=_sets(sets),
+            results=results,
+        ),
+    )
     if run.recipe is None or not run.recipe.data:
-        found = [[*words, *rest, "--seeds", *map(str, plan.seeds)]]
-    else:  # every seed has weights of its own
-        found = [
-            [*words, "--checkpoint", f"${plan.pretrained(run, run.recipe, seed)}", *rest, "--seeds", str(seed)]
-            for seed in plan.seeds
-        ]
-    for own in found:
-        step = Step(words=(*own, *_results(plan.results)))
-        if step not in plan.steps:
-            plan.steps.append(step)
+        yield (judged,)
+        return
+    # A row may ask for more than its recipe says.
+    own = {key: value for key, value in run.sets.items() if key.partition(".")[0] in ("method", "train")}
+    for seed in seeds:  # every seed has weights of its own
+        yield (*_pretrainings(run.recipe, own, seed, results), replace(judged, seeds=(seed,), follows="checkpoint"))
 
 
-def _sets(values: Mapping[str, Any]) -> list[str]:
-    words = [f"{key}={_text(value)}" for key, value in sorted(values.items())]
-    return ["--set", *words] if words else []
+def _pretrainings(recipe: Recipe, sets: Mapping[str, Any], seed: int, results: Path) -> Chain:
+    before = _pretrainings(recipe.start, {}, seed, results) if recipe.start is not None else ()
+    options = ConfigOptions(recipe=recipe.name, set=_sets(sets), results=results)
+    return (*before, Wanted(methods=(), seeds=(seed,), options=options, follows="init" if before else ""))
+
+
+def _sets(values: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    words = tuple(f"{key}={_text(value)}" for key, value in sorted(values.items()))
+    return (words,) if words else ()
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value if yaml.safe_load(value) == value else f"'{value}'"
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
-
-
-def _results(results: Path) -> list[str]:
-    return [] if results == Path("results") else ["--results", str(results)]
 
 
 def _clips(archive: Archive, data: str | None) -> dict[str, Any]:
