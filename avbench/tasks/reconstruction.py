@@ -179,7 +179,8 @@ def draw_pictures(model: Inpainter, subject: Subject, config: ReconstructionTask
         InputError: A ratio that keeps or removes nothing.
         RunError: A clip cannot be read.
     """
-    from avbench.tasks.inpaint.panels import draw, inpaint
+    from avbench.tasks.inpaint.drawing import draw
+    from avbench.tasks.inpaint.panels import inpaint
 
     clips = subject.evaluated.select(range(min(config.pictures, len(subject.evaluated))))
     lines = inpaint(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from avbench.errors import InputError
 from avbench.tasks.localizing import heatmaps
-from avbench.tasks.localizing.overlay import Tile, blended, grid, outline
+from avbench.tasks.localizing.overlay import Tile, blended, outline, write_sheet
 
 TORCH = {
     "bilinear": {"mode": "bilinear", "align_corners": False},
@@ -65,7 +68,7 @@ def test_tokens_that_do_not_fit_are_refused() -> None:
         heatmaps.MapMaker(np.zeros((2, 6, 4)), np.zeros((2, 3)), (2, 3))
 
 
-def test_overlays_show_map_and_outline() -> None:
+def test_overlays_show_map_and_outline(tmp_path: Path) -> None:
     frame = np.full((16, 16, 3), 128, np.uint8)
     values = np.zeros((16, 16))
     values[4, 4] = 1
@@ -76,5 +79,9 @@ def test_overlays_show_map_and_outline() -> None:
     mask[4:12, 4:12] = True
     assert outline(mask).sum() == 64 - 16
     tiles = [Tile(frame, mask, [("own", values)], "a very long class name " * 9, "note")] * 3
-    sheet = grid(tiles, "heading", "legend")
-    assert sheet.width > sheet.height / 2
+    write_sheet(tmp_path / "sheet.png", tiles, "heading, $x$", "legend")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB")).astype(int)
+    assert pixels.shape[1] > pixels.shape[0] / 2
+    outlined = (np.abs(pixels - (64, 255, 96)).sum(axis=-1) == 0).sum()
+    assert outlined == 6 * outline(np.kron(mask, np.ones((13, 13))) > 0).sum()  # three samples of frame and map

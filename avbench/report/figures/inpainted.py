@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from avbench.errors import AvbenchError
 from avbench.report.figures.base import Context, Drawing, NothingToDraw, label, subplots
 from avbench.report.figures.samples import bare, chosen_row, drawn_ids, judged_clips
 from avbench.report.judged import inpainting
 
 CLIPS = 3
-_GREY = (0.78, 0.78, 0.78, 1)
 _COLUMNS = ("original", "kept", "in-painted")
 
 
@@ -31,6 +28,7 @@ def inpainted(context: Context, ratio: float, strategies: Sequence[Any], *, fram
     """
     import pandas as pd
 
+    from avbench.tasks.inpaint.drawing import show
     from avbench.tasks.inpaint.panels import inpaint
 
     row = chosen_row(context, "reconstruction")
@@ -61,7 +59,11 @@ def inpainted(context: Context, ratio: float, strategies: Sequence[Any], *, fram
     table = []
     for clip, (name, panels) in enumerate(zip(names, lines, strict=True)):
         for number, panel in enumerate(panels):
-            _line(axes[number, 3 * clip : 3 * clip + 3], panel)
+            own = axes[number, 3 * clip : 3 * clip + 3]
+            show(own, panel)
+            for axis in own:
+                bare(axis)
+            own[2].set_xlabel(f"{panel.error:.3f}", fontsize=7, labelpad=1)
             table.append(
                 {
                     "clip": name,
@@ -91,20 +93,3 @@ def inpainted(context: Context, ratio: float, strategies: Sequence[Any], *, fram
             photographs=True,
         )
     ]
-
-
-def _line(axes: Any, panel: Any) -> None:
-    options: dict[str, Any] = {"interpolation": "nearest"}
-    if panel.modality == "audio":
-        low, high = float(panel.original.min()), float(panel.original.max())
-        options |= {"origin": "lower", "aspect": "auto", "cmap": "magma", "vmin": low, "vmax": high}
-    for axis, pixels in zip(axes, (panel.original, panel.original, panel.inpainted), strict=True):
-        axis.imshow(pixels, **options)
-        bare(axis)
-    cover = np.zeros((*panel.removed.shape, 4))
-    cover[panel.removed] = _GREY
-    if panel.modality == "audio":
-        axes[1].imshow(cover, interpolation="nearest", origin="lower", aspect="auto")
-    else:
-        axes[1].imshow(cover, interpolation="nearest")
-    axes[2].set_xlabel(f"{panel.error:.3f}", fontsize=7, labelpad=1)

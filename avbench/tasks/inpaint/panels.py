@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
 
 _AT_ONCE = 8  # clips in memory
-# Inches: a line of frames or of spectrograms, between lines, and above and below them all.
-_HEIGHTS = {"visual": 3.0, "audio": 1.9}
-_WIDTH, _GAP, _MARGIN = 10.0, 0.3, 1.0
-_DPI = 100
-_GREY = (0.75, 0.75, 0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -116,70 +110,3 @@ def _pixels(image: Tensor, modality: str, config: InputConfig) -> npt.NDArray[np
         return (image[0] * config.audio_std + config.audio_mean).numpy()
     std, mean = torch.tensor(config.image_std), torch.tensor(config.image_mean)
     return (image.permute(1, 2, 0) * std + mean).clamp(0, 1).numpy()
-
-
-def draw(path: Path, clip: str, panels: Sequence[Panel], model: Inpainter) -> None:
-    """Draws the lines of one clip into a PNG: original, kept and in-painted, side by side.
-
-    Args:
-        path: The file.
-        clip: Its id, the title.
-        panels: The lines.
-        model: The model that made them.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    heights = [_HEIGHTS[panel.modality] for panel in panels]
-    height = sum(heights) + _GAP * (len(panels) - 1) + _MARGIN
-    figure = Figure(figsize=(_WIDTH, height))
-    FigureCanvasAgg(figure)
-    note = "\nmodel of normalised patches: those in-painted have the true mean and deviation of their patch"
-    figure.suptitle(clip + note * model.norm_pix_loss, fontsize=10, y=1 - 0.08 / height, va="top")
-    # Places are fixed: a layout engine would take ten times as long as all else.
-    grid = figure.add_gridspec(
-        len(panels),
-        3,
-        height_ratios=heights,
-        left=0.055,
-        right=0.99,
-        wspace=0.06,
-        hspace=_GAP * len(panels) / sum(heights),
-        top=1 - 0.65 * _MARGIN / height,
-        bottom=0.35 * _MARGIN / height,
-    )
-    for number, panel in enumerate(panels):
-        row = [figure.add_subplot(grid[number, column]) for column in range(3)]
-        share = f"{panel.strategy.replace('_', '-')}, {panel.removed.mean():.0%} removed"
-        for axes, title in zip(row, ("original", share, f"in-painted, MSE {panel.error:#.3g}"), strict=True):
-            axes.set_title(title, fontsize=9, pad=3)
-        _fill(row, panel, model.input, last=number == len(panels) - 1)
-    figure.savefig(path, dpi=_DPI)
-
-
-def _fill(row: Sequence[Any], panel: Panel, config: InputConfig, *, last: bool) -> None:
-    """Draws one line into three axes, the last one with the seconds below."""
-    options: dict[str, Any] = {"interpolation": "nearest"}
-    scale: dict[str, Any] = {}
-    if panel.modality == "audio":
-        bins, rows = panel.original.shape
-        extent = (0.0, rows * config.frame_shift_ms / 1000, 0.0, float(bins))
-        options |= {"origin": "lower", "aspect": "auto", "extent": extent}
-        scale = {"cmap": "magma", "vmin": float(panel.original.min()), "vmax": float(panel.original.max())}
-    for axes, pixels in zip(row, (panel.original, panel.original, panel.inpainted), strict=True):
-        axes.imshow(pixels, **options, **scale)
-        axes.tick_params(labelsize=7)
-        if panel.modality == "visual":
-            axes.set_axis_off()
-            continue
-        if axes is row[0]:
-            axes.set_ylabel("mel bin", fontsize=8)
-        else:
-            axes.set_yticks([])
-        if last:
-            axes.set_xlabel("seconds", fontsize=8)
-        else:
-            axes.set_xticks([])
-    cover = np.zeros((*panel.removed.shape, 4), np.float32)  # RGBA, clear where a patch was kept
-    cover[panel.removed] = _GREY
-    row[1].imshow(cover, **options)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from avbench.files import atomic_path
 
 _TILE, _GAP, _TITLE, _HEAD = 208, 6, 38, 62  # pixels
 _COLUMNS = 2  # samples side by side
-_BACK, _INK, _DIM = (250, 250, 248), (25, 25, 30), (105, 105, 115)
+_DPI, _LETTER = 100, 7  # pixels of an inch, and of a letter of the small lines
+_BACK, _INK, _DIM = "#fafaf8", "#19191e", "#696973"
 _OUTLINE = np.array((64, 255, 96), dtype=np.uint8)
 _OPACITY = 0.62
 # Perceptual steps from dark violet over red to pale yellow: brighter is more, also in grey.
@@ -43,52 +45,49 @@ class Tile:
     note: str
 
 
-def grid(tiles: Sequence[Tile], heading: str, legend: str) -> Image.Image:
-    """Returns a sheet of samples: each its frame, then its maps, all with the ground truth outlined.
+def write_sheet(path: Path, tiles: Sequence[Tile], heading: str, legend: str) -> None:
+    """Writes a sheet of samples as PNG, atomically: each its frame, then its maps, all with the ground truth outlined.
 
     Args:
+        path: The PNG.
         tiles: The samples, as many maps each; at least one.
         heading: Title of the sheet.
         legend: A line below it.
     """
-    panels = 1 + len(tiles[0].maps)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     columns = min(_COLUMNS, len(tiles))
-    width = panels * (_TILE + _GAP) + 2 * _GAP
-    rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * width + _GAP, _HEAD + rows * (_TITLE + _TILE + 2 * _GAP)), _BACK)
-    pen = ImageDraw.Draw(sheet)
-    large, small = ImageFont.load_default(size=18), ImageFont.load_default(size=13)
-    pen.text((2 * _GAP, 9), heading, fill=_INK, font=large)
-    pen.text((2 * _GAP, 36), legend, fill=_DIM, font=small)
+    wide = (1 + len(tiles[0].maps)) * (_TILE + _GAP) + 2 * _GAP
+    width = columns * wide + _GAP
+    height = _HEAD + -(-len(tiles) // columns) * (_TITLE + _TILE + 2 * _GAP)
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=_BACK)
+    figure.set_layout_engine("none")
+    FigureCanvasAgg(figure)
+
+    def write(left: int, top: int, text: str, size: int, colour: str, **options: Any) -> None:
+        look = {"va": "top", "parse_math": False, "color": colour, "fontsize": size * 72 / _DPI, **options}
+        figure.text(left / width, 1 - top / height, text, **look)
+
+    write(2 * _GAP, 9, heading, 17, _INK)
+    write(2 * _GAP, 36, legend, 12, _DIM)
+    room = (wide - 3 * _GAP) // _LETTER
     for number, tile in enumerate(tiles):
-        left = 2 * _GAP + number % columns * width
+        left = 2 * _GAP + number % columns * wide
         top = _HEAD + number // columns * (_TITLE + _TILE + 2 * _GAP)
-        room = width - 3 * _GAP
-        pen.text((left, top), _fitted(pen, tile.title, small, room), fill=_INK, font=small)
-        pen.text((left, top + 17), _fitted(pen, tile.note, small, room), fill=_DIM, font=small)
+        write(left, top, shorten(tile.title, room, placeholder="..."), 12, _INK)
+        write(left, top + 17, shorten(tile.note, room, placeholder="..."), 12, _DIM)
         edge = outline(_enlarged(tile.truth > 0, nearest=True) > 0)
         frame = np.asarray(Image.fromarray(tile.frame).resize((_TILE, _TILE), Image.Resampling.BICUBIC))
         shown = [("", frame), *((name, blended(frame, _enlarged(values))) for name, values in tile.maps)]
         for place, (name, panel) in enumerate(shown):
-            corner = (left + place * (_TILE + _GAP), top + _TITLE)
-            sheet.paste(Image.fromarray(np.where(edge[..., None], _OUTLINE, panel)), corner)
+            x, y = left + place * (_TILE + _GAP), top + _TITLE
+            figure.figimage(np.where(edge[..., None], _OUTLINE, panel), x, height - y - _TILE, origin="upper")
             if name:
-                _label(pen, corner, name, small)
-    return sheet
-
-
-def write_sheet(path: Path, tiles: Sequence[Tile], heading: str, legend: str) -> None:
-    """Writes a sheet of samples as PNG, atomically; see :func:`grid`.
-
-    Args:
-        path: The PNG.
-        tiles: The samples' pictures.
-        heading: Above them.
-        legend: Below them.
-    """
-    sheet = grid(tiles, heading, legend)
+                box = {"facecolor": "#141418", "edgecolor": "none", "pad": 2}
+                write(x + 6, y + _TILE - 6, name, 12, "white", va="bottom", bbox=box)
     with atomic_path(path) as temporary:
-        sheet.save(temporary, format="png")
+        figure.savefig(temporary, format="png", dpi=_DPI, metadata={"Software": None})
 
 
 def blended(frame: npt.NDArray[np.uint8], values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -124,20 +123,3 @@ def outline(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def _enlarged(values: npt.NDArray[Any], *, nearest: bool = False) -> npt.NDArray[np.float32]:
     image = Image.fromarray(np.asarray(values, dtype=np.float32))
     return np.asarray(image.resize((_TILE, _TILE), Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR))
-
-
-def _label(
-    pen: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont
-) -> None:
-    left, top = corner[0] + 6, corner[1] + _TILE - 21
-    pen.rectangle((left - 3, top - 1, left + pen.textlength(text, font=font) + 3, top + 16), fill=(20, 20, 24))
-    pen.text((left, top), text, fill=(255, 255, 255), font=font)
-
-
-def _fitted(pen: ImageDraw.ImageDraw, text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, room: int) -> str:
-    """Returns the text, shortened where it is longer than ``room`` pixels."""
-    if pen.textlength(text, font=font) <= room:
-        return text
-    while text and pen.textlength(text + "...", font=font) > room:
-        text = text[:-1]
-    return text + "..."
