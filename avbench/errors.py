@@ -35,6 +35,12 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str:
 
 
 def unknown(kind: str, word: str, candidates: Iterable[str]) -> InputError:
-    """Builds the error for a name that is not one of a known set."""
+    """Builds the error for a name that is not one of a known set.
+
+    Args:
+        kind: What was to be named.
+        word: What was found.
+        candidates: What is valid.
+    """
     names = sorted(candidates)
     return InputError(f"unknown {kind} '{word}'.{did_you_mean(word, names)} Valid: {', '.join(names) or '(none)'}.")

@@ -158,7 +158,13 @@ def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
 
 
 def parse_json(text: bytes, path: Path | str, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
-    """Returns the values of what was read from a JSON file, as :func:`read_json` does."""
+    """Returns the values of what was read from a JSON file, as :func:`read_json` does.
+
+    Args:
+        text: What was read.
+        path: Where from, named in errors.
+        kind: Of what it must be.
+    """
     wanted = "an object" if kind is dict else "a list"
     if not text.strip():
         reason = "found an empty file"

@@ -220,6 +220,11 @@ def build(cls: type[S], values: Mapping[str, Any], where: str = "") -> S:
 def change(settings: S, values: Mapping[str, Any], where: str = "") -> S:
     """Returns ``settings`` with the given fields replaced; nested mappings change nested settings.
 
+    Args:
+        settings: A config dataclass.
+        values: New values by field; mappings for nested ones.
+        where: Names where they came from in errors.
+
     Raises:
         InputError: An unknown key, a wrong type or a value out of range; the key is named with its path.
     """

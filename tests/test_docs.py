@@ -138,3 +138,24 @@ def test_functions_of_three_or_more_arguments_say_what_they_are(room: str) -> No
             if len(named) > 2 and "Args:\n" not in text and not elsewhere.search(text):
                 silent.append(f"{path.name}: {function.name}({', '.join(named)})")
     assert not silent
+
+
+def _public(body: list[ast.stmt]) -> list[ast.FunctionDef]:
+    found = [node for node in body if isinstance(node, ast.FunctionDef)]
+    for node in body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            found += _public(node.body)
+    return [function for function in found if not function.name.startswith("_")]
+
+
+def test_public_functions_of_three_arguments_say_what_they_are() -> None:
+    silent = []
+    for path in (ROOT / "avbench").rglob("*.py"):
+        for function in _public(ast.parse(path.read_text(encoding="utf-8")).body):
+            given = function.args
+            names = [arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            text = ast.get_docstring(function) or ""
+            told = "Args:" in text or re.search(r"(?i)\bsee\b|as (for|in) :|given by their names", text)
+            if len(set(names) - {"self", "cls"}) >= 3 and not told:
+                silent.append(f"{path.relative_to(ROOT)}:{function.lineno} {function.name}")
+    assert not silent

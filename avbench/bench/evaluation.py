@@ -66,7 +66,13 @@ def plain_classification(scores: npt.NDArray[np.float32], target: npt.NDArray[np
 
 
 def retrieval_cost(aggregation: Aggregation, shape: tuple[int, int, int] = SYNC, plain: int = _PLAIN_CLIPS) -> Cost:
-    """Measures ranks in both directions: (clips, frames, width) of the features, and clips of the plain loop."""
+    """Measures ranks in both directions: (clips, frames, width) of the features, and clips of the plain loop.
+
+    Args:
+        aggregation: How a clip's frames become one score.
+        shape: (clips, frames, width) of the features.
+        plain: Whether to measure the plain way as well.
+    """
     audio, visual = draw(*shape)
     ours, cpu = _timed(lambda: ranks(audio, visual, aggregation=aggregation))
     few = min(plain, shape[0])

@@ -55,6 +55,12 @@ class Flops:
 def blueprint(name: str, config: Settings, model: ModelConfig, input: InputConfig) -> Method:
     """Returns a method without weights, on the meta device: enough for :func:`step_flops`, at any size.
 
+    Args:
+        name: The method.
+        config: Its settings.
+        model: Sizes of its transformer.
+        input: Sizes of what it reads.
+
     Raises:
         InputError: An unknown method, or sizes that do not fit each other.
     """

@@ -47,14 +47,26 @@ class Absolute:
 
 
 def draw(clips: int, frames: int, width: int) -> tuple[Float32, Float32]:
-    """Returns random features of the given size, audio and visual, (clips, frames, width) each."""
+    """Returns random features of the given size, audio and visual, (clips, frames, width) each.
+
+    Args:
+        clips: How many.
+        frames: Vectors of each clip.
+        width: Of a vector.
+    """
     stream = numpy_stream(0, "benchmark retrieval", clips, frames, width)
     audio, visual = (stream.standard_normal((clips, frames, width), dtype=np.float32) for _ in range(2))
     return audio, visual
 
 
 def plain_ranks(audio: Float32, visual: Float32, aggregation: Aggregation) -> Ranks:
-    """Returns ranks the plain way, one pair of clips at a time; both (n, F, d)."""
+    """Returns ranks the plain way, one pair of clips at a time; both (n, F, d).
+
+    Args:
+        audio: (n, F, d).
+        visual: (n, F, d).
+        aggregation: How a clip's frames become one score.
+    """
     return Ranks(_plain(audio, visual, aggregation), _plain(visual, audio, aggregation))
 
 

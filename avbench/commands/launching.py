@@ -172,7 +172,13 @@ def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
 
 
 def submit(jobs: Sequence[Job], profile: Profile, results: Path) -> int:
-    """Submits jobs, says what became of them, and returns the exit status: 1 where the queue is full."""
+    """Submits jobs, says what became of them, and returns the exit status: 1 where the queue is full.
+
+    Args:
+        jobs: What to submit.
+        profile: The cluster.
+        results: The results folder.
+    """
     from avbench.launch import slurm
 
     outcome = slurm.submit(jobs, profile, results)

@@ -154,6 +154,11 @@ def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
 def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> Clips:
     """Returns the clips, making and preparing them first where that has not been done.
 
+    Args:
+        source: Where they are.
+        workers: Processes that prepare.
+        progress: Whether to show it.
+
     Raises:
         InputError: The data cannot be read, or do not have the frames asked for.
     """

@@ -44,6 +44,11 @@ class Sources:
     def open(self, data: DataConfig, inputs: InputConfig, *, workers: int = -1) -> Corpus:
         """Returns the clips to train on and to judge, preparing them if needed.
 
+        Args:
+            data: Names them.
+            inputs: What a model reads of them.
+            workers: Processes that prepare.
+
         Raises:
             InputError: They cannot be read, or two sources name their classes in ways that do not fit.
         """

@@ -129,7 +129,13 @@ class Bill:
             self._note(plan.evaluation, "evaluations", hours, models)
 
     def add_pretraining(self, config: RunConfig, stage: Stage, train: Clips) -> None:
-        """Adds a pretraining on the clips of the training split, unless it is done."""
+        """Adds a pretraining on the clips of the training split, unless it is done.
+
+        Args:
+            config: The run.
+            stage: Its pretraining.
+            train: The clips it trains on.
+        """
         if self._force or not stage.done:
             self._note(stage, "pretrainings", self._costs.pretraining(config, training_steps(config, len(train))))
 

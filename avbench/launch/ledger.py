@@ -104,7 +104,13 @@ class Submission:
 
 
 def begin(results: Path, launcher: Literal["local", "slurm"], jobs: Sequence[Job]) -> Submission:
-    """Notes that jobs are about to be started, and returns the submission."""
+    """Notes that jobs are about to be started, and returns the submission.
+
+    Args:
+        results: The results folder.
+        launcher: What starts them.
+        jobs: The jobs.
+    """
     now = datetime.datetime.now(datetime.UTC)
     path = results / FOLDER / f"{now:%Y%m%d-%H%M%S-%f}.json"
     entries = [Started(job.name, job.command, job.makes, str(job.log) if job.log.name else "") for job in jobs]

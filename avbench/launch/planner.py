@@ -134,7 +134,15 @@ def shell(chains: Iterable[Sequence[Wanted]]) -> list[str]:
 
 
 def job_of(wanted: Wanted, name: str, log: Path, runner: Runner, configs: Iterable[RunConfig]) -> Job:
-    """Returns the job that does all that some runs need, one after the other, with the folders it fills."""
+    """Returns the job that does all that some runs need, one after the other, with the folders it fills.
+
+    Args:
+        wanted: What it does.
+        name: Its name.
+        log: Where its output goes.
+        runner: Knows the results and the data.
+        configs: The runs it serves.
+    """
     results = runner.execution.results
     plans = [plan for config in configs for plan in runner.plans(config)]
     stages = [stage for plan in plans for stage, _ in _pretrainings(plan)]

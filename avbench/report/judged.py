@@ -86,6 +86,11 @@ def open_judged(record: Mapping[str, Any], results: Path) -> Clips:
 def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Found]]:
     """Returns what a retrieval found first, by direction, for some of its clips as queries.
 
+    Args:
+        run: The retrieval.
+        queries: Ids of clips.
+        count: How many of the found.
+
     Raises:
         InputError: Its embeddings are gone.
     """

@@ -79,7 +79,13 @@ def account(selection: Mapping[str, Any]) -> str:
 def training_clips(
     config: RunConfig, corpus: Corpus, annotated: Annotated | None = None
 ) -> tuple[Clips | None, Clips | None]:
-    """Returns the clips of the splits ``train`` and ``tune``; of a source that is not judged and names none, all."""
+    """Returns the clips of the splits ``train`` and ``tune``; of a source that is not judged and names none, all.
+
+    Args:
+        config: The run.
+        corpus: Its clips.
+        annotated: Ids that annotations hold out.
+    """
     if corpus.paired and not names_splits(corpus.train):
         return corpus.train, None
     return _part(config, corpus.train, "train", annotated), _part(config, corpus.train, "tune", annotated)

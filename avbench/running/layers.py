@@ -18,7 +18,14 @@ from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
 def apply(
     sections: Mapping[str, Settings], layer: Mapping[str, Any], where: str, *, lenient: tuple[str, ...] = ()
 ) -> dict[str, Settings]:
-    """Returns the sections with one layer's values on top; in ``lenient`` ones unknown fields are left out."""
+    """Returns the sections with one layer's values on top; in ``lenient`` ones unknown fields are left out.
+
+    Args:
+        sections: What is set so far.
+        layer: What comes on top.
+        where: Names the layer in errors.
+        lenient: Sections whose unknown keys are left out.
+    """
     changed = dict(sections)
     for name, values in layer.items():
         if name not in sections:
@@ -86,7 +93,13 @@ def _parse_set(text: str, method: str, task: str) -> dict[str, Any]:
 
 
 def nested(section: str, field: str, value: Any) -> dict[str, Any]:
-    """Returns a layer of one setting, or of one within settings, such as task.finetune.epochs."""
+    """Returns a layer of one setting, or of one within settings, such as task.finetune.epochs.
+
+    Args:
+        section: The section.
+        field: The setting, with dots where it lies within another.
+        value: Its value.
+    """
     for name in reversed(field.split(".")):
         value = {name: value}
     return {section: value}

@@ -86,6 +86,11 @@ class ConfigOptions:
     def requests(self, methods: tuple[str, ...], tasks: tuple[str, ...], seeds: tuple[int, ...]) -> list[Request]:
         """Returns one request for each method, task and seed.
 
+        Args:
+            methods: Of ``--method``.
+            tasks: Of ``--task``.
+            seeds: Of ``--seeds``.
+
         Raises:
             InputError: A list is empty, or a file that is named is not there.
         """

@@ -146,7 +146,13 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
 
 
 def plan_pretraining(config: RunConfig, clips: Clips | Corpus, results: Path) -> Pretraining:
-    """Works out the first half alone, which needs no clips to evaluate on."""
+    """Works out the first half alone, which needs no clips to evaluate on.
+
+    Args:
+        config: The run.
+        clips: Its clips.
+        results: The results folder.
+    """
     train, tune = training_clips(config, Corpus.of(clips))
     return _pretrain(fitted(config, len(train) if train is not None else 0), train, tune, results)
 

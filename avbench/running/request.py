@@ -170,6 +170,11 @@ def vary(config: RunConfig, sections: Mapping[str, Mapping[str, Any]]) -> RunCon
 def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Settings:
     """Returns a task's options alone, for evaluating features that no model here made.
 
+    Args:
+        task: The task.
+        config: The user's YAML file.
+        sets: Single settings.
+
     Raises:
         InputError: An unknown key, a wrong value, or a setting of another section.
     """
@@ -189,6 +194,11 @@ def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Setti
 
 def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataConfig, InputConfig]:
     """Returns the sections data and input alone, for commands that look at data without a method.
+
+    Args:
+        source: The data.
+        labels: A CSV of labels.
+        sets: Single settings.
 
     Raises:
         InputError: An unknown key, a wrong value, or a setting of another section.

@@ -104,7 +104,13 @@ def pooled(folder: Path, ids: Sequence[str]) -> Pooled:
 
 
 def tokens(folder: Path, ids: Sequence[str], grid: tuple[int, int]) -> Tokens:
-    """Returns what localization compares; ``grid`` is rows and columns of the frames' patches."""
+    """Returns what localization compares; ``grid`` is rows and columns of the frames' patches.
+
+    Args:
+        folder: Of the extraction.
+        ids: The clips, in the order wanted.
+        grid: Rows and columns of the frames' patches.
+    """
     found = _of(folder, list(ids))
     return Tokens(
         list(ids),

@@ -29,7 +29,13 @@ Values = Mapping[str, npt.NDArray[np.float32]]
 
 
 def share(batches: Sequence[int], rank: int, world: int) -> list[int]:
-    """Returns the batches of one of ``world`` processes; together they have each batch once."""
+    """Returns the batches of one of ``world`` processes; together they have each batch once.
+
+    Args:
+        batches: All of them.
+        rank: Of this process.
+        world: Processes.
+    """
     return list(batches[rank::world])
 
 

@@ -37,7 +37,13 @@ def run_folder(results: Path, run_id: str) -> Path:
 
 
 def stage_folder(results: Path, stage: str, stage_id: str) -> Path:
-    """Returns the folder of a stage's output."""
+    """Returns the folder of a stage's output.
+
+    Args:
+        results: The results folder.
+        stage: Its name, such as ``pretrain``.
+        stage_id: Its id.
+    """
     return results / "stages" / stage / stage_id
 
 

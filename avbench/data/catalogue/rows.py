@@ -255,6 +255,11 @@ def read_rows(entry: Entry, lists: Sequence[tuple[ListFile, Path]]) -> dict[str,
 def read_ids(entry: Entry, format: str, path: Path) -> list[str]:
     """Returns the ids of a list, in its order.
 
+    Args:
+        entry: The data set.
+        format: How the list is written.
+        path: The list.
+
     Raises:
         InputError: As :func:`read_rows`.
     """

@@ -36,7 +36,13 @@ def to_store(wanted: FrameGrid, inputs: InputConfig) -> FrameGrid:
 
 
 def eval_frame(clips: Clips, i: int, inputs: InputConfig) -> int:
-    """Returns which frame of clip ``i`` is judged where one is (``input.eval_frame``)."""
+    """Returns which frame of clip ``i`` is judged where one is (``input.eval_frame``).
+
+    Args:
+        clips: The clips.
+        i: Which of them.
+        inputs: Says which frame is judged.
+    """
     count = max(1, clips.n_frames(i))
     if inputs.eval_frame >= 0:
         return min(inputs.eval_frame, count - 1)

@@ -63,7 +63,13 @@ def names_splits(clips: Clips) -> bool:
 
 
 def remembered(clips: Clips, key: Any, make: Callable[[], T]) -> T:
-    """Returns what ``make`` gives for some clips, made once; it must not hold the clips themselves."""
+    """Returns what ``make`` gives for some clips, made once; it must not hold the clips themselves.
+
+    Args:
+        clips: Whose facts these are.
+        key: Names what is remembered.
+        make: Makes it the first time.
+    """
     known = _KNOWN.setdefault(clips, {})
     if key not in known:
         known[key] = make()

@@ -71,6 +71,11 @@ class ShardReader:
     def read(self, shard: str, offset: int, size: int) -> bytes:
         """Returns ``size`` bytes of ``shard`` (a path below the folder) from ``offset``.
 
+        Args:
+            shard: Path below the folder.
+            offset: First byte.
+            size: Bytes.
+
         Raises:
             RunError: The shard is missing or too short.
         """
@@ -110,6 +115,12 @@ class ShardReader:
 
 def read_member(folder: Path, shard: str, offset: int, size: int) -> bytes:
     """Returns one member's bytes without keeping the shard open; see :class:`ShardReader`.
+
+    Args:
+        folder: Of the prepared data.
+        shard: Path below it.
+        offset: First byte.
+        size: Bytes.
 
     Raises:
         RunError: The shard is missing or too short.

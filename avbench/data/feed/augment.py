@@ -82,7 +82,14 @@ class Augment:
         return Mix(int(stream.integers(n)), float(stream.beta(_BETA, _BETA)), float(stream.random()))
 
     def masks(self, rows: int, bins: int, seed: int, *counters: int) -> tuple[Span, Span]:
-        """Draws the masked mel bins and the masked rows of a spectrogram; empty spans mask nothing."""
+        """Draws the masked mel bins and the masked rows of a spectrogram; empty spans mask nothing.
+
+        Args:
+            rows: Rows of the spectrogram.
+            bins: Its mel bins.
+            seed: Of the draws.
+            *counters: Of the clip and the epoch, so that each has draws of its own.
+        """
         if self.freq_mask == 0 and self.time_mask == 0:
             return Span(0, 0), Span(0, 0)
         draws = numpy_stream(seed, "specaugment", *counters).random(4)

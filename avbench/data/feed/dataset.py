@@ -102,6 +102,8 @@ class Files:
 def rows_of(waveform: NDArray[np.float32], rate: int, config: InputConfig, clip: str) -> Tensor:
     """Returns the log-mel rows of a sound, neither padded nor normalised, at most target_length of them.
 
+    Arguments as in :func:`log_mel`; ``clip`` is named in errors.
+
     Raises:
         RunError: The sound is shorter than one window.
     """

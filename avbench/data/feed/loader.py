@@ -137,7 +137,15 @@ class Feed:
         skip: int = 0,
         drop_last: bool = False,
     ) -> Iterator[Batch]:
-        """Yields the clips of ``order`` with the draws of ``epoch``, from batch ``skip`` on; see :func:`batches`."""
+        """Yields the clips of ``order`` with the draws of ``epoch``, from batch ``skip`` on; see :func:`batches`.
+
+        Args:
+            order: Positions of clips.
+            batch_size: Clips of a batch.
+            epoch: Whose draws are used.
+            skip: Batches left out at the start.
+            drop_last: Whether a last batch that is not full is left out.
+        """
         self.dataset.set_epoch(epoch)
         return batches(self.dataset, order, batch_size, workers=self._wanted, start=skip, drop_last=drop_last)
 

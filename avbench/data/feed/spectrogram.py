@@ -38,6 +38,11 @@ def mel_filters(n_mels: int, sample_rate: int, n_fft: int) -> Tensor:
 
     The steps and their precision are Kaldi's: low filters are narrower than a bin of the spectrum, so that the
     rounding of a slope's end shows in the logarithm.
+
+    Args:
+        n_mels: Mel bins.
+        sample_rate: In hertz.
+        n_fft: Points of the Fourier transform.
     """
     low, high = _mel(LOW_FREQUENCY), _mel(sample_rate / 2)
     width = (high - low) / (n_mels + 1)
@@ -141,7 +146,14 @@ class FilterBank:
 
 @functools.cache
 def filter_bank(sample_rate: int, n_mels: int, frame_length_ms: float, frame_shift_ms: float) -> FilterBank:
-    """Returns the filter bank for these sizes, built on the first call."""
+    """Returns the filter bank for these sizes, built on the first call.
+
+    Args:
+        sample_rate: In hertz.
+        n_mels: Mel bins.
+        frame_length_ms: Length of a window.
+        frame_shift_ms: From one window to the next.
+    """
     return FilterBank(sample_rate, n_mels, frame_length_ms, frame_shift_ms)
 
 

@@ -69,6 +69,11 @@ class Clip:
 def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> Clip:
     """Decodes one span of a file, from ``start`` for at most ``settings.length`` seconds.
 
+    Args:
+        path: The file.
+        settings: How it is prepared.
+        start: Seconds.
+
     Raises:
         Rejected: The span cannot be used; ``str()`` is the reason.
         PastEnd: The file ends before ``start``.

@@ -86,6 +86,11 @@ def of_programme(container: Any, video: Any, audios: Sequence[Any]) -> list[Any]
     """Returns the sounds that belong to a picture: a transport stream may carry several programmes.
 
     Those whose own best picture, as libavformat finds it, is another one are left out, unless that is all of them.
+
+    Args:
+        container: The file.
+        video: The picture.
+        audios: Its sounds, of any programme.
     """
     if len(audios) < 2:
         return list(audios)

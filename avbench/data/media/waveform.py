@@ -116,6 +116,11 @@ def resample(waveform: NDArray[np.float32], rate: int, target: int) -> NDArray[n
 
     libswresample through PyAV, which also resamples when videos are prepared. The reference never resamples: it
     computes the filter bank at the file's own rate (docs/protocol/cavmae.md 2.3).
+
+    Args:
+        waveform: (samples,), mono.
+        rate: Samples a second.
+        target: Samples a second of what is returned.
     """
     if rate == target:
         return waveform

@@ -79,7 +79,13 @@ def _silent_pose(silent: Silent, times: NDArray[np.float64]) -> _Pose:
 
 
 def hsv_to_rgb(hue: NDArray[np.float64], saturation: float, value: float) -> Floats:
-    """Returns the (N, 3) colours of hues (N,), all in [0, 1]."""
+    """Returns the (N, 3) colours of hues (N,), all in [0, 1].
+
+    Args:
+        hue: (N,), in [0, 1].
+        saturation: (N,), in [0, 1].
+        value: (N,), in [0, 1].
+    """
     k = (hue[:, None] * 6.0 + np.array([5.0, 3.0, 1.0])) % 6.0
     return np.asarray(value * (1.0 - saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)), dtype=np.float32)
 

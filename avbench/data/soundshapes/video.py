@@ -15,7 +15,14 @@ _AAC_BITS_PER_SECOND = 64000
 
 
 def encode(frames: NDArray[np.uint8], fps: int, waveform: NDArray[np.float32], sample_rate: int) -> bytes:
-    """Returns an mp4 file of frames (N, H, W, 3) RGB and a waveform (samples,) in [-1, 1]."""
+    """Returns an mp4 file of frames (N, H, W, 3) RGB and a waveform (samples,) in [-1, 1].
+
+    Args:
+        frames: (N, H, W, 3), RGB.
+        fps: Frames a second.
+        waveform: (samples,), in [-1, 1].
+        sample_rate: Samples a second.
+    """
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options=dict(_X264))

@@ -20,7 +20,14 @@ _ENOUGH = 4  # trials that importance is told from
 
 
 def write_plots(study: optuna.Study, sweep: Sweep, found: Sequence[TrialResult], folder: Path) -> Iterator[Path | str]:
-    """Writes every picture as PNG, PDF and CSV; yields their paths, and in place of one that cannot be, the reason."""
+    """Writes every picture as PNG, PDF and CSV; yields their paths, and in place of one that cannot be, the reason.
+
+    Args:
+        study: Optuna's.
+        sweep: The sweep.
+        found: Its trials.
+        folder: Where they go.
+    """
     complete = [row for row in found if row.values]
     for parameter in sweep.space:
         try:
@@ -39,6 +46,11 @@ def slice_of(sweep: Sweep, complete: Sequence[TrialResult], parameter: Parameter
     """Draws each objective against a parameter: every seed a point, means joined, with deviations over seeds.
 
     Where one of the other parameters has few values, each of them has its own line.
+
+    Args:
+        sweep: The sweep.
+        complete: Its trials that are done.
+        parameter: On the x axis.
 
     Raises:
         NothingToDraw: No trial completed.

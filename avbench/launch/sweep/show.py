@@ -79,7 +79,13 @@ def render(sweep: Sweep, found: Sequence[TrialResult]) -> str:
 
 
 def frame(sweep: Sweep, found: Sequence[TrialResult], commands: Sequence[str]) -> pd.DataFrame:
-    """Returns one row a trial: parameters, each objective's mean, deviation and values of the seeds, command."""
+    """Returns one row a trial: parameters, each objective's mean, deviation and values of the seeds, command.
+
+    Args:
+        sweep: The sweep.
+        found: Its trials.
+        commands: What each typed.
+    """
     import pandas as pd
 
     lines: list[dict[str, Any]] = []

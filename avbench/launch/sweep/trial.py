@@ -93,7 +93,13 @@ def wanted_of(
 
 
 def commands(sweep: Sweep, params: Mapping[str, Scalar], common: ConfigOptions) -> list[str]:
-    """Returns the lines that a user would type for a trial."""
+    """Returns the lines that a user would type for a trial.
+
+    Args:
+        sweep: The sweep.
+        params: Values of the trial.
+        common: Options of all trials.
+    """
     # Weights are of one seed; what needs none is one command for all.
     alone = any(wanted.follows for wanted in wanted_of(sweep, params, sweep.seeds, common))
     groups = [(seed,) for seed in sweep.seeds] if alone else [sweep.seeds]
@@ -102,6 +108,11 @@ def commands(sweep: Sweep, params: Mapping[str, Scalar], common: ConfigOptions) 
 
 def check(sweep: Sweep, common: ConfigOptions, path: str) -> tuple[Runner, list[RunConfig]]:
     """Resolves what trials compute, before any begins: all of a grid, else the ends of what is drawn from.
+
+    Args:
+        sweep: The sweep.
+        common: Options of all trials.
+        path: The sweep's file, named in errors.
 
     Raises:
         InputError: A trial could not be run; the message says which.
@@ -114,6 +125,11 @@ def check(sweep: Sweep, common: ConfigOptions, path: str) -> tuple[Runner, list[
 
 def not_ready(sweep: Sweep, common: ConfigOptions, path: str) -> list[str]:
     """Resolves the settings of trials alone; returns what data are missing, each once.
+
+    Args:
+        sweep: The sweep.
+        common: Options of all trials.
+        path: The sweep's file, named in errors.
 
     Raises:
         InputError: A trial has settings that cannot be used; the message says which.
@@ -152,7 +168,13 @@ def named(params: Params) -> str:
 
 
 def watched(wanted: Wanted, pruner: PrunerConfig, runner: Runner) -> Path | None:
-    """Returns the metrics.csv that tells how a trial does, if this run writes it."""
+    """Returns the metrics.csv that tells how a trial does, if this run writes it.
+
+    Args:
+        wanted: The trial's run.
+        pruner: Decides on its figures.
+        runner: Knows the results and the data.
+    """
     if pruner.name == "none":
         return None
     if not wanted.tasks:

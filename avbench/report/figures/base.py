@@ -177,7 +177,15 @@ def colours(methods: Sequence[str]) -> dict[str, Any]:
 
 
 def subplots(rows: int, columns: int, *, width: float, height: float, **options: Any) -> tuple[Canvas, Any]:
-    """Returns a canvas and its axes, an array (rows, columns); sizes in inches for each panel."""
+    """Returns a canvas and its axes, an array (rows, columns); sizes in inches for each panel.
+
+    Args:
+        rows: Of panels.
+        columns: Of panels.
+        width: Of a panel, inches.
+        height: Of a panel, inches.
+        **options: For matplotlib's ``subplots``.
+    """
     style()
     from matplotlib.figure import Figure
 
@@ -200,7 +208,13 @@ def seeds_of(rows: Sequence[Light]) -> str:
 
 
 def save(drawing: Drawing, folder: Path, name: str) -> Iterator[Path]:
-    """Writes NAME.png, NAME.pdf and NAME.csv, each whole or not at all, and yields their paths."""
+    """Writes NAME.png, NAME.pdf and NAME.csv, each whole or not at all, and yields their paths.
+
+    Args:
+        drawing: The figure.
+        folder: Where it goes.
+        name: Of the files, without ending.
+    """
     from avbench.files import atomic_path
 
     # Without times and versions, so that the same drawing gives the same bytes.

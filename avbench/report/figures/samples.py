@@ -23,6 +23,11 @@ _PREFERRED = ("cavmae", "cavmae_sync", "avmae", "cav")  # whose samples are show
 def chosen_row(context: Context, task: str, *, trained: Sequence[str] = ("pretrained", "checkpoint")) -> Light:
     """Returns the record whose samples are shown: CAV-MAE's of the lowest seed, or the next that there is.
 
+    Args:
+        context: The records.
+        task: Of which task.
+        trained: Where its weights may come from.
+
     Raises:
         NothingToDraw: No trained model has a record of the task.
     """
@@ -54,7 +59,13 @@ def drawn_ids(ids: Sequence[str], count: int) -> list[str]:
 
 
 def spectrogram(clips: Clips, i: int, record: dict[str, Any]) -> npt.NDArray[np.float32]:
-    """Returns a clip's log-mel picture as the model sees it, (M, T), lowest mel bin first."""
+    """Returns a clip's log-mel picture as the model sees it, (M, T), lowest mel bin first.
+
+    Args:
+        clips: The clips.
+        i: Which of them.
+        record: Says what its model reads.
+    """
     import torch
 
     from avbench.data.feed.spectrogram import log_mel
@@ -73,7 +84,13 @@ def show_sound(axis: Any, picture: npt.NDArray[np.float32], **options: Any) -> N
 
 
 def bare(axis: Any, colour: str | None = None, style: str = "-") -> None:
-    """Takes ticks and grid from an axis; with a colour, frames it."""
+    """Takes ticks and grid from an axis; with a colour, frames it.
+
+    Args:
+        axis: The axis.
+        colour: Of the frame; None: no frame.
+        style: Of the frame's line.
+    """
     axis.set(xticks=[], yticks=[])
     axis.grid(visible=False)
     for spine in axis.spines.values():

@@ -17,7 +17,13 @@ BYTES = 2_500_000  # of one task's pictures; beyond it, runs show fewer
 
 
 def of_task(task: str, groups: Sequence[Group], results: Path) -> list[dict[str, Any]]:
-    """Returns, of each method's first trained run that drew any, the pictures: uri, width, height and alt."""
+    """Returns, of each method's first trained run that drew any, the pictures: uri, width, height and alt.
+
+    Args:
+        task: The task.
+        groups: The page's runs.
+        results: The results folder.
+    """
     shown: dict[tuple[str, str], dict[str, Any]] = {}
     size = 0
     for each in groups:

@@ -34,6 +34,11 @@ def uri(data: bytes, kind: str) -> str:
 def picture(source: Path | bytes, *, width: int = WIDTH, quality: int = 72) -> tuple[str, int, int]:
     """Returns a picture as WebP, with its width and height.
 
+    Args:
+        source: The picture.
+        width: At most, pixels.
+        quality: Of WebP, 0 to 100.
+
     Raises:
         RunError: It cannot be read.
     """

@@ -178,7 +178,13 @@ def _compared(controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place
 
 
 def ensemble_queries(layout: Layout, row: RowEntry, span: Span) -> list[tuple[Query, int]]:
-    """Returns what the two models of an ensemble are, sound first, each with the column that has its settings."""
+    """Returns what the two models of an ensemble are, sound first, each with the column that has its settings.
+
+    Args:
+        layout: The table.
+        row: A row of it.
+        span: The cell that shows an ensemble.
+    """
     own = layout.origin.index(span.column)
     metric = layout.metric(row, own).rpartition("/")[2]
     found = []

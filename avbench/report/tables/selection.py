@@ -112,7 +112,13 @@ def find(archive: Archive, query: Query) -> Found | None:
 
 
 def fits(config: Config, record: Light, query: Query) -> bool:
-    """Tells whether a configuration has the facts that a cell asks for; trained weights, unless it says otherwise."""
+    """Tells whether a configuration has the facts that a cell asks for; trained weights, unless it says otherwise.
+
+    Args:
+        config: The configuration.
+        record: A record of it.
+        query: What the cell asks for.
+    """
     facts = config.facts
     wanted = query.where if "weights" in query.where else {"weights": TRAINED, **query.where}
     for key, value in wanted.items():

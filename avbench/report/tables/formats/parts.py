@@ -53,7 +53,13 @@ def parts(cell: Cell, column: Column) -> Parts:
 
 
 def signed(value: float, digits: int, *, plus: bool = False) -> str:
-    """Returns a number with a minus sign of its own, and no negative zero."""
+    """Returns a number with a minus sign of its own, and no negative zero.
+
+    Args:
+        value: The number.
+        digits: After the point.
+        plus: Whether a plus sign is written.
+    """
     text = f"{abs(value):.{digits}f}"
     zero = not float(text)
     return f"{'' if zero or value > 0 else MINUS}{'+' if plus and (value > 0 or zero) else ''}{text}"
