@@ -127,10 +127,10 @@ class Prepare:
     def execute(self) -> int:
         """Prepares, and prints the counts and why clips were rejected."""
         from avbench.data.catalogue.entry import names
-        from avbench.data.prepare.share import Share
+        from avbench.data.prepare.share import PartShare
 
         if self.part is not None:
-            Share.parse(self.part)
+            PartShare.parse(self.part)
         if self.launcher == "slurm":
             return self._submit()
         if self.source in names():
@@ -189,10 +189,12 @@ class Prepare:
         return words
 
     def _of_videos(self, source: Path, out: Path) -> int:
-        from avbench.data.prepare.driver import Share, prepare, prepare_share
+        from avbench.data.prepare.driver import PartShare, prepare, prepare_share
 
         if self.part is not None:
-            return self._say(prepare_share(source, out, Share.parse(self.part), self.settings, workers=self.workers))
+            return self._say(
+                prepare_share(source, out, PartShare.parse(self.part), self.settings, workers=self.workers)
+            )
         report = prepare(source, out, self.settings, workers=self.workers)
         sys.stdout.write(
             f"{report.folder}: {report.clips} clips of {report.files} files, {report.seconds:.0f} s,"
@@ -213,7 +215,7 @@ class Prepare:
         from avbench.data.catalogue.prepare import prepare_set, prepare_set_share
         from avbench.data.catalogue.text import render
         from avbench.data.locate import set_folder
-        from avbench.data.prepare.share import Share
+        from avbench.data.prepare.share import PartShare
 
         found = entry(self.source)
         if found.lists and self.root is None:
@@ -225,7 +227,7 @@ class Prepare:
         if self.part is not None:
             if self.dry_run:
                 raise InputError("--dry-run: found with --part, valid: one of them; nothing of a part is counted.")
-            share = Share.parse(self.part)
+            share = PartShare.parse(self.part)
             return self._say(
                 prepare_set_share(found, root, out, share, self.settings, lists=self.list, workers=self.workers)
             )

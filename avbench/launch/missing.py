@@ -16,7 +16,7 @@ from avbench.launch.planner import Wanted
 from avbench.recipes.recipe import Recipe
 from avbench.report.archive import Archive
 from avbench.report.tables.cells import Builder, ensemble_queries
-from avbench.report.tables.entry import Entry, RowEntry
+from avbench.report.tables.entry import RowEntry, TableEntry
 from avbench.report.tables.layout import Layout, lay_out
 from avbench.report.tables.selection import Query, same, standard
 from avbench.report.tables.table import Cell, Row
@@ -43,7 +43,11 @@ class _Run:
 
 
 def missing(
-    results: Path, entries: Sequence[Entry], data: str | None, seeds: Sequence[int] = (), builder: Builder | None = None
+    results: Path,
+    entries: Sequence[TableEntry],
+    data: str | None,
+    seeds: Sequence[int] = (),
+    builder: Builder | None = None,
 ) -> list[Chain]:
     """Returns what would fill the cells that no record fills, each distinct run once.
 
@@ -64,7 +68,7 @@ def missing(
     return list(dict.fromkeys(chain for group in _merged(runs) for chain in _chains(results, each, group, more)))
 
 
-def _of_entry(builder: Builder, layout: Layout, entry: Entry) -> list[_Run]:
+def _of_entry(builder: Builder, layout: Layout, entry: TableEntry) -> list[_Run]:
     table = builder.build(entry, layout.data)
     found = []
     # Rows of files that others made come after the layout's: no command here fills them.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("a2v", "v2a")
 
 
-class Found(NamedTuple):
+class Retrieved(NamedTuple):
     """What was found for one query: ids, best first, and the rank of the query's own counterpart."""
 
     ids: tuple[str, ...]
@@ -83,7 +83,7 @@ def open_judged(record: Mapping[str, Any], results: Path) -> Clips:
     return judged
 
 
-def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Found]]:
+def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Retrieved]]:
     """Returns what a retrieval found first, by direction, for some of its clips as queries.
 
     Args:
@@ -114,7 +114,7 @@ def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Foun
         best = np.argsort(-close, axis=1, kind="stable")[:, :count]
         ranks = run.outputs[f"{direction}_rank"]
         found[direction] = [
-            Found(tuple(features.ids[i] for i in line), float(ranks[row]))
+            Retrieved(tuple(features.ids[i] for i in line), float(ranks[row]))
             for row, line in zip(rows.tolist(), best.tolist(), strict=True)
         ]
     return found

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Batches:
     """Batches to compute; a batch is the same clips whoever computes it, and however many there are.
 
     Attributes:

@@ -20,7 +20,7 @@ from avbench.errors import AvbenchError, RunError
 from avbench.processes import Child, check_code
 
 if TYPE_CHECKING:
-    from avbench.running.batches import Job
+    from avbench.running.batches import Batches
 
 _DONE = "done"
 _STOP_S = 30.0  # for writing what is finished
@@ -46,7 +46,7 @@ class _Member:
             )
 
 
-def run(job: Job, world: int, report: Callable[[int], None]) -> None:
+def run(job: Batches, world: int, report: Callable[[int], None]) -> None:
     """Shares a job among processes and waits for them; the first that fails stops the others.
 
     Args:
@@ -97,7 +97,7 @@ def serve(connection: Connection, job: str, rank: str, world: str) -> None:
         check_code()
         import torch
 
-        work: Job = pickle.loads(Path(job).read_bytes())
+        work: Batches = pickle.loads(Path(job).read_bytes())
         torch.set_num_threads(work.threads)
         for count in work.compute_share(int(rank), int(world)):
             connection.send(count)

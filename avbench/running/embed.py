@@ -15,7 +15,7 @@ from avbench.config import Precision
 from avbench.data.corpus.decoded import DecodedClips
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.spectrogram import window_starts
-from avbench.data.media.decode import Clip
+from avbench.data.media.decode import DecodedSpan
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.errors import InputError
 from avbench.running.request import frames_of
@@ -141,7 +141,7 @@ class Model:
         )
 
 
-def _spans(window: Clip, dataset: AudioVisualDataset, i: int) -> list[tuple[float, float, float]]:
+def _spans(window: DecodedSpan, dataset: AudioVisualDataset, i: int) -> list[tuple[float, float, float]]:
     """Returns start and end of the sound, and time of the frame, for each row a window gives, in seconds."""
     config = dataset.config
     frames, _ = dataset.frames(i)

@@ -15,7 +15,7 @@ import numpy as np
 
 from avbench.files import Damaged, read_json, set_aside, write_json
 from avbench.running import weights
-from avbench.running.batches import Job
+from avbench.running.batches import Batches
 from avbench.running.identity import Extraction, Kind
 from avbench.store import parts
 from avbench.store.arrays import PARTIAL, RowWriter
@@ -99,7 +99,7 @@ def extract(
         size = max(1, _BATCH // max(1, config.data.n_frames)) if config.input.segment_length else _BATCH
         todo = [first // size for first in range(0, len(clips), size) if not done[first : first + size].all()]
         world = max(1, min(processes, len(todo)))
-        job = Job(
+        job = Batches(
             kind=kind,
             method=method,
             clips=clips,
@@ -129,7 +129,7 @@ def extract(
     writer.finish()
 
 
-def _share(job: Job, world: int, bar: Progress) -> None:
+def _share(job: Batches, world: int, bar: Progress) -> None:
     from avbench.processes import core_count
     from avbench.running import crew
 

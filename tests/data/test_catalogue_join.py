@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from avbench.data.catalogue.join import VIDEOS, find_files, join
-from avbench.data.catalogue.rows import Row
+from avbench.data.catalogue.rows import AnnotationRow
 
 ROWS = {
     row.id: row
     for row in (
-        Row("-_cdefghijk_000030", "test", (), "-_cdefghijk", 30.0),
-        Row("twiceclips1_000000", "train", (), "twiceclips1", 0.0),
-        Row("twiceclips1_000120", "train", (), "twiceclips1", 120.0),
-        Row("--startless", "test", (), "--startless"),
-        Row("video9", "test", (), "video9"),
-        Row("zerostart_1_000000", "test", (), "zerostart_1", 0.0),
+        AnnotationRow("-_cdefghijk_000030", "test", (), "-_cdefghijk", 30.0),
+        AnnotationRow("twiceclips1_000000", "train", (), "twiceclips1", 0.0),
+        AnnotationRow("twiceclips1_000120", "train", (), "twiceclips1", 120.0),
+        AnnotationRow("--startless", "test", (), "--startless"),
+        AnnotationRow("video9", "test", (), "video9"),
+        AnnotationRow("zerostart_1_000000", "test", (), "zerostart_1", 0.0),
     )
 }
 

@@ -10,11 +10,11 @@ import pytest
 
 from avbench.data.catalogue.entry import entry
 from avbench.data.catalogue.join import find_lists
-from avbench.data.catalogue.rows import Row, read_rows
+from avbench.data.catalogue.rows import AnnotationRow, read_rows
 from avbench.errors import InputError
 
 
-def read(root: Path, name: str, **files: str) -> dict[str, Row]:
+def read(root: Path, name: str, **files: str) -> dict[str, AnnotationRow]:
     """Reads lists given as file name (``__`` for ``.``) and text."""
     for file, text in files.items():
         (root / file.replace("__", ".")).write_text(text, encoding="utf-8")
@@ -29,7 +29,7 @@ def test_vggsound_in_both_forms(tmp_path: Path) -> None:
         "vggsound",
         vggsound__csv='---g-f_I2yQ,1,"bird chirping, tweeting",test\n--0PQM4-hqg,30,waterfall burbling,train\n',
     )
-    assert rows["---g-f_I2yQ_000001"] == Row(
+    assert rows["---g-f_I2yQ_000001"] == AnnotationRow(
         "---g-f_I2yQ_000001", "test", ("bird chirping, tweeting",), "---g-f_I2yQ", 1.0
     )
     assert rows["--0PQM4-hqg_000030"].split == "train"
@@ -57,7 +57,7 @@ def test_audioset_has_comments_quotes_and_two_ways_to_write_seconds(tmp_path: Pa
         '# Segments csv\n# YTID, start\n-abcdefghij, 30.000, 40.000, "/m/09x0r,/m/05zppz"\n0_cdefghijk,0,10,/m/09x0r\n'
     )
     rows = read(tmp_path, "audioset-eval", eval_segments__csv=text)
-    assert rows["-abcdefghij"] == Row(
+    assert rows["-abcdefghij"] == AnnotationRow(
         "-abcdefghij", "test", ("Speech", "Male speech, man speaking"), "-abcdefghij", 30.0
     )
     assert rows["0_cdefghijk"].labels == ("Speech",)

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from video_files import AUDIO_RATE, click, set_rotation, tone, write_video
 
-from avbench.data.media.decode import Clip, decode, decode_windows
+from avbench.data.media.decode import DecodedSpan, decode, decode_windows
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.media.verdict import Rejected
 
 SMALL = PrepareSettings(size=16)
 
 
-def levels_of(clip: Clip) -> list[int]:
+def levels_of(clip: DecodedSpan) -> list[int]:
     return [round(float(np.asarray(frame).mean())) for frame in clip.frames]
 
 
-def loudest(clip: Clip) -> float:
+def loudest(clip: DecodedSpan) -> float:
     """When the click is heard, seconds from the clip's start."""
     loud = np.flatnonzero(np.abs(clip.waveform) > 0.5 * np.abs(clip.waveform).max())
     return float(loud[0]) / clip.sample_rate
@@ -90,7 +90,7 @@ def test_variable_frame_rate_goes_by_timestamps(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.frame_times, expected, atol=2e-3)
 
 
-def corners(clip: Clip) -> str:
+def corners(clip: DecodedSpan) -> str:
     """Colours of the four corners in reading order, as letters."""
     picture = np.asarray(clip.frames[0]).astype(int)
     names = {(1, 0, 0): "r", (0, 1, 0): "g", (0, 0, 1): "b", (1, 1, 1): "w"}
@@ -164,7 +164,7 @@ def test_silence_is_kept_and_flagged(tmp_path: Path) -> None:
 
 def test_windows_are_cut_by_seeking_and_keep_their_clock(counting: Path) -> None:
     found = list(decode_windows(counting, PrepareSettings(window=3.0, stride=2.5, n_frames=3, size=16)))
-    clips = [item for item in found if isinstance(item, Clip)]
+    clips = [item for item in found if isinstance(item, DecodedSpan)]
     assert [clip.start for clip in clips] == [0.0, 2.5, 5.0, 7.5, 10.0]
     for clip in clips:
         wanted = [10 + int((clip.start + k) * 20 + 1e-6) for k in range(3)]

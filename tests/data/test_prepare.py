@@ -17,7 +17,7 @@ from video_files import tone, write_video
 
 import avbench
 from avbench.data.prepare.driver import PrepareSettings, prepare
-from avbench.data.prepare.pool import Pool
+from avbench.data.prepare.pool import Decoders
 from avbench.data.prepare.verify import verify
 from avbench.errors import InputError
 
@@ -169,7 +169,7 @@ def test_a_process_that_dies_is_replaced_and_its_file_named(videos: Path) -> Non
     jobs = [(number, str(path)) for number, path in enumerate(sorted((videos / "cat").glob("*.mkv"))[:3])]
     seen: dict[int, list[str]] = {number: [] for number, _ in jobs}
     killed = False
-    with Pool(jobs, SMALL, 1) as pool:
+    with Decoders(jobs, SMALL, 1) as pool:
         while sum("Done" in kinds for kinds in seen.values()) < len(jobs):
             for number, message in pool.messages():
                 seen[number].append(getattr(message, "reason", type(message).__name__))
@@ -177,9 +177,9 @@ def test_a_process_that_dies_is_replaced_and_its_file_named(videos: Path) -> Non
             if worker.job == 1 and not killed:
                 os.kill(worker.child.pid, signal.SIGKILL)
                 killed = True
-    assert seen[0] == ["Payload", "Done"]
-    assert seen[1] in (["decoder crashed: SIGKILL", "Done"], ["Payload", "decoder crashed: SIGKILL", "Done"])
-    assert seen[2] == ["Payload", "Done"]
+    assert seen[0] == ["EncodedClip", "Done"]
+    assert seen[1] in (["decoder crashed: SIGKILL", "Done"], ["EncodedClip", "decoder crashed: SIGKILL", "Done"])
+    assert seen[2] == ["EncodedClip", "Done"]
 
 
 def test_a_file_that_needs_too_much_memory_is_refused(tmp_path: Path) -> None:

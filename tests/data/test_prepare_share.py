@@ -19,7 +19,7 @@ import avbench
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
 from avbench.data.locate import locate, open_source
-from avbench.data.prepare.driver import PrepareSettings, Share, prepare, prepare_share
+from avbench.data.prepare.driver import PartShare, PrepareSettings, prepare, prepare_share
 from avbench.errors import InputError
 
 SETTINGS = PrepareSettings(n_frames=3, size=16)
@@ -101,40 +101,40 @@ def test_three_at_a_time_one_killed_and_repeated_give_the_same_bytes(
 
 def test_what_no_share_wrote_is_written_at_the_end(videos: Path, alone: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = prepare_share(videos, out, Share(3, 3), SETTINGS, workers=1, progress=False)
+    report = prepare_share(videos, out, PartShare(3, 3), SETTINGS, workers=1, progress=False)
     assert (report.parts, report.written, report.complete) == (2, 2, False)
-    assert prepare_share(videos, out, Share(3, 3), SETTINGS, progress=False).written == 0
-    assert prepare_share(videos, out, Share(9, 9), SETTINGS, progress=False).parts == 0
+    assert prepare_share(videos, out, PartShare(3, 3), SETTINGS, progress=False).written == 0
+    assert prepare_share(videos, out, PartShare(9, 9), SETTINGS, progress=False).parts == 0
     assert not (out / "prepare.json").exists()
     assert not prepare(videos, out, SETTINGS, workers=1, progress=False).reused
     assert content(out) == alone
-    late = prepare_share(videos, out, Share(1, 3), SETTINGS, progress=False)
+    late = prepare_share(videos, out, PartShare(1, 3), SETTINGS, progress=False)
     assert late.complete
     assert content(out) == alone
 
 
 def test_a_part_is_written_by_one_process_at_a_time(videos: Path, alone: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    prepare_share(videos, out, Share(7, 7), SETTINGS, workers=1, progress=False)
+    prepare_share(videos, out, PartShare(7, 7), SETTINGS, workers=1, progress=False)
     with holding(out, "[1, 3]"):
         with pytest.raises(InputError, match="writing part 3 of it or all of it"):
-            prepare_share(videos, out, Share(1, 3), SETTINGS, progress=False)
+            prepare_share(videos, out, PartShare(1, 3), SETTINGS, progress=False)
         with pytest.raises(InputError, match="is writing it"):
             prepare(videos, out, SETTINGS, progress=False)
         (out / "shards" / ".000001.tar.1.tmp").write_bytes(b"another's work")
-        prepare_share(videos, out, Share(3, 3), SETTINGS, workers=1, progress=False)
+        prepare_share(videos, out, PartShare(3, 3), SETTINGS, workers=1, progress=False)
         assert (out / "shards" / ".000001.tar.1.tmp").exists()
     with holding(out, "None"), pytest.raises(InputError, match="or all of it"):
-        prepare_share(videos, out, Share(1, 3), SETTINGS, progress=False)
+        prepare_share(videos, out, PartShare(1, 3), SETTINGS, progress=False)
     prepare(videos, out, SETTINGS, workers=1, progress=False)
     assert content(out) == alone
 
 
 def test_shares_of_other_settings_are_refused(videos: Path, tmp_path: Path) -> None:
-    prepare_share(videos, tmp_path / "out", Share(7, 7), SETTINGS, workers=1, progress=False)
+    prepare_share(videos, tmp_path / "out", PartShare(7, 7), SETTINGS, workers=1, progress=False)
     other = PrepareSettings(n_frames=4, size=16)
     with pytest.raises(InputError, match="n_frames 3 there, 4 now"):
-        prepare_share(videos, tmp_path / "out", Share(1, 7), other, progress=False)
+        prepare_share(videos, tmp_path / "out", PartShare(1, 7), other, progress=False)
 
 
 @pytest.mark.parametrize("part", ["", "0/3", "4/3", "x", "1", "1/0", "-1/3", "1/3/5", "1.0/3", " 1/3", "1/3\n", "٣/٣"])
@@ -148,7 +148,7 @@ def test_a_part_that_is_none_is_refused(
 
 @given(st.integers(1, 20), st.integers(0, 60))
 def test_shares_have_each_part_once(count: int, parts: int) -> None:
-    shares = [Share.parse(f"{index}/{count}") for index in range(1, count + 1)]
+    shares = [PartShare.parse(f"{index}/{count}") for index in range(1, count + 1)]
     held = [sum(share.has(part) for share in shares) for part in range(parts)]
     assert held == [1] * parts
     sizes = [sum(share.has(part) for part in range(parts)) for share in shares]

@@ -134,7 +134,7 @@ class Counting:
 def shared(folder: Path, todo: list[int], rank: int, world: int) -> None:
     """Does the work of one of several processes, here."""
     folder.mkdir(exist_ok=True)
-    job = batches.Job(
+    job = batches.Batches(
         kind="vectors",
         method=weights.build(config()).eval(),
         clips=cast(Clips, LabelledClips(N)),

@@ -61,7 +61,7 @@ class Subset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class DataSet:
     """A data set.
 
     Attributes:
@@ -162,7 +162,7 @@ def names() -> list[str]:
 
 
 @functools.cache
-def entry(name: str) -> Entry:
+def entry(name: str) -> DataSet:
     """Returns a data set of the catalogue.
 
     Raises:
@@ -171,7 +171,7 @@ def entry(name: str) -> Entry:
     if name not in names():
         raise unknown("data set", name, names())
     path = FOLDER / f"{name}.yaml"
-    found: Entry = _build(Entry, {"name": name} | read_yaml(path), path)
+    found: DataSet = _build(DataSet, {"name": name} | read_yaml(path), path)
     return found
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avbench.data.catalogue.entry import Entry, ListFile
-from avbench.data.catalogue.rows import Row
+from avbench.data.catalogue.entry import DataSet, ListFile
+from avbench.data.catalogue.rows import AnnotationRow
 from avbench.data.prepare.source import SUFFIXES
 from avbench.errors import InputError
 
@@ -39,7 +39,7 @@ class Joined:
         duplicates: Files of a clip that has another file.
     """
 
-    rows: Mapping[str, Row]
+    rows: Mapping[str, AnnotationRow]
     files: Mapping[str, str]
     extra: tuple[str, ...] = field(default=())
     ambiguous: tuple[str, ...] = field(default=())
@@ -51,7 +51,7 @@ class Joined:
         return [id for id in self.rows if id not in self.files]
 
 
-def find_lists(entry: Entry, root: Path, named: Iterable[Path] = ()) -> list[tuple[ListFile, Path]]:
+def find_lists(entry: DataSet, root: Path, named: Iterable[Path] = ()) -> list[tuple[ListFile, Path]]:
     """Finds the official lists of a data set.
 
     Args:
@@ -83,12 +83,12 @@ def find_lists(entry: Entry, root: Path, named: Iterable[Path] = ()) -> list[tup
     return found
 
 
-def _how(entry: Entry) -> str:
+def _how(entry: DataSet) -> str:
     names = " or ".join(dict.fromkeys(which.files[0] for which in entry.lists))
     return f"valid: {names}; put it there or name it with --list FILE. To get it: {' '.join(entry.obtain.split())}"
 
 
-def _which(entry: Entry, path: Path) -> ListFile:
+def _which(entry: DataSet, path: Path) -> ListFile:
     """Tells which of a set's lists a file is: by its name, else by the split in its name, else the first."""
     for which in entry.lists:
         if path.name in which.files:
@@ -143,7 +143,7 @@ def find_files(root: Path, suffixes: frozenset[str], exclude: Path | None = None
 class _Finder:
     """From a file's name to the clips it may be."""
 
-    def __init__(self, rows: Mapping[str, Row]) -> None:
+    def __init__(self, rows: Mapping[str, AnnotationRow]) -> None:
         self._rows = rows
         self._videos: defaultdict[str, list[str]] = defaultdict(list)
         for id, row in rows.items():
@@ -174,7 +174,7 @@ def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]  # noqa: PTH119, PTH122  (millions)
 
 
-def join(rows: Mapping[str, Row], files: Iterable[str]) -> Joined:
+def join(rows: Mapping[str, AnnotationRow], files: Iterable[str]) -> Joined:
     """Joins rows and files.
 
     Of several files for one clip the one named by the id is taken, else the first in alphabetical order.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avbench.data.catalogue.entry import Entry
+from avbench.data.catalogue.entry import DataSet
 from avbench.data.catalogue.join import VIDEOS, Joined, find_files, find_lists, join
 from avbench.data.catalogue.rows import read_rows
 from avbench.data.catalogue.stills import find_stills, write_stills
@@ -22,7 +22,7 @@ from avbench.files import write_json, write_text
 
 if TYPE_CHECKING:
     from avbench.data.prepare.driver import ShareReport
-    from avbench.data.prepare.share import Share
+    from avbench.data.prepare.share import PartShare
 
 CLASSES = "classes.txt"
 MISSING = "missing.txt"  # ids of the official list without a file
@@ -83,7 +83,7 @@ class Account:
 
 
 def prepare_set(
-    entry: Entry,
+    entry: DataSet,
     root: Path,
     out: Path,
     settings: PrepareSettings,
@@ -150,10 +150,10 @@ def prepare_set(
 
 
 def prepare_set_share(
-    entry: Entry,
+    entry: DataSet,
     root: Path,
     out: Path,
-    share: Share,
+    share: PartShare,
     settings: PrepareSettings,
     *,
     lists: Sequence[Path] = (),
@@ -189,7 +189,7 @@ def prepare_set_share(
         return prepare_share(table, out, share, settings, workers=workers, progress=progress)
 
 
-def _check(entry: Entry, root: Path, settings: PrepareSettings) -> None:
+def _check(entry: DataSet, root: Path, settings: PrepareSettings) -> None:
     if not entry.lists:
         raise InputError(f"{entry.name}: made by this program, nothing to prepare; use it as --data {entry.name}.")
     if not root.is_dir():
@@ -200,7 +200,7 @@ def _check(entry: Entry, root: Path, settings: PrepareSettings) -> None:
         )
 
 
-def _nothing(entry: Entry, root: Path, joined: Joined) -> str:
+def _nothing(entry: DataSet, root: Path, joined: Joined) -> str:
     seen = f"; found others, such as {Path(joined.extra[0]).name}" if joined.extra else ""
     return f"{root}: no file of the {len(joined.rows)} clips of {entry.title}{seen}, valid: {entry.folder}."
 
@@ -248,7 +248,7 @@ def _write_broken(path: Path, reasons: Mapping[str, str]) -> None:
     write_text(path, buffer.getvalue())
 
 
-def _counts(entry: Entry, joined: Joined, broken: Mapping[str, str] | None) -> tuple[Count, ...]:
+def _counts(entry: DataSet, joined: Joined, broken: Mapping[str, str] | None) -> tuple[Count, ...]:
     listed = Counter(row.split for row in joined.rows.values())
     here = Counter(joined.rows[id].split for id in joined.files)
     bad = Counter(joined.rows[id].split for id in broken or ())

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from avbench.data.catalogue.entry import Entry, ListFile
+from avbench.data.catalogue.entry import DataSet, ListFile
 from avbench.data.corpus.csv_file import read_cells
 from avbench.errors import InputError
 
 _SPLITS = {"train": "train", "training": "train", "val": "tune", "valid": "tune", "validation": "tune", "test": "test"}
 
 
-class Row(NamedTuple):
+class AnnotationRow(NamedTuple):
     """One clip of an official list.
 
     Attributes:
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
 class _Reading(NamedTuple):
     path: Path
-    entry: Entry
+    entry: DataSet
     split: str
 
     def bad(self, line: int, found: object, valid: str) -> InputError:
@@ -92,28 +92,28 @@ class _Reading(NamedTuple):
         return json.loads(self.path.read_text(encoding="utf-8-sig"))
 
 
-def _audioset(reading: _Reading) -> Iterator[Row]:
+def _audioset(reading: _Reading) -> Iterator[AnnotationRow]:
     """``YTID, start, end, "mid,mid"`` below comment lines."""
     # Two million rows have far fewer combinations of labels.
     names = functools.cache(lambda text: tuple(reading.entry.class_name(mid) for mid in text.split(",") if mid))
     for line, cells in reading.table():
         if len(cells) != 4:
             raise reading.bad(line, ",".join(cells), 'YTID, start, end, "labels"')
-        yield Row(cells[0], reading.split, names(cells[3]), cells[0], reading.number(line, cells[1]))
+        yield AnnotationRow(cells[0], reading.split, names(cells[3]), cells[0], reading.number(line, cells[1]))
 
 
-def _vggsound(reading: _Reading) -> Iterator[Row]:
+def _vggsound(reading: _Reading) -> Iterator[AnnotationRow]:
     """``YTID,start,label,split``, or ``YTID_SSSSSS.mp4,label``."""
     names = functools.cache(reading.entry.class_name)
     for line, cells in reading.table():
         if len(cells) == 4:
             start = reading.number(line, cells[1])
             split = reading.split_of(line, cells[3])
-            yield Row(f"{cells[0]}_{int(start):06d}", split, (names(cells[2]),), cells[0], start)
+            yield AnnotationRow(f"{cells[0]}_{int(start):06d}", split, (names(cells[2]),), cells[0], start)
         elif len(cells) == 2:
             id = cells[0].removesuffix(".mp4")
             video, start = _second(id)
-            yield Row(id, reading.split, (names(cells[1]),), video, start)
+            yield AnnotationRow(id, reading.split, (names(cells[1]),), video, start)
         else:
             raise reading.bad(line, ",".join(cells), "YTID,start,label,split or YTID_SSSSSS.mp4,label")
 
@@ -124,44 +124,46 @@ def _second(id: str) -> tuple[str, float]:
     return (video, float(start)) if start.isdecimal() and id[11:12] == "_" else (id, math.nan)
 
 
-def _kinetics(reading: _Reading) -> Iterator[Row]:
+def _kinetics(reading: _Reading) -> Iterator[AnnotationRow]:
     """``{"database": {id: {"subset", "label"}}}``; labels may be below ``annotations``."""
     # The official validation part is what results are reported on; there is no other test part.
     split = {"training": "train", "validation": "test", "testing": "test"}
     for id, item in reading.json()["database"].items():
         label = item.get("annotations", item)["label"]
         video, start = _second(id)
-        yield Row(id, split[item["subset"]], (reading.entry.class_name(label),), video, start)
+        yield AnnotationRow(id, split[item["subset"]], (reading.entry.class_name(label),), video, start)
 
 
-def _msrvtt(reading: _Reading) -> Iterator[Row]:
+def _msrvtt(reading: _Reading) -> Iterator[AnnotationRow]:
     """A CSV with the column ``video_id``; the other columns are captions."""
     for _, row in reading.named("video_id"):
-        yield Row(row["video_id"], reading.split, (), row["video_id"])
+        yield AnnotationRow(row["video_id"], reading.split, (), row["video_id"])
 
 
-def _vggss(reading: _Reading) -> Iterator[Row]:
+def _vggss(reading: _Reading) -> Iterator[AnnotationRow]:
     """``[{"file": id, "class": name, "bbox": ...}]``."""
     for item in reading.json():
         video, start = _second(item["file"])
-        yield Row(item["file"], reading.split, (reading.entry.class_name(item["class"]),), video, start)
+        yield AnnotationRow(item["file"], reading.split, (reading.entry.class_name(item["class"]),), video, start)
 
 
-def _flickr(reading: _Reading) -> Iterator[Row]:
+def _flickr(reading: _Reading) -> Iterator[AnnotationRow]:
     """``ID``, ``ID.jpg`` or ``ID,first frame``, one a line."""
     for _, cells in reading.table():
         id = cells[0].removesuffix(".jpg")
-        yield Row(id, reading.split, (), id, picture=id, sound=id)
+        yield AnnotationRow(id, reading.split, (), id, picture=id, sound=id)
 
 
-def _is3(reading: _Reading) -> Iterator[Row]:
+def _is3(reading: _Reading) -> Iterator[AnnotationRow]:
     """``[{"image": path, "audio": path, "gt_box": ...}]``."""
     for item in reading.json():
         id = PurePosixPath(item["image"]).stem
-        yield Row(id, reading.split, (id.rpartition("_")[2],), id, picture=id, sound=PurePosixPath(item["audio"]).stem)
+        yield AnnotationRow(
+            id, reading.split, (id.rpartition("_")[2],), id, picture=id, sound=PurePosixPath(item["audio"]).stem
+        )
 
 
-def _avsbench(reading: _Reading) -> Iterator[Row]:
+def _avsbench(reading: _Reading) -> Iterator[AnnotationRow]:
     """``CLIP_K,category``, K from 1 to 5, or ``name,category,split`` of the clips, of which the test ones are taken."""
     for line, cells in reading.table():
         if len(cells) == 2:
@@ -174,19 +176,19 @@ def _avsbench(reading: _Reading) -> Iterator[Row]:
             raise reading.bad(line, ",".join(cells), "CLIP_K,category or name,category,split")
         for sample in samples:
             label = reading.entry.class_name(cells[1])
-            yield Row(sample, reading.split, (label,), sample, picture=sample, sound=clip)
+            yield AnnotationRow(sample, reading.split, (label,), sample, picture=sample, sound=clip)
 
 
-def _ave(reading: _Reading) -> Iterator[Row]:
+def _ave(reading: _Reading) -> Iterator[AnnotationRow]:
     """``category&YTID&quality&start&end``; the times are of the event in the clip, not of the clip in the video."""
     for line, cells in reading.table("&"):
         if len(cells) < 2:
             raise reading.bad(line, "&".join(cells), "category&YTID&quality&start&end")
         if cells[1] != "VideoID":
-            yield Row(cells[1], reading.split, (reading.entry.class_name(cells[0]),), cells[1])
+            yield AnnotationRow(cells[1], reading.split, (reading.entry.class_name(cells[0]),), cells[1])
 
 
-def _ade20k(reading: _Reading) -> Iterator[Row]:
+def _ade20k(reading: _Reading) -> Iterator[AnnotationRow]:
     """A CSV with image_location, vggsound_file and ade_class_id; rows without a prompt or of class 0 do not count."""
     times: Counter[str] = Counter()
     for line, row in reading.named("image_location", "vggsound_file", "ade_class_id"):
@@ -197,18 +199,18 @@ def _ade20k(reading: _Reading) -> Iterator[Row]:
             times[id] += 1
             if times[id] > 1:  # the same class of the same picture, with another prompt
                 id = f"{id}_{times[id]}"
-            yield Row(id, reading.split, (), id, picture=picture, sound=sound)
+            yield AnnotationRow(id, reading.split, (), id, picture=picture, sound=sound)
 
 
-def _manifest(reading: _Reading) -> Iterator[Row]:
+def _manifest(reading: _Reading) -> Iterator[AnnotationRow]:
     """The authors' manifest, ``{"data": [{"video_id", "labels", ...}]}`` (docs/protocol/cavmae.md 2.1)."""
     for item in reading.json()["data"]:
         video, start = _second(item["video_id"])
         names = (reading.entry.class_name(mid) for mid in item.get("labels", "").split(",") if mid)
-        yield Row(item["video_id"], reading.split, tuple(names), video, start)
+        yield AnnotationRow(item["video_id"], reading.split, tuple(names), video, start)
 
 
-READERS: dict[str, Callable[[_Reading], Iterator[Row]]] = {
+READERS: dict[str, Callable[[_Reading], Iterator[AnnotationRow]]] = {
     "audioset": _audioset,
     "vggsound": _vggsound,
     "kinetics": _kinetics,
@@ -224,7 +226,7 @@ READERS: dict[str, Callable[[_Reading], Iterator[Row]]] = {
 _ORDER = ("", "train", "tune", "test")
 
 
-def read_rows(entry: Entry, lists: Sequence[tuple[ListFile, Path]]) -> dict[str, Row]:
+def read_rows(entry: DataSet, lists: Sequence[tuple[ListFile, Path]]) -> dict[str, AnnotationRow]:
     """Reads official lists.
 
     A clip that is listed more than once has all of its labels, and the last of its splits in the order train, tune,
@@ -240,7 +242,7 @@ def read_rows(entry: Entry, lists: Sequence[tuple[ListFile, Path]]) -> dict[str,
     Raises:
         InputError: A file cannot be read, is something else, or names a class that is none of the set's.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, AnnotationRow] = {}
     for which, path in lists:
         for row in _read(entry, which.format, which.split, path):
             before = rows.get(row.id)
@@ -252,7 +254,7 @@ def read_rows(entry: Entry, lists: Sequence[tuple[ListFile, Path]]) -> dict[str,
     return rows
 
 
-def read_ids(entry: Entry, format: str, path: Path) -> list[str]:
+def read_ids(entry: DataSet, format: str, path: Path) -> list[str]:
     """Returns the ids of a list, in its order.
 
     Args:
@@ -266,7 +268,7 @@ def read_ids(entry: Entry, format: str, path: Path) -> list[str]:
     return list(dict.fromkeys(row.id for row in _read(entry, format, "", path)))
 
 
-def _read(entry: Entry, format: str, split: str, path: Path) -> Iterator[Row]:
+def _read(entry: DataSet, format: str, split: str, path: Path) -> Iterator[AnnotationRow]:
     count = 0
     try:
         for row in READERS[format](_Reading(path, entry, split)):

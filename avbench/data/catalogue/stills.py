@@ -10,7 +10,7 @@ from pathlib import Path
 from av.error import FFmpegError
 
 from avbench.data.catalogue.join import SOUNDS, Joined, find_files
-from avbench.data.catalogue.rows import Row
+from avbench.data.catalogue.rows import AnnotationRow
 from avbench.errors import InputError
 from avbench.files import atomic_folder, write_json
 
@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 _TRUTH = re.compile(r"(^|[_-])(gt|masks?|annotations?|seg|segmentations?)([_-]|$)", re.IGNORECASE)
 
 
-def find_stills(rows: Mapping[str, Row], root: Path) -> tuple[Joined, dict[str, str]]:
+def find_stills(rows: Mapping[str, AnnotationRow], root: Path) -> tuple[Joined, dict[str, str]]:
     """Finds picture and sound of each sample by their names, in any sub-folder.
 
     Args:

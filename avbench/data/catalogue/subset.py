@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from avbench.data.catalogue.entry import Entry, entry, names
+from avbench.data.catalogue.entry import DataSet, entry, names
 from avbench.data.catalogue.join import find_file
 from avbench.data.catalogue.prepare import ACCOUNT
 from avbench.data.catalogue.rows import read_ids
@@ -43,7 +43,7 @@ def read_subset(text: str, source: str, root: Path) -> list[str]:
     return subset_ids(found, text, places)
 
 
-def subset_ids(entry: Entry, name: str, places: Sequence[Path]) -> list[str]:
+def subset_ids(entry: DataSet, name: str, places: Sequence[Path]) -> list[str]:
     """Returns the ids of a subset, in the order of its list.
 
     Args:
@@ -74,7 +74,7 @@ def subset_ids(entry: Entry, name: str, places: Sequence[Path]) -> list[str]:
     return ids
 
 
-def _known(source: str, root: Path) -> tuple[Entry | None, list[Path]]:
+def _known(source: str, root: Path) -> tuple[DataSet | None, list[Path]]:
     """Returns the data set of the catalogue that the clips are of, and where its lists may be."""
     account = root / ACCOUNT
     places = [root]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 
-from avbench.data.catalogue.entry import Entry
+from avbench.data.catalogue.entry import DataSet
 from avbench.data.catalogue.prepare import Account
 
 _WIDTH = 118
 _NONE = "–"
 
 
-def describe(entry: Entry) -> str:
+def describe(entry: DataSet) -> str:
     """Returns all that the catalogue knows of a data set, a line or paragraph each."""
     counts = {"official list": entry.official, "CAV-MAE paper": entry.paper}
     facts = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avbench.data.corpus.clips import hash_ids
-from avbench.data.media.decode import Clip, decode_windows
+from avbench.data.media.decode import DecodedSpan, decode_windows
 from avbench.data.media.prepare_settings import PrepareSettings
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class DecodedClips:
 
     class_names: tuple[str, ...] = ()
 
-    def __init__(self, root: Path, windows: Sequence[Clip]) -> None:
+    def __init__(self, root: Path, windows: Sequence[DecodedSpan]) -> None:
         self.root = root
         self.windows = list(windows)
         self.ids: Sequence[str] = [f"{root.stem}@{window.start:.2f}" for window in windows]
@@ -35,10 +35,10 @@ class DecodedClips:
     @classmethod
     def decode(cls, path: Path, settings: PrepareSettings) -> tuple[DecodedClips, list[str]]:
         """Decodes a video; returns its usable windows, and for the others when and why not."""
-        windows: list[Clip] = []
+        windows: list[DecodedSpan] = []
         rejected: list[str] = []
         for found in decode_windows(path, settings):
-            if isinstance(found, Clip):
+            if isinstance(found, DecodedSpan):
                 windows.append(found)
             else:
                 rejected.append(f"{found[0]:.1f} s: {found[1]}")

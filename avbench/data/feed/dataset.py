@@ -53,7 +53,7 @@ class Batch:
     target: Tensor | None = None
 
 
-class Source(Protocol):
+class Decoded(Protocol):
     """Where the decoded parts of clips come from: the files, or memory."""
 
     def spectrogram(self, i: int, out: Tensor) -> None:
@@ -86,16 +86,16 @@ class Files:
         return rows_of(waveform, rate, self._config, self._clips.ids[i])
 
     def spectrogram(self, i: int, out: Tensor) -> None:
-        """See :class:`Source`."""
+        """See :class:`Decoded`."""
         fit_rows(self.rows(i), self._config, out)
 
     def waveform(self, i: int) -> NDArray[np.float32]:
-        """See :class:`Source`."""
+        """See :class:`Decoded`."""
         waveform, rate = self._clips.waveform(i)
         return waveform if rate == self._config.sample_rate else resample(waveform, rate, self._config.sample_rate)
 
     def picture(self, i: int, k: int) -> NDArray[np.uint8]:
-        """See :class:`Source`."""
+        """See :class:`Decoded`."""
         return resize_and_crop(self._clips.frame(i, k), self._config.image_size)
 
 
@@ -171,7 +171,7 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         self.noise = noise and mode == "train" and not config.segment_length
         self.seed = seed
         self.epoch = 0
-        self.source: Source = Files(clips, config)
+        self.source: Decoded = Files(clips, config)
         # One number of frames for all clips, so that they can be stacked.
         self._n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if mode == "all_frames" else 1
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from avbench.errors import AvbenchError
 
 if TYPE_CHECKING:
-    from avbench.data.feed.dataset import AudioVisualDataset, Source
+    from avbench.data.feed.dataset import AudioVisualDataset, Decoded
 
 log = logging.getLogger("avbench")
 LIMIT = 2**30  # bytes; sets that decode to more are read from their files each time
@@ -30,7 +30,7 @@ _TASK, _FEW = 8, 64
 
 
 class Memory:
-    """A :class:`~avbench.data.feed.dataset.Source` of decoded clips.
+    """The clips of a :class:`~avbench.data.feed.dataset.Decoded`, kept in memory.
 
     Args:
         rows: Normalised spectrograms, float32 (n, target_length, n_mels).
@@ -39,7 +39,7 @@ class Memory:
         files: Where sounds come from when they are first asked for; only mixing does.
     """
 
-    def __init__(self, rows: Tensor, pictures: Tensor, first: NDArray[np.int64], files: Source) -> None:
+    def __init__(self, rows: Tensor, pictures: Tensor, first: NDArray[np.int64], files: Decoded) -> None:
         self._rows = rows.numpy()
         self._pictures = pictures.numpy()
         self._first = first
@@ -122,7 +122,7 @@ _current: _Filler | None = None  # what forked workers inherit
 
 
 class _Filler:
-    def __init__(self, source: Source, rows: Tensor, pictures: Tensor, first: NDArray[np.int64]) -> None:
+    def __init__(self, source: Decoded, rows: Tensor, pictures: Tensor, first: NDArray[np.int64]) -> None:
         self._source = source
         self._rows = rows
         self._pictures = pictures

@@ -32,7 +32,7 @@ _MAX_EMPTY_WINDOWS = 100
 
 
 @dataclass(frozen=True)
-class Clip:
+class DecodedSpan:
     """A usable span of a media file.
 
     Attributes:
@@ -66,7 +66,7 @@ class Clip:
         return self.samples.astype(np.float32) / 32768.0
 
 
-def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> Clip:
+def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> DecodedSpan:
     """Decodes one span of a file, from ``start`` for at most ``settings.length`` seconds.
 
     Args:
@@ -91,7 +91,7 @@ def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> C
         raise Rejected("cannot be decoded", str(error).splitlines()[0][:200]) from None
 
 
-def decode_windows(path: Path | str, settings: PrepareSettings) -> Iterator[Clip | tuple[float, Rejected]]:
+def decode_windows(path: Path | str, settings: PrepareSettings) -> Iterator[DecodedSpan | tuple[float, Rejected]]:
     """Yields the clips of a file in order of time: one, or one a window where ``settings.window`` is set.
 
     A span that cannot be used is yielded as (its start in seconds, why).
@@ -123,7 +123,7 @@ class _SpanRejected(Rejected):
     last = False
 
 
-def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
+def _decode(media: Media, settings: PrepareSettings, start: float) -> DecodedSpan:
     begin = media.origin + start
     end = begin + settings.length
     video, audio = media.read(begin, end)
@@ -173,7 +173,7 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> Clip:
     anew = [f"the file begins anew after {start + duration:.1f} s, the rest is left out"] if media.joined else []
     _check_share("audio", heard_s - sound.late - sound.gaps, duration, settings)
     _check_share("video", seen_s - max(shown[0][0] - begin, 0.0), duration, settings)
-    return Clip(
+    return DecodedSpan(
         start=start,
         duration=duration,
         frames=frames,

@@ -19,14 +19,14 @@ from avbench.data.corpus.manifest_file import write_manifest, write_rejected
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.media.verdict import kind
 from avbench.data.prepare.parts import cut, part_path, write_parts
-from avbench.data.prepare.share import FolderLock, Share
-from avbench.data.prepare.source import Source, list_source
+from avbench.data.prepare.share import FolderLock, PartShare
+from avbench.data.prepare.source import Listing, list_source
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, read_json, set_aside, write_json
 from avbench.processes import core_count
 from avbench.settings import to_dict
 
-__all__ = ["PrepareReport", "PrepareSettings", "Share", "ShareReport", "prepare", "prepare_share"]
+__all__ = ["PartShare", "PrepareReport", "PrepareSettings", "ShareReport", "prepare", "prepare_share"]
 
 SCHEMA = 1
 
@@ -125,7 +125,7 @@ class ShareReport:
 def prepare_share(
     source: Path,
     out: Path,
-    share: Share,
+    share: PartShare,
     settings: PrepareSettings | None = None,
     *,
     workers: int = -1,
@@ -164,7 +164,7 @@ def _processes(workers: int) -> int:
     return workers if workers > 0 else core_count()
 
 
-def _plan(source: Path, out: Path, settings: PrepareSettings) -> tuple[Source, dict[str, Any]]:
+def _plan(source: Path, out: Path, settings: PrepareSettings) -> tuple[Listing, dict[str, Any]]:
     """Returns what is to be decoded, and what decides the folder's content."""
     listing = list_source(source, exclude=out)
     return listing, {"schema": SCHEMA, "settings": _identity(settings), "source_sha256": listing.sha256}
@@ -224,7 +224,7 @@ def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
     return PrepareReport(out, found["sha256"], **counts, reasons=found["reasons"], reused=True)
 
 
-def _finish(listing: Source, out: Path, plan: dict[str, Any]) -> None:
+def _finish(listing: Listing, out: Path, plan: dict[str, Any]) -> None:
     """Joins the parts' rows into the manifest; prepare.json is written last and makes the folder complete."""
     numbers = range(len(cut(listing)))
 

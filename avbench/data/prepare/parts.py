@@ -9,9 +9,9 @@ from typing import Any
 
 from avbench.data.corpus.shards import ShardWriter, member_key
 from avbench.data.media.prepare_settings import PrepareSettings
-from avbench.data.prepare.payload import Done, Message, Payload
-from avbench.data.prepare.pool import Pool
-from avbench.data.prepare.source import Source, SourceFile
+from avbench.data.prepare.payload import Done, EncodedClip, Message
+from avbench.data.prepare.pool import Decoders
+from avbench.data.prepare.source import Listing, SourceFile
 from avbench.data.progress import Progress
 from avbench.files import atomic_path, canonical_json, write_json
 
@@ -21,7 +21,7 @@ _PARTS, _SMALLEST, _LARGEST = 128, 4, 256
 _MAX_WAITING = 1 << 30
 
 
-def cut(listing: Source) -> list[range]:
+def cut(listing: Listing) -> list[range]:
     """Returns the files of each part, as indices of the listing; it depends on nothing but their number."""
     total = len(listing.files)
     size = min(max(-(-total // _PARTS), _SMALLEST), _LARGEST)
@@ -34,7 +34,7 @@ def part_path(out: Path, number: int) -> Path:
 
 
 def write_parts(
-    listing: Source, numbers: Sequence[int], out: Path, settings: PrepareSettings, workers: int, progress: bool
+    listing: Listing, numbers: Sequence[int], out: Path, settings: PrepareSettings, workers: int, progress: bool
 ) -> int:
     """Decodes and writes those parts of ``numbers`` that are not done, and returns how many that were.
 
@@ -63,7 +63,7 @@ def write_parts(
     total = sum(len(parts[number]) for number in numbers)
     with (
         Progress("prepare", total, done=total - len(jobs), enabled=progress) as bar,
-        Pool(jobs, settings, workers) as pool,
+        Decoders(jobs, settings, workers) as pool,
     ):
         results = _InOrder(pool, bar)
         for number, part in missing:
@@ -74,7 +74,7 @@ def write_parts(
 class _InOrder:
     """Sorts the pool's messages by file, holding back those that come early."""
 
-    def __init__(self, pool: Pool, bar: Progress) -> None:
+    def __init__(self, pool: Decoders, bar: Progress) -> None:
         self._pool, self._bar = pool, bar
         self._waiting: defaultdict[int, deque[Message]] = defaultdict(deque)
         self._held = self._clips = self._rejected = 0
@@ -90,11 +90,11 @@ class _InOrder:
             if isinstance(message, Done):
                 del self._waiting[index]
                 return
-            self._held -= message.size if isinstance(message, Payload) else 0
+            self._held -= message.size if isinstance(message, EncodedClip) else 0
             yield message
 
     def _count(self, message: Message) -> None:
-        if isinstance(message, Payload):
+        if isinstance(message, EncodedClip):
             self._held += message.size
             self._clips += 1
         elif not isinstance(message, Done):
@@ -112,7 +112,7 @@ def _write_part(
         writer = ShardWriter(handle)
         for file, messages in files:
             for message in messages:
-                if isinstance(message, Payload):
+                if isinstance(message, EncodedClip):
                     rows.append(_write_clip(writer, shard, file, message, settings))
                 elif not isinstance(message, Done):
                     rejected.append([file.name, message.start, message.reason])
@@ -130,7 +130,7 @@ def _clip_id(file: SourceFile, start: float, settings: PrepareSettings) -> str:
 
 
 def _write_clip(
-    writer: ShardWriter, shard: str, file: SourceFile, clip: Payload, settings: PrepareSettings
+    writer: ShardWriter, shard: str, file: SourceFile, clip: EncodedClip, settings: PrepareSettings
 ) -> dict[str, Any]:
     clip_id = _clip_id(file, clip.start, settings)
     key = member_key(clip_id)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avbench.data.media.decode import Clip
+    from avbench.data.media.decode import DecodedSpan
     from avbench.data.media.prepare_settings import PrepareSettings
 
 
 @dataclass(frozen=True)
-class Payload:
+class EncodedClip:
     """A clip, encoded: JPEG frames and FLAC sound, and their columns of the manifest."""
 
     start: float
@@ -45,7 +45,7 @@ class Done:
     """Nothing more comes from this file."""
 
 
-Message = Payload | Refusal | Done
+Message = EncodedClip | Refusal | Done
 
 
 def content_sha256(frames: list[bytes], audio: bytes) -> str:
@@ -56,7 +56,7 @@ def content_sha256(frames: list[bytes], audio: bytes) -> str:
     return digest.hexdigest()
 
 
-def encode(clip: Clip, settings: PrepareSettings) -> Payload:
+def encode(clip: DecodedSpan, settings: PrepareSettings) -> EncodedClip:
     """Encodes a decoded clip; a frame that stands for several times is encoded once."""
     from avbench.data.media.sound import encode_flac
     from avbench.data.media.stored_picture import encode_jpeg
@@ -65,7 +65,7 @@ def encode(clip: Clip, settings: PrepareSettings) -> Payload:
     jpegs = {key: encode_jpeg(frame, settings.jpeg_quality) for key, frame in encoded.items()}
     frames = [jpegs[id(frame)] for frame in clip.frames]
     audio = encode_flac(clip.samples, clip.sample_rate)
-    return Payload(
+    return EncodedClip(
         start=clip.start,
         duration=clip.duration,
         frames=frames,

@@ -26,7 +26,7 @@ class _Worker:
     sent: int = 0
 
 
-class Pool:
+class Decoders:
     """Decodes files in ``workers`` processes.
 
     Args:
@@ -40,7 +40,7 @@ class Pool:
         self._settings = settings
         self._workers = [self._start() for _ in range(min(workers, len(jobs)))]
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Decoders:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -20,7 +20,7 @@ _INSTEAD = "give the command once, without --part, or another folder"
 
 
 @dataclass(frozen=True)
-class Share:
+class PartShare:
     """Every ``count``-th part from part ``index`` on.
 
     Attributes:
@@ -32,7 +32,7 @@ class Share:
     count: int
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str) -> PartShare:
         """Reads ``I/N``, as ``--part`` takes it.
 
         Raises:

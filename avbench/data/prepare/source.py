@@ -42,7 +42,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Source:
+class Listing:
     """All files of a source, sorted by name, and the hash of what was listed (names, sizes, labels, splits)."""
 
     files: tuple[SourceFile, ...]
@@ -57,7 +57,7 @@ class _Entry:
     id: str = ""
 
 
-def list_source(source: Path, exclude: Path | None = None) -> Source:
+def list_source(source: Path, exclude: Path | None = None) -> Listing:
     """Lists a folder of media files or a CSV that names them.
 
     In a folder, a file's first sub-folder is its label; files directly in it have none. Hidden files and folders are
@@ -94,7 +94,7 @@ def list_source(source: Path, exclude: Path | None = None) -> Source:
         for name in names
     )
     listed = [[f.name, _size(f.path), f.labels, f.split, *([f.id] if stated else [])] for f in files]
-    return Source(files, sha256_text(canonical_json(listed)))
+    return Listing(files, sha256_text(canonical_json(listed)))
 
 
 def _printable(name: str) -> str:

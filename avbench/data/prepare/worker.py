@@ -11,7 +11,7 @@ import json
 import signal
 from multiprocessing.connection import Connection
 
-from avbench.data.media.decode import Clip, decode_windows
+from avbench.data.media.decode import DecodedSpan, decode_windows
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.prepare.payload import Done, Message, Refusal, encode
 from avbench.settings import build
@@ -40,7 +40,7 @@ def _decode(connection: Connection, path: str, settings: PrepareSettings) -> Non
     try:
         for clip in decode_windows(path, settings):
             message: Message
-            if isinstance(clip, Clip):
+            if isinstance(clip, DecodedSpan):
                 start, message = clip.start, encode(clip, settings)
             else:
                 start, message = clip[0], Refusal(clip[0], str(clip[1]))

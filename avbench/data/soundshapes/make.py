@@ -27,7 +27,7 @@ from avbench.data.soundshapes.factors import (
 )
 from avbench.data.soundshapes.picture import frame_times
 from avbench.data.soundshapes.preview import contact_sheet
-from avbench.data.soundshapes.worker import Job, Made, finish
+from avbench.data.soundshapes.worker import Made, Order, finish
 from avbench.errors import InputError
 from avbench.files import Damaged, atomic_path, read_json, write_json, write_text
 
@@ -65,7 +65,7 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
     identity = {"name": "soundshapes", "version": VERSION, "seed": seed}
     if _begin(out, identity, counts):
         return out
-    jobs = [Job(seed, split, index) for split in SPLITS for index in range(counts[split])]
+    jobs = [Order(seed, split, index) for split in SPLITS for index in range(counts[split])]
     videos = out / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     write_json(out / _IDENTITY, {**identity, "clips": counts, "complete": False})

@@ -14,7 +14,7 @@ from avbench.data.soundshapes.video import encode
 
 
 @dataclass(frozen=True)
-class Clip:
+class Rendered:
     """A clip before it is encoded.
 
     Attributes:
@@ -40,6 +40,6 @@ class Clip:
         return encode(self.frames, self.fps, self.waveform, self.sample_rate)
 
 
-def render(factors: Factors) -> Clip:
+def render(factors: Factors) -> Rendered:
     """Draws and sounds a clip."""
-    return Clip(factors, draw(factors), FPS, synthesise(factors), SAMPLE_RATE)
+    return Rendered(factors, draw(factors), FPS, synthesise(factors), SAMPLE_RATE)

@@ -21,7 +21,7 @@ _FEW = 48  # so few clips take less time than starting a process
 
 
 @dataclass(frozen=True)
-class Job:
+class Order:
     """A clip to make."""
 
     seed: int
@@ -42,7 +42,7 @@ class Made:
     mask: NDArray[np.uint8]
 
 
-def finish(jobs: list[Job], folder: Path, workers: int) -> Iterator[Made]:
+def finish(jobs: list[Order], folder: Path, workers: int) -> Iterator[Made]:
     """Makes the clips whose files are not in ``folder`` yet, and yields all of them in order.
 
     Args:
@@ -83,7 +83,7 @@ def _next(child: Child) -> Made:
     return made
 
 
-def _make(job: Job, folder: Path) -> Made:
+def _make(job: Order, folder: Path) -> Made:
     factors = clip_factors(job.seed, job.split, job.index)
     path = folder / f"{factors.id}.mp4"
     if not path.exists():

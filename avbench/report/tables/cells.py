@@ -12,7 +12,7 @@ from typing import Any
 from avbench.metrics.units import unit
 from avbench.report.archive import Archive
 from avbench.report.tables import marks
-from avbench.report.tables.entry import Entry, RowEntry, Span
+from avbench.report.tables.entry import RowEntry, SpanEntry, TableEntry
 from avbench.report.tables.layout import Layout, digits, lay_out, title
 from avbench.report.tables.selection import Found, Query, find
 from avbench.report.tables.separation import Judge, ensemble
@@ -29,7 +29,7 @@ class Builder:
         self.archive = Archive(results)
         self.judge = Judge(results)
 
-    def build(self, entry: Entry, data: str | None) -> Table:
+    def build(self, entry: TableEntry, data: str | None) -> Table:
         """Returns a table of an entry, on the paper's data or on another data set."""
         layout = lay_out(entry, data)
         rows = [*layout.rows, *self._given(layout)]
@@ -103,7 +103,7 @@ class Builder:
         return dataclasses.replace(cell, n=n, run_ids=ids, marks=tuple(signs))
 
     def _span(
-        self, layout: Layout, rows: Sequence[RowEntry], i: int, span: Span
+        self, layout: Layout, rows: Sequence[RowEntry], i: int, span: SpanEntry
     ) -> tuple[dict[Place, Cell], dict[Place, str]]:
         """Returns the cells of a span, the one that is seen and those it covers, and which clips it judged."""
         if span.column not in layout.origin:
@@ -177,7 +177,7 @@ def _compared(controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place
     return [place for place in ranked if clips[place] == main[0][0]]
 
 
-def ensemble_queries(layout: Layout, row: RowEntry, span: Span) -> list[tuple[Query, int]]:
+def ensemble_queries(layout: Layout, row: RowEntry, span: SpanEntry) -> list[tuple[Query, int]]:
     """Returns what the two models of an ensemble are, sound first, each with the column that has its settings.
 
     Args:

@@ -55,7 +55,7 @@ class ColumnEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Span:
+class SpanEntry:
     """A cell over several rows or columns; see :class:`avbench.report.tables.table.Cell`."""
 
     column: int
@@ -98,7 +98,7 @@ class RowEntry:
     only: tuple[int, ...] | None = None
     on: str = "any"
     recipe: str = ""
-    spans: tuple[Span, ...] = ()
+    spans: tuple[SpanEntry, ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     other: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
@@ -106,7 +106,7 @@ class RowEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class TableEntry:
     """A table as its file describes it.
 
     Attributes:
@@ -153,7 +153,7 @@ def _order(name: str) -> tuple[int, str]:
 
 
 @functools.cache
-def load(name: str) -> Entry:
+def load(name: str) -> TableEntry:
     """Returns one entry.
 
     Raises:
@@ -164,7 +164,7 @@ def load(name: str) -> Entry:
     return read(FOLDER / f"{name}.yaml")
 
 
-def read(path: Path) -> Entry:
+def read(path: Path) -> TableEntry:
     """Reads a file.
 
     Raises:
@@ -185,7 +185,7 @@ ROW = (
 )
 
 
-def _entry(name: str, values: Mapping[str, Any]) -> Entry:
+def _entry(name: str, values: Mapping[str, Any]) -> TableEntry:
     _known(values, ENTRY, "entry")
     defaults = values.get("defaults", {})
     _known(defaults, ("paper", "recipe", "column"), "defaults")
@@ -196,7 +196,7 @@ def _entry(name: str, values: Mapping[str, Any]) -> Entry:
     for row in rows:
         if not row.group and len(row.stub) != len(values["stub"]):
             raise InputError(f"row {row.stub}: found {len(row.stub)} names, valid: {len(values['stub'])}, as 'stub'.")
-    return Entry(
+    return TableEntry(
         id=name,
         title=values["title"],
         caption=values["caption"],
@@ -243,7 +243,9 @@ def _row(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> RowEntry:
     label = values.get("published", stub[0])
     own = {} if values.get("where", {}).get("weights") == "untrained" else defaults
     spans = [
-        Span(**{**span, "published": _texts(span.get("published", {})), "ensemble": _words(span.get("ensemble", ()))})
+        SpanEntry(
+            **{**span, "published": _texts(span.get("published", {})), "ensemble": _words(span.get("ensemble", ()))}
+        )
         for span in values.get("spans", ())
     ]
     other = dict(values.get("other", {}))

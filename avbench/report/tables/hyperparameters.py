@@ -8,7 +8,7 @@ from typing import Any
 from avbench.config import FinetuneConfig, InputConfig, TrainConfig
 from avbench.recipes import presets
 from avbench.report.tables import published
-from avbench.report.tables.entry import ColumnEntry, Entry, RowEntry
+from avbench.report.tables.entry import ColumnEntry, RowEntry, TableEntry
 from avbench.report.tables.table import Cell, Column, Group, Row, Table
 from avbench.settings import to_dict
 
@@ -17,7 +17,7 @@ TIMES = "x"  # between the shares of a batch and the clips of each
 Settings = dict[str, dict[str, Any]]
 
 
-def build(entry: Entry) -> Table:
+def build(entry: TableEntry) -> Table:
     """Returns the table: what a preset has, and in brackets the published value where it is another."""
     settings = [_settings(column) for column in entry.columns]
     rows: list[Group | Row] = []

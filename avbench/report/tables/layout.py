@@ -11,7 +11,7 @@ from avbench.data import catalogue
 from avbench.metrics.units import Unit
 from avbench.recipes import presets, recipe
 from avbench.report.tables import published
-from avbench.report.tables.entry import ColumnEntry, Entry, RowEntry
+from avbench.report.tables.entry import ColumnEntry, RowEntry, TableEntry
 from avbench.report.tables.selection import Query
 
 UNITS = {"top1": "Acc", "mAP": "mAP"}
@@ -29,7 +29,7 @@ class Layout:
         origin: The index of each in the entry, by which rows name columns.
     """
 
-    entry: Entry
+    entry: TableEntry
     data: str | None
     columns: tuple[ColumnEntry, ...]
     origin: tuple[int, ...]
@@ -116,7 +116,7 @@ class Layout:
         return published.find(paper, table, **wanted)
 
 
-def lay_out(entry: Entry, data: str | None) -> Layout:
+def lay_out(entry: TableEntry, data: str | None) -> Layout:
     """Returns the layout of an entry; on other data, columns of several data sets become one."""
     if data is None:
         return Layout(entry=entry, data=None, columns=entry.columns, origin=tuple(range(len(entry.columns))))

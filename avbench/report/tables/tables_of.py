@@ -32,7 +32,7 @@ def tables_of(
     return found
 
 
-def choose(ids: Sequence[str], data: str | None) -> list[entry.Entry]:
+def choose(ids: Sequence[str], data: str | None) -> list[entry.TableEntry]:
     """Returns the entries of tables; none named: all that make sense on the data.
 
     Raises:
