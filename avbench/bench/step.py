@@ -20,7 +20,8 @@ from avbench.bench.timing import Timing, compare
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
 from avbench.data.feed.dataset import Batch
 from avbench.methods.base import Method
-from avbench.methods.cavmae import CavMae, CavMaeConfig
+from avbench.methods.cavmae import CavMae
+from avbench.methods.options import CavMaeConfig
 from avbench.methods.vit import Attention
 from avbench.rng import torch_stream
 from avbench.training.metrics_log import MetricsLog

@@ -33,7 +33,6 @@ class Command(LauncherOptions, ConfigOptions):
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
-        from avbench.commands import outline
         from avbench.running.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
@@ -47,6 +46,8 @@ class Command(LauncherOptions, ConfigOptions):
         runner = Runner(execution)
         configs = runner.resolve_all(requests, planning=self.dry_run)
         if self.dry_run:
+            from avbench.commands import outline
+
             sys.stdout.write(outline.show(runner, configs, self.format))
             return 0
         beside = not self.skip_untrained

@@ -6,8 +6,6 @@ import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
-
 _EVERY_S = 30.0
 
 
@@ -28,6 +26,8 @@ class Progress:
         self._begin = self._said = time.monotonic()
         self._bar: Any = None
         if enabled and sys.stderr.isatty():
+            from tqdm import tqdm
+
             self._bar = tqdm(total=total, initial=done, desc=what, unit=unit, dynamic_ncols=True)
 
     def __enter__(self) -> Progress:
@@ -49,6 +49,8 @@ class Progress:
             rate = (self._done - self._first) / (now - self._begin)
             line = f"{self._what}: {self._done}/{self._total} {self._unit}s"
             if rate > 0:
+                from tqdm import tqdm
+
                 line += f", {rate:.2g}/s, {tqdm.format_interval((self._total - self._done) / rate)} left"
             sys.stderr.write(f"{line}, {note}\n" if note else f"{line}\n")
             sys.stderr.flush()

@@ -96,7 +96,7 @@ class Costs:
             from avbench.errors import AvbenchError
 
             try:
-                options = registry.find("method", method).load().CONFIG()
+                options = registry.find("method", method).config_class()
                 model = blueprint(method, options, config.model, config.input)
                 self._flops[key] = step_flops(model, config.train.batch_size).step
             except AvbenchError:

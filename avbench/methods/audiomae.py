@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from avbench.methods.encoder import Encoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise, MaskPlan
 from avbench.methods.objectives import PretrainOutput
-from avbench.methods.options import ReconstructionConfig, SoundMaskingConfig
+from avbench.methods.options import AudioMaeConfig
 from avbench.methods.place import first_values
 from avbench.methods.vit import uninitialised
 
@@ -27,11 +26,6 @@ CARD = Card(
     abilities=("vectors", "reconstruction"),
     parameters=111_655_680,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AudioMaeConfig(SoundMaskingConfig, ReconstructionConfig):
-    """Options of Audio-MAE; defaults are the paper's."""
 
 
 class AudioMae(FamilyMethod):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -15,7 +14,7 @@ from avbench.methods.encoder import Encoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput
-from avbench.methods.options import PairConfig, ReconstructionConfig
+from avbench.methods.options import AvMaeConfig
 from avbench.methods.place import first_values
 from avbench.methods.vit import uninitialised
 
@@ -26,11 +25,6 @@ CARD = Card(
     abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=191_036_160,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AvMaeConfig(PairConfig, ReconstructionConfig):
-    """Options of AV-MAE; defaults are the paper's."""
 
 
 class AvMae(FamilyMethod):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,10 +13,9 @@ from avbench.methods.encoder import Encoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput, contrastive
-from avbench.methods.options import ContrastConfig, PairConfig
+from avbench.methods.options import CavConfig
 from avbench.methods.place import first_values
 from avbench.methods.vit import uninitialised
-from avbench.settings import setting
 
 CARD = Card(
     summary="CAV: CAV-MAE's encoder trained by contrast between the modalities alone; no decoder",
@@ -26,15 +24,6 @@ CARD = Card(
     abilities=("embeddings", "vectors", "patch_tokens"),
     parameters=164_500_224,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CavConfig(PairConfig, ContrastConfig):
-    """Options of CAV; defaults are the paper's."""
-
-    lambda_c: float = setting(
-        0.01, "weight of the loss: Adam's epsilon and decay see the scale (paper Table 3: 0.1 and 0.01)", gt=0
-    )
 
 
 class Cav(FamilyMethod):

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.errors import InputError
 from avbench.methods.base import Card
 from avbench.methods.decoder import Decoder
 from avbench.methods.encoder import Encoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput, contrastive
-from avbench.methods.options import ContrastConfig, PairConfig, ReconstructionConfig
+from avbench.methods.options import CavMaeConfig
 from avbench.methods.place import first_values
 from avbench.methods.vit import uninitialised
-from avbench.settings import setting
 
 CARD = Card(
     summary="CAV-MAE: masked reconstruction of both modalities from joint tokens, and contrast between them",
@@ -28,23 +25,6 @@ CARD = Card(
     abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=191_036_160,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CavMaeConfig(PairConfig, ReconstructionConfig, ContrastConfig):
-    """Options of CAV-MAE; defaults are the paper's."""
-
-    lambda_c: float = setting(0.01, "weight of the contrastive loss", ge=0)
-    lambda_r: float = setting(1.0, "weight of the reconstruction loss", ge=0)
-
-    def check(self) -> None:
-        """Checks that there is something to learn.
-
-        Raises:
-            InputError: Both losses have weight 0.
-        """
-        if self.lambda_c == 0 and self.lambda_r == 0:
-            raise InputError("method.lambda_c and method.lambda_r: found 0 and 0, valid: at least one above 0.")
 
 
 class CavMae(FamilyMethod):

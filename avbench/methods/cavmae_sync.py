@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from avbench.config import InputConfig, ModelConfig
-from avbench.errors import InputError
 from avbench.methods.base import Card
-from avbench.methods.cavmae import CavMaeConfig
 from avbench.methods.decoder import Decoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput, contrastive
+from avbench.methods.options import CavMaeSyncConfig
 from avbench.methods.place import first_values
-from avbench.methods.sync_encoder import SyncEncoder, SyncTokens
+from avbench.methods.sync_encoder import SyncEncoder
 from avbench.methods.vit import uninitialised
-from avbench.settings import setting
 
 CARD = Card(
     summary="CAV-MAE Sync: CAV-MAE on audio windows around frames; contrast by global tokens, beside registers",
@@ -29,41 +26,6 @@ CARD = Card(
     parameters=190_660_864,
     frames=(16, "ends"),
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CavMaeSyncConfig(CavMaeConfig):
-    """Options of CAV-MAE Sync; defaults are the released model's."""
-
-    global_token: bool = setting(True, "a token of each modality for the contrast; false: the mean of the patches")
-    global_local: bool = setting(False, "average the contrasts of global tokens and of mean patches")
-    registers: int = setting(8, "register tokens of each modality", ge=0)
-    keep_registers: bool = setting(False, "registers pass the joint encoder, too")
-    head_depth: int = setting(
-        0, "blocks of each modality between joint encoder and contrast (the authors' heads: 2)", ge=0
-    )
-    masking_ratio_range: tuple[float, float] | None = setting(
-        None, "draw both ratios anew for each batch (multi-ratio: 0.6 to 0.9); null: fixed", ge=0, lt=1
-    )
-
-    def check(self) -> None:
-        """Checks the losses.
-
-        Raises:
-            InputError: Both have weight 0, or the contrast asks for a global token that is not there.
-        """
-        super().check()
-        if self.global_local and not self.global_token:
-            raise InputError("method.global_local: found true, valid: false, where method.global_token is false.")
-
-    def extra(self) -> SyncTokens:
-        """Returns which tokens a modality has beside its patches."""
-        return SyncTokens(
-            global_token=self.global_token,
-            registers=self.registers,
-            keep_registers=self.keep_registers,
-            head_depth=self.head_depth,
-        )
 
 
 class CavMaeSync(FamilyMethod):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from avbench.methods.encoder import Encoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise, MaskPlan
 from avbench.methods.objectives import PretrainOutput
-from avbench.methods.options import MaskingConfig, ReconstructionConfig
+from avbench.methods.options import VanillaAvMaeConfig
 from avbench.methods.place import first_values
 from avbench.methods.positions import Grid
 from avbench.methods.vit import uninitialised
@@ -28,11 +27,6 @@ CARD = Card(
     abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),
     parameters=112_892_416,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class VanillaAvMaeConfig(MaskingConfig, ReconstructionConfig):
-    """Options of Vanilla AV-MAE; defaults are the paper's."""
 
 
 class VanillaAvMae(FamilyMethod):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -16,7 +15,7 @@ from avbench.methods.encoder import Encoder
 from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import MaskNoise, MaskPlan
 from avbench.methods.objectives import PretrainOutput
-from avbench.methods.options import MaskingConfig, ReconstructionConfig
+from avbench.methods.options import VisualMaeConfig
 from avbench.methods.place import first_values
 from avbench.methods.vit import uninitialised
 
@@ -27,11 +26,6 @@ CARD = Card(
     abilities=("vectors", "reconstruction"),
     parameters=111_907_072,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisualMaeConfig(MaskingConfig, ReconstructionConfig):
-    """Options of Visual-MAE; defaults are the paper's."""
 
 
 class VisualMae(FamilyMethod):

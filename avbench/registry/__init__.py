@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from avbench.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from avbench.settings import Settings
 
 Kind = Literal["method", "task", "figure"]
 OWN = "avbench"  # where the package's own entries come from
@@ -66,6 +69,16 @@ class Component:
         """
         return _load(self)[0]
 
+    @functools.cached_property
+    def config_class(self) -> type[Settings]:
+        """The class of its options; of the package's own without the module, where that imports it from elsewhere."""
+        found: type[Settings]
+        if self.origin == OWN and (place := _imported_config(self.path)) is not None:
+            found = getattr(importlib.import_module(place[0]), place[1])
+        else:
+            found = self.load().CONFIG
+        return found
+
     @property
     def sources(self) -> dict[str, str]:
         """The hashes of the code from outside that it is made of, by package; of the package's own there is none.
@@ -108,6 +121,18 @@ def _read_card(path: Path) -> dict[str, Any] | None:
             and isinstance(node.value, ast.Call)
         ):
             return {word.arg: ast.literal_eval(word.value) for word in node.value.keywords if word.arg}
+    return None
+
+
+def _imported_config(path: Path) -> tuple[str, str] | None:
+    """Returns the module and the name of the class that a file assigns to CONFIG; None where it is its own."""
+    nodes = ast.parse(path.read_text(encoding="utf-8")).body
+    imported = {name.name: node.module for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            module = imported.get(node.value.id)
+            if module and any(isinstance(each, ast.Name) and each.id == "CONFIG" for each in node.targets):
+                return module, node.value.id
     return None
 
 

@@ -122,8 +122,7 @@ def split_set(text: str) -> tuple[str, Any]:
 
 def task_class(task: str) -> type[Settings]:
     """Returns the class of a task's options; of no task, one without any."""
-    cls: type[Settings] = registry.find("task", task).load().CONFIG if task else Settings
-    return cls
+    return registry.find("task", task).config_class if task else Settings
 
 
 def _all_keys(method: str, task: str) -> list[str]:
@@ -132,7 +131,7 @@ def _all_keys(method: str, task: str) -> list[str]:
         "input": InputConfig,
         "model": ModelConfig,
         "train": TrainConfig,
-        "method": registry.find("method", method).load().CONFIG,
+        "method": registry.find("method", method).config_class,
         "task": task_class(task),
     }
     return [f"{section}.{field.name}" for section, cls in classes.items() for field in dataclasses.fields(cls)]

@@ -71,7 +71,7 @@ def resolve(request: Request) -> RunConfig:
         "data": frames_of(method.card),
         "input": InputConfig(),
         "model": ModelConfig(),
-        "method": method.load().CONFIG(),
+        "method": method.config_class(),
         "train": TrainConfig(),
         "task": task_class(request.task)(),
     }
@@ -178,7 +178,7 @@ def task_options(task: str, config: Path | None, sets: tuple[str, ...]) -> Setti
     Raises:
         InputError: An unknown key, a wrong value, or a setting of another section.
     """
-    options: Settings = registry.find("task", task).load().CONFIG()
+    options: Settings = registry.find("task", task).config_class()
     layers = [read_sections(config)] if config is not None else []
     for text in sets:
         key, value = split_set(text)

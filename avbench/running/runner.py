@@ -75,15 +75,23 @@ class Runner:
             if key not in self._resolved:
                 config = resolve(key)
                 self.sources(config)
-                model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
-                if model not in self._models:
-                    weights.check(config, planning=planning)
-                    self._models.add(model)
                 if config.task_name:
                     registry.find("task", config.task_name).load().TASK.check(config)
                 self._resolved[key] = config
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
+        for config in configs:
+            model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
+            if model not in self._models and not self._is_recorded(config):
+                weights.check(config, planning=planning)
+                self._models.add(model)
         return configs
+
+    def _is_recorded(self, config: RunConfig) -> bool:
+        """Returns whether a run is recorded, whose model then was checked: asked before torch is imported."""
+        if self.execution.force or not config.task_name or not all(each.ready for each in self.sources(config)):
+            return False
+        plan = make_plan(config, self.corpus(config), self.execution.results)
+        return usable_record(self.execution.results, plan.evaluation.id) is not None
 
     def sources(self, config: RunConfig) -> tuple[Source, Source]:
         """Returns where the clips to train on and those to judge are; the same twice but with ``data.eval_source``."""
@@ -98,14 +106,14 @@ class Runner:
 
     def _compare_preparation(self, source: Source, clips: Clips, config: RunConfig) -> None:
         """Warns, once, where published weights see clips that were prepared otherwise than their authors' were."""
-        from avbench.data.media.prepare_settings import unlike
-        from avbench.training.weights_file import read_checkpoint
-
         like = _LIKE.get(config.method_name)
         settings = getattr(clips, "prepared", None)
         key = (source, config.checkpoint)
         if like is None or settings is None or config.checkpoint is None or key in self._compared:
             return
+        from avbench.data.media.prepare_settings import unlike
+        from avbench.training.weights_file import read_checkpoint
+
         self._compared.add(key)
         differences = unlike(settings, like)
         if differences and not read_checkpoint(config.checkpoint).metadata:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
-
-import torch
 
 from avbench.errors import InputError, unknown
 from avbench.processes import core_count
@@ -26,11 +27,30 @@ def resolve_device(name: str) -> Device:
     """
     if name not in _NAMES:
         raise unknown("device", name, _NAMES)
-    found = torch.cuda.is_available()
+    found = name != "cpu" and has_gpu()
     if name == "cuda" and not found:
+        import torch
+
         built = f"torch built for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch built without CUDA"
         raise InputError(f"--device cuda: found no GPU ({built}), valid here: auto, cpu.")
-    return "cuda" if found and name != "cpu" else "cpu"
+    return "cuda" if found else "cpu"
+
+
+def has_gpu() -> bool:
+    """Returns whether torch finds a GPU; where there is no driver, without importing torch, which takes a second."""
+    if "torch" not in sys.modules and not _has_driver():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")  # NVIDIA's, which torch opens, too
+    except OSError:
+        return Path("/dev/kfd").exists()  # AMD's
+    return True
 
 
 @contextlib.contextmanager
@@ -44,6 +64,8 @@ def torch_threads(workers: int, threads: int = 0) -> Iterator[int]:
     Yields:
         The number of threads; never more than torch was allowed before (OMP_NUM_THREADS).
     """
+    import torch
+
     before = torch.get_num_threads()
     used = max(1, min(before, core_count() - workers, threads or before))
     torch.set_num_threads(used)

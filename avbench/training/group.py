@@ -14,12 +14,12 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NoReturn
-
-import torch
-from torch import Tensor, distributed, nn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from avbench.errors import InputError, RunError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Parallel = Literal["ddp", "fsdp"]
 _NAMED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -80,11 +80,10 @@ class ProcessGroup:
         model = model.to(device)
         if self.world == 1:
             return model
+        from torch.nn.parallel import DistributedDataParallel
+
         # A method may leave parameters without gradient (docs/protocol/cavmae.md 1.3); they must stay without one.
-        parallel: nn.Module = nn.parallel.DistributedDataParallel(
-            model, find_unused_parameters=True, broadcast_buffers=False
-        )
-        return parallel
+        return DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
 
     def own_gradients(self, parallel: nn.Module) -> contextlib.AbstractContextManager[None]:
         """Lets backward passes of what :meth:`wrap` returned leave gradients to this process, where another follows.
@@ -133,6 +132,9 @@ class ProcessGroup:
         """Returns of each value whether it is true in one of the processes."""
         if self.world == 1:
             return list(values)
+        import torch
+        from torch import distributed
+
         flags = torch.tensor(values, dtype=torch.float32, device=_device())
         with lost_companion():
             distributed.all_reduce(flags)
@@ -142,6 +144,8 @@ class ProcessGroup:
         """Returns the values of all processes, by rank; as many in each."""
         if self.world == 1:
             return values
+        from torch import distributed
+
         parts: list[list[int]] = [[] for _ in range(self.world)]
         with lost_companion():
             distributed.all_gather_object(parts, values)
@@ -151,6 +155,9 @@ class ProcessGroup:
         """Returns the means over the processes of values, () each, named alike in all."""
         if self.world == 1:
             return dict(values)
+        import torch
+        from torch import distributed
+
         names = sorted(values)
         stacked = torch.stack([values[name].detach().float() for name in names]).to(_device())
         with lost_companion():
@@ -187,6 +194,9 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[ProcessGroup]:
             f"WORLD_SIZE: found {world}{without}, valid: as torchrun sets them (torchrun --nproc-per-node N -m avbench"
             " pretrain ...), or no WORLD_SIZE."
         )
+    import torch
+    from torch import distributed
+
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     # Gloo may write to a process that has just ended; the command line lets that end this one without a word.
@@ -249,6 +259,8 @@ def lost_companion() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        from torch import distributed
+
         # Gloo has no error class of its own.
         if not isinstance(error, distributed.DistError) and "gloo" not in str(error) and "Connection" not in str(error):
             raise
@@ -259,4 +271,6 @@ def lost_companion() -> Iterator[None]:
 
 
 def _device() -> str:
+    from torch import distributed
+
     return "cuda" if distributed.get_backend() == "nccl" else "cpu"

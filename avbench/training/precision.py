@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import AbstractContextManager
-
-import torch
+from typing import TYPE_CHECKING
 
 from avbench.config import Precision
 from avbench.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    import torch
 
 _NAMES = ("auto", "fp32", "bf16", "fp16")
 
@@ -29,11 +31,16 @@ def resolve_precision(name: str, device: str) -> Precision:
     if name == "auto":
         if device == "cpu":
             return "fp32"
+        import torch
+
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if name == "fp16" and device == "cpu":
         raise InputError("--precision: found fp16 on a CPU, valid there: auto, fp32, bf16; or use --device cuda.")
-    if name == "bf16" and device == "cuda" and not torch.cuda.is_bf16_supported():
-        raise InputError("--precision: found bf16, which this GPU does not have; valid: auto, fp32, fp16.")
+    if name == "bf16" and device == "cuda":
+        import torch
+
+        if not torch.cuda.is_bf16_supported():
+            raise InputError("--precision: found bf16, which this GPU does not have; valid: auto, fp32, fp16.")
     if name in ("fp32", "bf16", "fp16"):
         return name  # type: ignore[return-value]  # narrowed by the line above
     raise unknown("precision", name, _NAMES)
@@ -43,9 +50,13 @@ def autocast(precision: Precision, device: str) -> AbstractContextManager[object
     """Returns the context of a forward pass: matrix products in the short type, the rest in float32."""
     if precision == "fp32":
         return contextlib.nullcontext()
+    import torch
+
     return torch.autocast(device, dtype=torch.bfloat16 if precision == "bf16" else torch.float16)
 
 
 def gradient_scaler(precision: Precision, device: str) -> torch.amp.GradScaler:
     """Returns the scaler that keeps fp16 gradients from vanishing; for other precisions it does nothing."""
+    import torch
+
     return torch.amp.GradScaler(device, enabled=precision == "fp16")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from avbench.data.corpus.columns import TextColumn, coded_lists
+from avbench.data.corpus.columns import TextColumn, coded_lists, numbers, taken, texts
 
 TEXTS = ["b", "", "ä – ☃", "b", "a"]
 
@@ -37,3 +37,15 @@ def test_lists_are_coded_in_their_order() -> None:
     offsets, codes = coded_lists(pa.array([], pa.list_(pa.string())), known)
     assert offsets.tolist() == [0]
     assert len(codes) == 0
+
+
+def test_numbers_and_rows_are_those_of_arrow() -> None:
+    for values in (pa.array([3, 1, 2]), pa.chunked_array([[0.5], [1.5, 2.5]]), pa.array([], pa.int64())):
+        assert numbers(values).tolist() == values.to_pylist()
+    assert np.isnan(numbers(pa.array([1.5, None]))[1])
+    rows = np.array([2, 0, 2])[::-1]
+    column = pa.chunked_array([["a", "b"], ["ü"]])
+    assert taken(column, rows).to_pylist() == ["ü", "a", "ü"]
+    assert taken(pa.table({"x": column}), rows[:0]).num_rows == 0
+    assert texts(["", "ü", "a-b"]).equals(pa.array(["", "ü", "a-b"], pa.large_string()))
+    assert len(texts([])) == 0

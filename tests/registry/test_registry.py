@@ -102,3 +102,14 @@ def test_a_plug_in_package_is_listed_and_loads(tmp_path: Path) -> None:
     )
     assert "mine" in answer.stdout
     assert "[from other]" in answer.stdout
+
+
+def test_the_options_of_methods_are_known_without_torch() -> None:
+    code = (
+        "import sys; from avbench import registry; c = [m.config_class() for m in registry.entries('method').values()];"
+    )
+    code += "print(len(c)); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 7
+    for entry in registry.entries("method").values():
+        assert entry.config_class is entry.load().CONFIG

@@ -83,6 +83,15 @@ def test_the_same_command_again_computes_nothing(finished: Path, capsys: pytest.
     assert "cavmae (untrained)" in text
 
 
+def test_a_run_that_is_recorded_is_found_without_torch(finished: Path) -> None:
+    heavy = ("torch", "pandas", "pyarrow.dataset", "sympy", "av", "PIL")
+    words = [*RUN, "--device", "cpu", "--seeds", "0", "1", "--results", str(finished)]
+    code = f"import sys; from avbench.cli import main; main({words!r}); print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("(reused, nothing computed)") == 4
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_another_lambda_trains_again_and_leaves_the_untrained_model_alone(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -22,6 +24,17 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto") == resolve_device("cuda") == "cuda"
     assert resolve_device("cpu") == "cpu"
+
+
+def test_torch_is_asked_for_a_gpu_only_where_a_driver_is() -> None:
+    code = (
+        "import sys; from avbench.training import device; {}device.resolve_device('{}');"
+        " print('torch' in sys.modules, device._has_driver())"
+    )
+    for before, name in (("", "auto"), ("device._has_driver = lambda: True; ", "auto"), ("", "cpu")):
+        ran = subprocess.run([sys.executable, "-c", code.format(before, name)], capture_output=True, check=True)
+        imported, driver = ran.stdout.decode().split()
+        assert imported == (driver if name == "auto" else "False")
 
 
 @pytest.mark.parametrize(("has_bf16", "auto"), [(True, "bf16"), (False, "fp16")])

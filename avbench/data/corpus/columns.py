@@ -1,4 +1,8 @@
-"""A column of text held by Arrow: two million ids cost their bytes, not two million Python objects."""
+"""A column of text held by Arrow: two million ids cost their bytes, not two million Python objects.
+
+Arrow imports pandas (0.3 s) whenever it turns values of Python or NumPy into its own or back, and only so that it might
+know them. A run whose record is there needs no pandas, hence the detours over buffers here.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +24,38 @@ def coded_lists(lists: Any, known: Sequence[str]) -> tuple[NDArray[np.int64], ND
         lists: Arrow list array, every text of it in ``known``, without nulls.
         known: Distinct texts.
     """
-    lengths = lists.value_lengths().to_numpy(zero_copy_only=False)
+    lengths = numbers(lists.value_lengths())
     offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
     flat = lists.flatten().cast(pa.large_string())
-    codes: NDArray[np.int32] = pc.index_in(flat, pa.array(known, pa.large_string())).to_numpy(zero_copy_only=False)
-    return offsets, codes.astype(np.int32)
+    return offsets, numbers(pc.index_in(flat, texts(known))).astype(np.int32)
+
+
+def one_array(column: Any) -> Any:
+    """Returns a column as one array: indexing a chunked one searches the chunks."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def numbers(column: Any) -> NDArray[Any]:
+    """Returns a column of numbers as NumPy has it, (n,)."""
+    array = one_array(column)
+    found: NDArray[Any] = array.to_numpy(zero_copy_only=False) if array.null_count else np.from_dlpack(array)
+    return found
+
+
+def taken(column: Any, rows: NDArray[np.int64]) -> Any:
+    """Returns some rows of a column or a table."""
+    whole = np.ascontiguousarray(rows, np.int64)
+    return column.take(pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)]))
+
+
+def texts(values: Sequence[str]) -> Any:
+    """Returns texts as an Arrow array of type large_string."""
+    parts = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, parts)], dtype=np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(parts))]
+    return pa.Array.from_buffers(pa.large_string(), len(parts), buffers)
 
 
 class TextColumn(Sequence[str]):
@@ -58,8 +89,8 @@ class TextColumn(Sequence[str]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.str_]:
         # Few distinct values (splits) are the case that matters: code them first.
         coded = self._values.dictionary_encode()
-        texts = np.asarray(coded.dictionary.to_pylist(), dtype=dtype or np.str_)
-        if len(texts) == 0:
+        found = np.asarray(coded.dictionary.to_pylist(), dtype=dtype or np.str_)
+        if len(found) == 0:
             return np.zeros(len(self._values), dtype=dtype or np.str_)
-        result: NDArray[np.str_] = texts[coded.indices.to_numpy(zero_copy_only=False)]
+        result: NDArray[np.str_] = found[numbers(coded.indices)]
         return result

@@ -76,18 +76,20 @@ def table_hash(tables: Iterable[Any]) -> str:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from avbench.data.corpus.columns import texts
+
     text = pa.large_string()
 
     def joined(*parts: Any) -> Any:
-        return pc.binary_join_element_wise(*(pa.scalar(p, text) if isinstance(p, str) else p for p in (*parts, "")))
+        return pc.binary_join_element_wise(*(texts([p])[0] if isinstance(p, str) else p for p in (*parts, "")))
 
     lines = []
     for batch in (batch for table in tables for batch in table.to_batches(_HASHED_AT_ONCE)):
-        texts = {name: batch[name].cast(text) for name in ("id", "split", "sha256")}
-        labels = pc.binary_join(batch["labels"].cast(pa.list_(text)), pa.scalar('","', text))
-        empty = pc.equal(pc.list_value_length(batch["labels"]), 0)
-        labels = pc.if_else(empty, pa.scalar("[]", text), joined('["', labels, '"]'))
-        line = joined('["', texts["id"], '","', texts["split"], '",', labels, ',"', texts["sha256"], '"]')
+        own = {name: batch[name].cast(text) for name in ("id", "split", "sha256")}
+        labels = pc.binary_join(batch["labels"].cast(pa.list_(text)), texts(['","'])[0])
+        some = pc.list_value_length(batch["labels"]).cast(pa.bool_())
+        labels = pc.if_else(some, joined('["', labels, '"]'), texts(["[]"])[0])
+        line = joined('["', own["id"], '","', own["split"], '",', labels, ',"', own["sha256"], '"]')
         # What is joined has quotes of its own, so labels are looked at one by one.
         special = pc.match_substring_regex(batch["labels"].flatten(), _ESCAPED)
         rows = pc.list_parent_indices(batch["labels"]).filter(special).to_pylist()

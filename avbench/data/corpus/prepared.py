@@ -12,16 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from avbench.data.corpus.clips import MANIFEST, hash_ids
-from avbench.data.corpus.columns import TextColumn, coded_lists
+from avbench.data.corpus.columns import TextColumn, coded_lists, numbers, one_array, taken
 from avbench.data.corpus.manifest_file import schema, table_hash
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.media.frame_grid import FrameGrid, fractions
-from avbench.data.media.images import decode_jpeg
-from avbench.data.media.waveform import decode_flac
 from avbench.errors import InputError, RunError
 
 if TYPE_CHECKING:
@@ -64,10 +61,6 @@ def _in_official_order(path: Path, names: list[str]) -> tuple[str, ...]:
     return tuple(official)
 
 
-def _one_array(column: Any) -> Any:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
 _LOOKED_AT = 256  # clips whose times tell the rule of a folder that does not
 _SLICE = 65_536  # rows taken at a time: a copy of all would cost as much memory again
 
@@ -108,12 +101,9 @@ class PreparedClips:
         self._table = table
         self._reader = reader
         self._rows = np.arange(table.num_rows) if rows is None else rows
-        self._scalars = {
-            name: table[name].to_numpy() for name in ("duration", "n_frames", "audio_offset", "audio_size")
-        }
-        # One array per column: indexing a chunked one searches the chunks.
+        self._scalars = {name: numbers(table[name]) for name in ("duration", "n_frames", "audio_offset", "audio_size")}
         self._lists = {
-            name: _one_array(table[name]) for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes")
+            name: one_array(table[name]) for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes")
         }
         self.ids: Sequence[str] = TextColumn(self._chosen("id"))
         self.splits: Sequence[str] = TextColumn(self._chosen("split"))
@@ -131,14 +121,15 @@ class PreparedClips:
                 f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out {root}'."
             )
         try:
-            found = pq.read_schema(path).names
+            file = pq.ParquetFile(path)  # not read_table, which imports pyarrow.dataset and pandas
+            found = file.schema_arrow.names
             missing = [name for name in _COLUMNS if name not in found]
             if missing:
                 raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
             # One column after the other, the largest first: two million rows would otherwise be in memory two or three
             # times.
             columns = {
-                name: _one_array(pq.read_table(path, columns=[name])[name]).cast(schema().field(name).type)
+                name: one_array(file.read(columns=[name])[name]).cast(schema().field(name).type)
                 for name in sorted(_COLUMNS, key=lambda name: name not in _LARGE)
             }
             pa.default_memory_pool().release_unused()
@@ -158,14 +149,14 @@ class PreparedClips:
         """Returns a column of these clips."""
         column, rows = self._table[name], self._rows
         whole = len(rows) == len(column) and bool((rows[1:] > rows[:-1]).all())
-        return column if whole else column.take(pa.array(rows))
+        return column if whole else taken(column, rows)
 
     @functools.cached_property
     def sha256(self) -> str:
         """Identity of the content: ids, splits, labels and bytes of these clips, in any order."""
         table = self._table.select(list(_HASHED))
         slices = (self._rows[first : first + _SLICE] for first in range(0, len(self), _SLICE))
-        return table_hash(table.take(pa.array(rows)) for rows in slices)
+        return table_hash(taken(table, rows) for rows in slices)
 
     @functools.cached_property
     def silent(self) -> NDArray[np.bool_]:
@@ -179,7 +170,7 @@ class PreparedClips:
 
     def label_codes(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Returns the labels of all clips as offsets and indices of :attr:`class_names`."""
-        return coded_lists(_one_array(self._chosen("labels")), self.class_names)
+        return coded_lists(one_array(self._chosen("labels")), self.class_names)
 
     def duration(self, i: int) -> float:
         """Returns the length of clip ``i`` in seconds."""
@@ -239,6 +230,10 @@ class PreparedClips:
         Raises:
             RunError: The shard is missing or damaged.
         """
+        from av.error import FFmpegError  # late, as all below: who only asks for ids decodes nothing
+
+        from avbench.data.media.waveform import decode_flac
+
         shard = self._shard(i)
         row = self._rows[i]
         data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
@@ -253,6 +248,8 @@ class PreparedClips:
         Raises:
             RunError: The shard is missing or damaged, or the clip has no frame.
         """
+        from avbench.data.media.images import decode_jpeg
+
         last = self.n_frames(i) - 1
         if last < 0:
             raise self._damaged(i, "frame 0", "the manifest names no frame")

@@ -26,7 +26,6 @@ from avbench.data.soundshapes.factors import (
     clip_id,
 )
 from avbench.data.soundshapes.picture import frame_times
-from avbench.data.soundshapes.preview import contact_sheet
 from avbench.data.soundshapes.worker import Made, Order, finish
 from avbench.errors import InputError
 from avbench.files import Damaged, atomic_path, read_json, write_json, write_text
@@ -73,6 +72,8 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
         bar = stack.enter_context(Progress("soundshapes", len(jobs), unit="clip", enabled=progress))
         temporary = stack.enter_context(atomic_path(out / "masks.npz"))
         _write_masks(temporary, _counted(finish(jobs, videos, workers), bar))
+    from avbench.data.soundshapes.preview import contact_sheet
+
     clips = [clip_factors(job.seed, job.split, job.index) for job in jobs]
     write_text(out / "labels.csv", _labels(clips))
     with atomic_path(out / "preview.png") as temporary:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from fractions import Fraction
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,8 @@ def encode(frames: NDArray[np.uint8], fps: int, waveform: NDArray[np.float32], s
         waveform: (samples,), in [-1, 1].
         sample_rate: Samples a second.
     """
+    import av
+
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         video = container.add_stream("libx264", rate=fps, options=dict(_X264))

@@ -204,10 +204,10 @@ def standard(method: str, task: str, names: tuple[str, ...], trained: str = "") 
     classes = dict(registry.entries("task"))
     sections: dict[str, Settings] = {"input": InputConfig(), "model": ModelConfig(), "train": TrainConfig()}
     if task in classes:
-        sections["task"] = classes[task].load().CONFIG()
+        sections["task"] = classes[task].config_class()
     if own is not None:
         entry = registry.find("method", method)
-        sections |= {"data": frames_of(entry.card), "method": entry.load().CONFIG()}
+        sections |= {"data": frames_of(entry.card), "method": entry.config_class()}
     found: dict[str, Any] = {}
     for section, values in sections.items():
         found |= {f"{section}.{key}": value for key, value in to_dict(values, identity_only=own is not None).items()}
