@@ -87,6 +87,15 @@ class Retrieval(Task[RetrievalConfig]):
 
 
 def _ranks(features: Features, config: RetrievalConfig) -> metric.Ranks:
+    return metric.ranks(*compared(features, config), aggregation=config.aggregation, ids=features.ids)
+
+
+def compared(features: Features, config: RetrievalConfig) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Returns the vectors of sounds and pictures that are compared, (n, F, d) each: of all frames or the one chosen.
+
+    Raises:
+        InputError: There is no such frame.
+    """
     audio, visual = features.audio, features.visual
     if config.frame >= 0:
         frames = min(audio.shape[1], visual.shape[1])
@@ -94,7 +103,7 @@ def _ranks(features: Features, config: RetrievalConfig) -> metric.Ranks:
             raise InputError(f"task.frame: found {config.frame}, valid: -1 to {frames - 1}, the frames there are.")
         chosen = slice(config.frame, config.frame + 1)
         audio, visual = audio[:, chosen], visual[:, chosen]
-    return metric.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+    return audio, visual
 
 
 def _intervals(found: metric.Ranks, evidence: Evidence, config: RetrievalConfig) -> dict[str, tuple[float, float]]:

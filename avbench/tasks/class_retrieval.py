@@ -1,0 +1,150 @@
+"""Class-aware retrieval: what retrieval finds where the own clip is one of many that show the same.
+
+R@k counts a clip of the same class as wrong. In VGGSound's test set a clip shares its label with 28 others in the
+median, so a model that understands sounds and one that does not may have the same R@1. Definitions:
+:mod:`avbench.metrics.class_retrieval` and docs/tasks.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.data.corpus.clips import hash_ids
+from avbench.errors import InputError
+from avbench.metrics import class_retrieval as metric
+from avbench.metrics import retrieval as instance
+from avbench.metrics.evidence import Evidence, Mean, joined, of_means
+from avbench.metrics.evidence_intervals import intervals
+from avbench.settings import setting
+from avbench.store.features import Features
+from avbench.tasks import retrieval
+from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.labels import parts, read_labels
+
+if TYPE_CHECKING:
+    from avbench.data.corpus.clips import Clips
+    from avbench.tasks.subject import Subject
+
+Array = npt.NDArray[Any]
+
+CARD = TaskCard(
+    summary="retrieval by class beside R@k: mAP and nDCG over clips that share a label, misses of the right class",
+    needs=("vectors",),
+    modalities=("audio", "visual"),
+    abilities=("embeddings",),
+    columns=("R@1", "R@10", "mAP", "nDCG", "class@1", "right_class_misses", "label_overlap"),
+    units={
+        "nDCG": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1},
+        "class@1": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1, "share": True},
+        "right_class_misses": {
+            "factor": 100.0,
+            "symbol": "%",
+            "digits": 2,
+            "coarse": 1,
+            "share": True,
+            "name": "right-class misses",
+        },
+        "label_overlap": {"digits": 1, "coarse": 1, "name": "others of a label"},
+    },
+)
+OVERLAP = "gallery/label_overlap"  # of the clips, whatever the model
+_QUERY = {"mAP": "ap", "nDCG": "ndcg", "class@1": "class_hit"}  # metric to the per-sample output it is the mean of
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassRetrievalConfig(retrieval.RetrievalConfig):
+    """Options of class-aware retrieval: those of retrieval, and what a class is."""
+
+    label: str = setting("", "parts of the class names that count, such as shape+pitch or 1+2; empty: whole names")
+
+
+class ClassRetrieval(Task[ClassRetrievalConfig]):
+    """Ranks all clips for each query, and asks which of them share a label with it."""
+
+    name = "class_retrieval"
+    version = 1
+    resampled = retrieval.Retrieval.resampled
+    config_type = ClassRetrievalConfig
+
+    def check_clips(self, train: Clips | None, evaluated: Clips, config: ClassRetrievalConfig) -> None:
+        """Refuses clips without labels; see the base class."""
+        read_labels(evaluated, parts(evaluated.class_names, config.label), what="evaluated clips")
+
+    def run(self, subject: Subject, config: ClassRetrievalConfig) -> TaskResult:
+        """Evaluates both directions over all clips; see :class:`~avbench.tasks.base.Task`.
+
+        Raises:
+            InputError: Labels or embeddings cannot be used.
+        """
+        clips = subject.evaluated
+        labels = read_labels(clips, parts(clips.class_names, config.label), what="evaluated clips")
+        outputs = _outputs(subject.embeddings(), labels.targets(single=labels.single), config)
+        evidence = self.evidence(outputs, config)
+        found = metric.chance(_marks(outputs["labels"]))
+        chance = instance.chance(len(clips)) | {
+            f"{side}/{name}": value for side in instance.DIRECTIONS for name, value in found.items()
+        }
+        return TaskResult(
+            n=len(clips),
+            ids_sha256=hash_ids(clips.ids),
+            metrics=dict(evidence.values),
+            chance={name: chance[name] for name in evidence.values if name in chance},
+            ci95=intervals(evidence, self.name, resamples=config.resamples, seed=config.bootstrap_seed),
+            per_sample=outputs,
+        )
+
+    def evaluate(self, features: Features, config: ClassRetrievalConfig) -> TaskResult:
+        """Refuses embeddings alone: which clips share a label is not in them."""
+        raise InputError("--labels: found nothing, valid: a CSV with the columns id,label, for task 'class_retrieval'.")
+
+    def evidence(self, outputs: Outputs, config: ClassRetrievalConfig) -> Evidence:
+        """Returns what the metrics are made of; see the base class."""
+        ids, sides = outputs["id"], []
+        for side in instance.DIRECTIONS:
+            means = {name: outputs[f"{side}_{output}"] for name, output in _QUERY.items()}
+            sides.append((f"{side}/", of_means(ids, means)))
+            right, miss = outputs[f"{side}_right_miss"], outputs[f"{side}_miss"]
+            if miss.any():
+                share = Mean(right, miss)
+                value = {"right_class_misses": float(right.sum() / miss.sum())}
+                sides.append((f"{side}/", Evidence(ids, value, {"right_class_misses": share})))
+        others = metric.overlap(_marks(outputs["labels"]))
+        ranked = retrieval.TASK.evidence(outputs, config)
+        found = joined([("", ranked), *sides, ("", Evidence(ids, {OVERLAP: float(np.median(others))}))])
+        order = [f"{side}/{name}" for side in instance.DIRECTIONS for name in (*instance.METRICS, *metric.METRICS)]
+        values = {name: found.values[name] for name in (*order, OVERLAP) if name in found.values}
+        return Evidence(ids, values, found.means, found.draw)
+
+    def select(
+        self, outputs: Outputs, rows: npt.NDArray[np.integer[Any]], config: ClassRetrievalConfig, embeddings: Embeddings
+    ) -> dict[str, Array]:
+        """Ranks the clips among each other, where they are fewer than there were; see the base class."""
+        if len(rows) == len(outputs["id"]):
+            return super().select(outputs, rows, config, embeddings)
+        return _outputs(embeddings(outputs["id"][rows].tolist()), outputs["labels"][rows], config)
+
+
+def _marks(labels: Array) -> Array:
+    """Returns labels as they are kept, (n,) class indices or (n, C), as (n, C) zeros and ones."""
+    if labels.ndim == 2:
+        return labels
+    return np.asarray(np.unique(labels)[None] == labels[:, None])
+
+
+def _outputs(features: Features, labels: Array, config: ClassRetrievalConfig) -> dict[str, Array]:
+    """Returns what is kept of each query: its rank, and what it finds by class."""
+    audio, visual = retrieval.compared(features, config)
+    ranks = instance.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+    found = {"id": np.array(features.ids, dtype=np.str_), "labels": labels, **retrieval.outputs_of(ranks)}
+    sides = metric.by_class(audio, visual, _marks(labels), aggregation=config.aggregation)
+    for side, queries in zip(instance.DIRECTIONS, sides, strict=True):
+        found |= {f"{side}_{name}": values for name, values in queries._asdict().items()}
+    return found
+
+
+CONFIG = ClassRetrievalConfig
+TASK = ClassRetrieval()

@@ -1,0 +1,157 @@
+"""Retrieval by class against definitions written out query by query and against scikit-learn; ties, chance, blocks."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, ndcg_score
+
+from avbench.errors import InputError
+from avbench.metrics import class_retrieval
+from avbench.metrics.class_retrieval import ByClass, by_class, chance, overlap
+from avbench.metrics.retrieval import similarity
+
+Array = npt.NDArray[Any]
+
+
+@st.composite
+def galleries(draw: st.DrawFn) -> tuple[Array, Array, Array]:
+    """Sounds, pictures and labels of a few clips; vectors of few values, so that there are ties."""
+    n, classes = draw(st.integers(1, 7)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 10_000)))
+    audio, visual = rng.integers(-1, 2, (2, n, 1, 2)).astype(np.float32)
+    audio[..., 0] += 3 * (audio == 0).all(axis=-1)  # a vector of zeros has no direction
+    visual[..., 0] += 3 * (visual == 0).all(axis=-1)
+    labels = rng.integers(0, 2, (n, classes)).astype(bool)
+    labels[np.arange(n), rng.integers(classes, size=n)] = True
+    return audio, visual, labels
+
+
+def equal(a: float, b: float) -> bool:
+    return abs(a - b) < 1e-9
+
+
+def brute(scores: list[float], labels: Array, own: int) -> dict[str, float]:
+    """The mean over all orders of tied candidates for what a random order decides, groups for AP, as documented."""
+    shared = [len(set(np.flatnonzero(labels[own])) & set(np.flatnonzero(row))) for row in labels]
+    union = [len(set(np.flatnonzero(labels[own])) | set(np.flatnonzero(row))) for row in labels]
+    gains = [a / b for a, b in zip(shared, union, strict=True)]
+    relevant = [j for j in range(len(scores)) if shared[j]]
+    precisions = []
+    for j in relevant:
+        at_least = [i for i in range(len(scores)) if scores[i] > scores[j] or equal(scores[i], scores[j])]
+        precisions.append(sum(i in relevant for i in at_least) / len(at_least))
+    orders = [
+        order
+        for order in itertools.permutations(range(len(scores)))
+        if all(scores[a] > scores[b] or equal(scores[a], scores[b]) for a, b in itertools.pairwise(order))
+    ]
+    dcg = np.mean([sum(gains[i] / np.log2(place + 2) for place, i in enumerate(order)) for order in orders])
+    ideal = sum(gain / np.log2(place + 2) for place, gain in enumerate(sorted(gains, reverse=True)))
+    firsts = [order[0] for order in orders]
+    return {
+        "ap": float(np.mean(precisions)),
+        "ndcg": float(dcg / ideal),
+        "class_hit": float(np.mean([i in relevant for i in firsts])),
+        "right_miss": float(np.mean([i in relevant and i != own for i in firsts])),
+        "miss": float(np.mean([i != own for i in firsts])),
+    }
+
+
+@settings(deadline=None, max_examples=60)
+@given(galleries())
+def test_every_query_is_as_the_definitions_say(gallery: tuple[Array, Array, Array]) -> None:
+    audio, visual, labels = gallery
+    matrix = similarity(audio, visual)
+    for found, scores in zip(by_class(audio, visual, labels, aggregation="mean"), (matrix, matrix.T), strict=True):
+        for query in range(len(audio)):
+            expected = brute(scores[query].tolist(), labels, query)
+            assert {name: values[query] for name, values in found._asdict().items()} == pytest.approx(expected)
+
+
+def drawn(n: int = 60, classes: int = 5, seed: int = 0) -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(seed)
+    audio = rng.standard_normal((n, 3, 8)).astype(np.float32)
+    visual = (audio + 2 * rng.standard_normal((n, 3, 8))).astype(np.float32)
+    labels = rng.random((n, classes)) < 0.3
+    labels[np.arange(n), np.arange(n) % classes] = True
+    return audio, visual, labels
+
+
+def test_precision_and_gain_are_scikit_learns() -> None:
+    audio, visual, labels = drawn()
+    labels = np.eye(5, dtype=bool)[np.arange(60) % 5]  # of one label, gains are 0 and 1
+    matrix = np.round(similarity(audio, visual, aggregation="max"), 1)  # with ties
+    relevant = labels @ labels.T
+    found = class_retrieval._judge(matrix, relevant.astype(np.float64), np.arange(60))
+    assert found.ap == pytest.approx([average_precision_score(relevant[i], matrix[i]) for i in range(60)])
+    assert found.ndcg == pytest.approx([ndcg_score(relevant[i][None], matrix[i][None]) for i in range(60)])
+
+
+@pytest.mark.parametrize("aggregation", ["diagonal_mean", "diagonal_max", "mean", "max"])
+def test_blocks_and_the_order_of_clips_change_nothing(aggregation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    audio, visual, labels = drawn()
+    whole = by_class(audio, visual, labels, aggregation=aggregation)
+    monkeypatch.setattr(class_retrieval, "BLOCK_VALUES", 7 * 60)
+    order = np.random.default_rng(1).permutation(60)
+    parts = by_class(audio[order], visual[order], labels[order], aggregation=aggregation)
+    for one, other in zip(whole, parts, strict=True):
+        for values, again in zip(one, other, strict=True):
+            np.testing.assert_allclose(again, values[order], atol=1e-12)
+    np.testing.assert_array_equal(overlap(labels[order]), overlap(labels)[order])
+
+
+def test_the_perfect_order_is_one_and_all_of_one_class_too() -> None:
+    labels = np.eye(4, dtype=bool)[np.arange(12) % 4]
+    vectors = labels.astype(np.float32)[:, None] + 0.01
+    for found in by_class(vectors, vectors, labels, aggregation="mean"):
+        assert found.ap == pytest.approx(np.ones(12))
+        assert found.ndcg == pytest.approx(np.ones(12))
+        assert found.class_hit == pytest.approx(np.ones(12))
+        assert found.miss == pytest.approx(np.full(12, 2 / 3))  # three alike
+        assert (found.right_miss == found.miss).all()
+    audio, visual, _ = drawn()
+    assert by_class(audio, visual, np.ones((60, 1)), aggregation="mean")[0].ap == pytest.approx(np.ones(60))
+
+
+def test_classes_of_one_clip_are_plain_retrieval() -> None:
+    audio, visual, _ = drawn()
+    found: ByClass = by_class(audio, visual, np.eye(60), aggregation="max")[0]
+    scores = similarity(audio, visual, aggregation="max")
+    places = (scores > scores.diagonal()[:, None]).sum(axis=1) + 1
+    assert found.ap == pytest.approx(1 / places)
+    assert found.ndcg == pytest.approx(1 / np.log2(places + 1))
+    assert not found.right_miss.any()
+    assert overlap(np.eye(60)).tolist() == [0] * 60
+
+
+def test_chance_is_the_mean_over_all_orders() -> None:
+    labels = np.array([[1, 0], [1, 1], [0, 1], [0, 1]], bool)
+    marks = labels.astype(np.float32)
+    gains = class_retrieval._gains(marks, marks)
+    found: list[ByClass] = [
+        class_retrieval._judge(np.tile(np.array(order, np.float64), (4, 1)), gains, np.arange(4))
+        for order in itertools.permutations(range(4))
+    ]
+    expected = {
+        "mAP": np.mean([each.ap for each in found]),
+        "nDCG": np.mean([each.ndcg for each in found]),
+        "class@1": np.mean([each.class_hit for each in found]),
+        "right_class_misses": np.sum([each.right_miss for each in found]) / np.sum([each.miss for each in found]),
+    }
+    assert chance(labels) == pytest.approx(expected)
+    assert overlap(labels).tolist() == [1, 3, 2, 2]
+    assert "right_class_misses" not in chance(labels[:1])
+
+
+@pytest.mark.parametrize("labels", [np.zeros((60, 3)), np.ones(60), np.ones((59, 3))])
+def test_labels_that_do_not_fit_are_refused(labels: Array) -> None:
+    audio, visual, _ = drawn()
+    with pytest.raises(InputError, match=r"labels: found shape .* valid: \(clips, classes\)"):
+        by_class(audio, visual, labels, aggregation="mean")
