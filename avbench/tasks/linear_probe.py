@@ -20,18 +20,18 @@ from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, check_classes, check_labels, read_pair
+from avbench.tasks.streams import Frames, Joint, streams
+from avbench.tasks.subject import Part
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
-    from avbench.store.extracted import Pooled
-    from avbench.tasks.subject import Part, Subject
+    from avbench.tasks.subject import Subject
 
 Array = npt.NDArray[Any]
 
-STREAMS = ("audio", "visual", "joint")
+PARTS: tuple[Part, Part] = ("train", "evaluated")
 KEPT_SCORES = 2**24  # scores of a stream that are kept for each clip and class: 64 MB
-_NAMED = 3  # clips named in an error
 
 CARD = TaskCard(
     summary="train a LayerNorm and a linear layer on frozen vectors of sound, picture and both: accuracy or mAP",
@@ -49,8 +49,8 @@ class LinearProbeConfig(Settings):
         "auto", "labels a clip: one (cross-entropy), any number (binary), or as the training clips have them"
     )
     label: str = setting("", "parts of the class names to predict, such as shape+pitch or 1+2; empty: whole names")
-    frames: Literal["mean", "concat"] = setting("mean", "vectors of several frames (Sync): mean or concatenated")
-    joint: Literal["joint", "concat"] = setting(
+    frames: Frames = setting("mean", "vectors of several frames (Sync): mean or concatenated")
+    joint: Joint = setting(
         "joint", "audio-visual vector: of the joint stream (paper), or those of the two single streams end to end"
     )
     optimizer: Literal["lbfgs", "adam"] = setting("lbfgs", "lbfgs: full batch; adam: mini-batches, for large sets")
@@ -93,7 +93,7 @@ class LinearProbe(Task[LinearProbeConfig]):
         sweep = _sweep(config)
         labels = read_pair(subject.train, subject.evaluated, kind=config.target, label=config.label)
         target = labels.train.targets(single=labels.single)
-        vectors, judged = (_vectors(subject, part, config) for part in ("train", "evaluated"))
+        vectors, judged = (streams(subject, part, frames=config.frames, joint=config.joint) for part in PARTS)
         recipe = ProbeRecipe(
             optimizer=config.optimizer,
             sweep=sweep,
@@ -140,55 +140,6 @@ def _sweep(config: LinearProbeConfig) -> tuple[float, ...]:
     if not values:
         raise InputError(f"task.{key}: found none, valid: at least one value.")
     return values
-
-
-def _vectors(subject: Subject, part: Part, config: LinearProbeConfig) -> dict[str, Array]:
-    """Returns one vector a clip for each stream, (n, D).
-
-    Raises:
-        InputError: The method has no stream, or vectors are not finite.
-    """
-    pooled = subject.pooled(part)
-    found = {}
-    for stream in STREAMS:
-        values = _stream(pooled, stream, config)
-        if values is not None:
-            _refuse(values, stream, pooled.ids)
-            found[stream] = values
-    if not found:
-        raise InputError(
-            f"method {subject.config.method_name}: found no vector of sound, picture or both, valid: at least one, for"
-            " task 'linear_probe'."
-        )
-    return found
-
-
-def _stream(pooled: Pooled, stream: str, config: LinearProbeConfig) -> Array | None:
-    if stream == "joint" and config.joint == "concat":
-        if pooled.audio is None or pooled.visual is None:
-            return None
-        return np.concatenate([_frames(pooled.audio, config), _frames(pooled.visual, config)], axis=1)
-    values = pooled.stream(stream)
-    return None if values is None else _frames(values, config)
-
-
-def _frames(values: Array, config: LinearProbeConfig) -> Array:
-    """Returns (n, D) or (n, F D) from (n, F, D)."""
-    n, frames, width = values.shape
-    if frames == 1 or config.frames == "concat":
-        return values.reshape(n, frames * width)
-    mean: Array = values.mean(axis=1, dtype=np.float64).astype(np.float32)
-    return mean
-
-
-def _refuse(values: Array, stream: str, ids: list[str]) -> None:
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(bad):
-        named = ", ".join(ids[row] for row in bad[:_NAMED].tolist()) + (", ..." if len(bad) > _NAMED else "")
-        raise InputError(
-            f"{stream} vectors: found values that are not finite in {len(bad)} of {len(values)} clips ({named}), valid:"
-            " finite numbers; the model has diverged."
-        )
 
 
 def result_of(ids: list[str], scores: dict[str, Array], labels: LabelPair, config: LinearProbeConfig) -> TaskResult:
