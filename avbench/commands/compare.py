@@ -13,7 +13,7 @@ from avbench.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Compares runs of one task with the first: settings, metrics, paired intervals and p-values."""
+    """Compares runs of one task with the first: settings, metrics, paired intervals, p-values raw and corrected."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Two or more ids, or their first digits; see: avbench list runs."""

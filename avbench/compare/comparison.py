@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from avbench.compare.run import Run
+from avbench.compare.terminal import columns
 from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.metrics import paired
+from avbench.metrics.hierarchical import holm
 from avbench.running.given import WEIGHTS as GIVEN
 from avbench.settings import to_dict
 
@@ -21,11 +23,19 @@ HARMLESS = ("resamples", "bootstrap_seed")  # options of tasks that change inter
 
 @dataclass(frozen=True)
 class MetricPair:
-    """One metric of two runs; None where there is none."""
+    """One metric of two runs; None where there is none.
+
+    Attributes:
+        first: Of the first run.
+        second: Of the other.
+        paired: The difference over the same samples.
+        p_holm: Its p-value, corrected for all tests that the comparison shows; None: it is not among them.
+    """
 
     first: float | None
     second: float | None
     paired: paired.Paired | None = None
+    p_holm: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -37,7 +47,7 @@ class MetricPair:
         found: dict[str, Any] = {"first": self.first, "second": self.second, "difference": self.difference}
         if self.paired is not None:
             ends = None if self.paired.low is None else [self.paired.low, self.paired.high]
-            found |= {"ci95": ends, "p": self.paired.p, "p_flips": self.paired.p_flips}
+            found |= {"ci95": ends, "p": self.paired.p, "p_holm": self.p_holm, "p_flips": self.paired.p_flips}
         return found
 
 
@@ -60,6 +70,19 @@ class Pair:
     ids_sha256: str | None
     rows: dict[str, MetricPair]
     left_out: list[str] = field(default_factory=list)
+
+    @property
+    def shown(self) -> list[str]:
+        """The metrics that the tables of the task show; all of them where it names none."""
+        last = columns(self.first.record["task"])
+        known = [name for name in self.rows if name not in self.left_out]
+        shown = [name for name in known if name.rpartition("/")[2] in last]
+        parts = [name.rpartition("/")[0] for name in shown]
+        places = {
+            name: (parts.index(part), last.index(name.rpartition("/")[2]))
+            for name, part in zip(shown, parts, strict=True)
+        }
+        return sorted(shown, key=lambda name: places[name]) or known
 
     def to_dict(self) -> dict[str, Any]:
         """Returns it as JSON values."""
@@ -140,7 +163,23 @@ def compare(runs: Sequence[Run], *, common_ids: bool = False, resamples: int = 1
         else _pair(first, run, judged or first.ids, resamples, warnings)
         for run in others
     ]
-    return Comparison(list(runs), settings([run.record for run in runs]), pairs, warnings, resamples)
+    return Comparison(list(runs), settings([run.record for run in runs]), _corrected(pairs), warnings, resamples)
+
+
+def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
+    """Returns pairs whose p-values hold for all metrics shown and all runs together."""
+    tests = [
+        (i, name, each.p)
+        for i, pair in enumerate(pairs)
+        for name in pair.shown
+        if (each := pair.rows[name].paired) is not None and each.p is not None
+    ]
+    adjusted = holm([p for _, _, p in tests])
+    found = {(i, name): p for (i, name, _), p in zip(tests, adjusted, strict=True)}
+    return [
+        replace(pair, rows={name: replace(row, p_holm=found.get((i, name))) for name, row in pair.rows.items()})
+        for i, pair in enumerate(pairs)
+    ]
 
 
 def settings(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from avbench.compare.comparison import Comparison, MetricPair, Pair
-from avbench.compare.terminal import NONE, columns
+from avbench.compare.terminal import NONE
 from avbench.metrics.units import Unit, unit
 
 LONGEST = 40  # characters of a setting's value
@@ -31,17 +31,17 @@ def _value(value: Any) -> str:
 def _pair(pair: Pair, resamples: int) -> str:
     from tabulate import tabulate
 
-    names = _shown(pair)
+    names = pair.shown
     same = [name for name in names if _same(pair.rows[name])]
     units = {name: unit(name, pair.first.record["task"]) for name in names}
     rows = [[name, *_cells(units[name], pair.rows[name])] for name in names if name not in same]
     statistics = pair.n is not None
-    headers = ["", pair.first.id, pair.second.id, "difference", "95 % interval", "p", "p (signs)"]
+    headers = ["", pair.first.id, pair.second.id, "difference", "95 % interval", "p", "p (Holm)", "p (signs)"]
     title = f"{pair.first.record['task']}, {pair.second.id} less {pair.first.id}"
     if statistics:
         title += (
-            f", n = {pair.n}\n{resamples} paired resamples: {pair.first.task.resampled}; p (signs): models exchanged"
-            " sample by sample"
+            f", n = {pair.n}\n{resamples} paired resamples: {pair.first.task.resampled}; of these weights, not of other"
+            " seeds\np (Holm): for all that is tested here; p (signs): models exchanged sample by sample"
         )
     else:
         title += ", on other samples"
@@ -57,18 +57,6 @@ def _pair(pair: Pair, resamples: int) -> str:
     if pair.left_out:
         lines.append(f"not known for these samples alone: {', '.join(pair.left_out)}")
     return "\n\n".join([title, *lines])
-
-
-def _shown(pair: Pair) -> list[str]:
-    """Returns the metrics that the tables of the task show; all of them where it names none."""
-    last = columns(pair.first.record["task"])
-    known = [name for name in pair.rows if name not in pair.left_out]
-    shown = [name for name in known if name.rpartition("/")[2] in last]
-    parts = [name.rpartition("/")[0] for name in shown]
-    places = {
-        name: (parts.index(part), last.index(name.rpartition("/")[2])) for name, part in zip(shown, parts, strict=True)
-    }
-    return sorted(shown, key=lambda name: places[name]) or known
 
 
 def _same(row: MetricPair) -> bool:
@@ -88,5 +76,5 @@ def _cells(shown: Unit, row: MetricPair) -> list[str]:
 
     low, high = (None, None) if found is None else (found.low, found.high)
     interval = NONE if low is None else f"[{number(low, '+')}, {number(high, '+')}]"
-    ps = (None, None) if found is None else (found.p, found.p_flips)
+    ps = (None, None, None) if found is None else (found.p, row.p_holm, found.p_flips)
     return [number(row.first), number(row.second), number(row.difference, "+"), interval, *map(p, ps)]

@@ -1,7 +1,8 @@
 """Two models on the same clips: intervals and p-values of the difference.
 
 Both are judged on the same resamples, those of :mod:`avbench.metrics.bootstrap`, so that what makes clips hard for both
-drops out. For many pairs, :func:`compare` takes what the metrics are made of (:mod:`avbench.metrics.evidence`).
+drops out; the estimator is that of means over seeds, :mod:`avbench.metrics.hierarchical`, of one seed. For many pairs,
+:func:`compare` takes what the metrics are made of (:mod:`avbench.metrics.evidence`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from avbench.metrics import bootstrap
+from avbench.metrics import bootstrap, hierarchical
 from avbench.metrics.evidence import Evidence, Mean, difference
 from avbench.rng import numpy_stream
 
@@ -30,9 +31,9 @@ class Paired(NamedTuple):
 
     Attributes:
         difference: First less second.
-        low: Lower end of the 95 % paired bootstrap interval of the difference; None: no resample has a value.
+        low: Lower end of the 95 % interval of the difference; None: no resample has a value.
         high: Its upper end.
-        p: Two-sided p-value of the bootstrap: twice the share of resamples on the other side of zero.
+        p: Two-sided p-value of there being none, by the same estimator; None: nothing varies.
         p_flips: Two-sided p-value of exchanging the models unit by unit (exact where few units differ, or where they
             differ by hit or miss only: McNemar's test); None where the metric is not a mean.
     """
@@ -60,9 +61,12 @@ def compare(first: Evidence, second: Evidence, *, resamples: int = 1000, seed: i
     flips = p_flips(apart.means, seed=seed)
     found = {}
     for name, drawn in apart.estimates(resamples, seed).items():
-        drawn = drawn[np.isfinite(drawn)]
-        low, high = bootstrap.ends(drawn) if len(drawn) else (None, None)
-        found[name] = Paired(apart.values[name], low, high, p_bootstrap(drawn), flips.get(name))
+        value = apart.values[name]
+        if not np.isfinite(drawn).any():
+            found[name] = Paired(value, None, None, None, flips.get(name))
+            continue
+        estimate = hierarchical.mean(hierarchical.Sample((0,), np.array([value]), drawn[None], len(apart.units)))
+        found[name] = Paired(value, *estimate.interval(), estimate.p(), flips.get(name))
     return found
 
 
@@ -78,18 +82,6 @@ def intervals(apart: Evidence, *, resamples: int = 1000, seed: int = 0) -> dict[
         return {}
     drawn = {name: each[np.isfinite(each)] for name, each in apart.estimates(resamples, seed).items()}
     return {name: bootstrap.ends(each) for name, each in drawn.items() if len(each)}
-
-
-def p_bootstrap(drawn: Float64) -> float | None:
-    """Returns the two-sided p-value of a difference from its estimates (R,): at least 2 / (R + 1); None of none.
-
-    It is below 0.05 where the percentile interval leaves out zero (Efron and Tibshirani 1993, 15.4). The value itself
-    counts as one more resample.
-    """
-    if len(drawn) == 0:
-        return None
-    beyond = min(np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0))
-    return min(1.0, 2 * (1 + beyond) / (len(drawn) + 1))
 
 
 def p_flips(means: Mapping[str, Mean], *, flips: int = FLIPS, seed: int = 0) -> dict[str, float]:

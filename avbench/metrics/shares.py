@@ -28,9 +28,23 @@ def wilson(share: float, n: float, *, level: float = 0.95) -> tuple[float, float
     Raises:
         InputError: No share, or no samples.
     """
+    return score(share, n, NormalDist().inv_cdf((1 + level) / 2))
+
+
+def score(share: float, n: float, width: float) -> tuple[float, float]:
+    """Returns the shares of which the one found is at most ``width`` standard errors away.
+
+    Args:
+        share: In [0, 1].
+        n: Samples, above 0.
+        width: In standard errors, those of the shares at the ends.
+
+    Raises:
+        InputError: No share, or no samples.
+    """
     if not 0 <= share <= 1 or not n > 0:
         raise InputError(f"share: found {share} of {n} samples, valid: 0 to 1 of more than none.")
-    z2 = NormalDist().inv_cdf((1 + level) / 2) ** 2
+    z2 = width**2
     centre, half = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n)))
     # A share of 0 or 1 is its own end; rounding must not put it outside.
     low, high = (centre - half) / (1 + z2 / n), (centre + half) / (1 + z2 / n)

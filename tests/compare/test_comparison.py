@@ -18,6 +18,7 @@ from avbench.errors import InputError
 from avbench.files import write_json
 from avbench.metrics import paired
 from avbench.metrics.evidence import of_ranks
+from avbench.metrics.hierarchical import holm
 from avbench.store.extracted import unit_length
 from avbench.store.features import Features
 from avbench.store.records import SCHEMA, all_records, read_per_sample, read_record, stage_folder, write_record
@@ -96,6 +97,19 @@ def test_the_same_clips_are_compared_in_pairs_whatever_their_order(results: Path
         assert row.difference == row.second - row.first  # type: ignore[operator]
         assert row.paired == wanted[name]
     assert pair.rows["a2v/R@1"].difference < 0  # type: ignore[operator]
+
+
+def test_p_values_are_corrected_for_all_metrics_shown_and_all_runs(results: Path) -> None:
+    retrieved(results, "ad00", IDS, 3.0)
+    found = compared(results, "aa", "ab", "ad")
+    rows = [row for pair in found.pairs for name, row in pair.rows.items() if "mean_rank" not in name]
+    raw = [row.paired.p for row in rows]  # type: ignore[union-attr]
+    assert len(raw) == 2 * 8  # R@1, R@5, R@10 and the median rank, of two directions and two runs
+    assert [row.p_holm for row in rows] == holm(raw)  # type: ignore[arg-type]
+    assert all(row.p_holm is None for pair in found.pairs for name, row in pair.rows.items() if "mean_rank" in name)
+    assert min(row.p_holm for row in rows) == pytest.approx(16 * min(raw))  # type: ignore[type-var, operator]
+    assert found.to_dict()["comparisons"][0]["metrics"]["a2v/R@1"]["p_holm"] == rows[0].p_holm
+    assert "p (Holm)" in render(found)
 
 
 def test_other_clips_are_not_compared_in_pairs_and_said_so(results: Path) -> None:

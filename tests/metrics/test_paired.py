@@ -28,6 +28,14 @@ def clips(n: int) -> Any:
     return np.array([f"clip{i}" for i in range(n)])
 
 
+def student(difference: float, drawn: Any, n: int = 50) -> tuple[float, float, float]:
+    """Returns interval and p-value from the spread of resamples, as textbooks have them."""
+    error = np.std(drawn, ddof=1) * np.sqrt(n / (n - 1))
+    law = stats.t(min(n, len(drawn)) - 1)
+    half = law.ppf(0.975) * error
+    return difference - half, difference + half, 2 * law.sf(abs(difference) / error) if error else 1.0
+
+
 def of_ranks(values: Any) -> Evidence:
     return evidence.of_ranks(clips(len(values)), {"a2v": values})
 
@@ -46,6 +54,7 @@ def test_scores_against_a_loop(multi: bool, absent: Any) -> None:
         again = [classification.summarise(each[rows], target[rows], absent=absent) for each in (first, second)]
         for name in found:
             drawn[name].append([each[name] for each in again])
+    quantiles = {}
     for name, result in found.items():
         both = np.array(drawn[name])  # (R, 2)
         if not name.startswith("top"):
@@ -55,11 +64,11 @@ def test_scores_against_a_loop(multi: bool, absent: Any) -> None:
             both = np.vectorize(classification.d_prime)(both)
         apart = both[:, 0] - both[:, 1]
         assert result.difference == whole[0][name] - whole[1][name]
-        assert (result.low, result.high) == pytest.approx(tuple(np.quantile(apart, (0.025, 0.975))), abs=1e-9)
-        assert result.p == min(1, 2 * (1 + min((apart <= 0).sum(), (apart >= 0).sum())) / (R + 1))
+        assert (result.low, result.high, result.p) == pytest.approx(student(result.difference, apart), abs=1e-9)
         assert (result.p_flips is not None) == name.startswith("top")
-    ends = paired.intervals(evidence.difference(*pair), resamples=R, seed=3)
-    assert ends == {name: (result.low, result.high) for name, result in found.items()}
+        quantiles[name] = tuple(np.quantile(apart, (0.025, 0.975)))
+    ends = paired.intervals(evidence.difference(*pair), resamples=R, seed=3)  # of one record: percentiles
+    assert {name: pytest.approx(wanted, abs=1e-9) for name, wanted in quantiles.items()} == ends
 
 
 def test_ranks_against_a_loop() -> None:
@@ -73,7 +82,7 @@ def test_ranks_against_a_loop() -> None:
             for rows in (resample_indices(40, r, 1) for r in range(R))
         ]
         result = found[f"a2v/{name}"]
-        assert (result.low, result.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))))
+        assert (result.low, result.high, result.p) == pytest.approx(student(result.difference, drawn, 40))
 
 
 def test_means_over_units_of_several_samples_against_a_loop() -> None:
@@ -86,7 +95,7 @@ def test_means_over_units_of_several_samples_against_a_loop() -> None:
     for r in range(R):
         rows = resample_indices(30, r)
         drawn.append((first.totals[rows].sum() - second.totals[rows].sum()) / counts[rows].sum())
-    assert (result.low, result.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))))
+    assert (result.low, result.high, result.p) == pytest.approx(student(result.difference, drawn, 30))
 
 
 def test_means_over_different_samples_of_the_same_units() -> None:
@@ -99,7 +108,7 @@ def test_means_over_different_samples_of_the_same_units() -> None:
     result = paired.compare(pair[0], pair[1], resamples=R)["x"]
     index = np.stack([resample_indices(30, r) for r in range(R)])
     drawn = pair[0].means["x"](index) - pair[1].means["x"](index)
-    assert (result.low, result.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))))
+    assert (result.low, result.high, result.p) == pytest.approx(student(result.difference, drawn, 30))
     assert result.p_flips is None
 
 
@@ -143,9 +152,10 @@ def test_p_of_hits_is_the_exact_binomial(wins: int, losses: int) -> None:
 
 def test_intervals_of_means_are_those_of_scipy_but_for_the_draws() -> None:
     rng = np.random.default_rng(5)
-    first, second = rng.random((2, 200)) + np.array([[0.1], [0.0]])
+    first, second = rng.random((2, 200)) + np.array([[0.05], [0.0]])
     pair = [evidence.of_means(clips(200), {"x": each}) for each in (first, second)]
     result = paired.compare(pair[0], pair[1], resamples=4000)["x"]
+    assert result.p == pytest.approx(stats.ttest_rel(first, second).pvalue, rel=0.1)
     wanted = stats.bootstrap((first - second,), np.mean, n_resamples=4000, method="percentile", rng=rng)
     assert (result.low, result.high) == pytest.approx(tuple(wanted.confidence_interval), abs=5e-3)
 
@@ -166,7 +176,7 @@ def test_degenerate_sets() -> None:
     assert found["top1"].difference == 0.5
     one = evidence.of_means(clips(1), {"x": np.array([1.0])}), evidence.of_means(clips(1), {"x": np.array([0.0])})
     result = paired.compare(*one, resamples=R)["x"]
-    assert (result.low, result.high, result.p_flips) == (1, 1, 1)
+    assert (result.low, result.high, result.p, result.p_flips) == (1, 1, None, 1)
 
 
 def test_no_resamples_give_no_intervals_and_other_clips_are_refused() -> None:
