@@ -42,7 +42,7 @@ def run(
         data: ``soundshapes``, a folder of videos, a CSV, a prepared folder or a manifest.json.
         eval_data: What is judged, where that is another source; then all of ``data`` trains, or its training split.
         checkpoint: Weights to evaluate; without them the method is pretrained.
-        recipe: How the weights come about, such as ``cavmae/base``.
+        recipe: How the weights are obtained, such as ``cavmae/base``.
         preset: One name or several, later over earlier.
         config: A YAML file of sections.
         settings: Single settings over all else, such as ``{"method.lambda_c": 0.1}``.

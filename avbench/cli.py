@@ -31,7 +31,7 @@ COMMANDS = {
     "status": "which jobs of a grid, a sweep or a cluster wait, run, have failed or are done",
     "features": "write a checkpoint's embeddings of a data set as .npz",
     "compare": "what differs between runs: settings, metrics, paired intervals and p-values",
-    "tables": "the papers' tables from the records, beside the published numbers: LaTeX, Markdown, CSV, HTML",
+    "tables": "the papers' tables from the records, with the published numbers: LaTeX, Markdown, CSV, HTML",
     "figures": "the papers' figures and curves of sweeps from the records: PNG, PDF, CSV",
     "report": "all of it as one HTML page that needs no network",
     "data": "make, prepare, verify or describe data",

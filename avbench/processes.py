@@ -173,7 +173,7 @@ _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 def take(lock: Callable[[], Any], path: Path, several: str = "") -> bool:
-    """Takes a lock; on a file system without locks one writer goes on after a warning, and several are refused.
+    """Takes a lock; on a file system without locks one writer continues after a warning, and several are refused.
 
     Args:
         lock: Calls ``fcntl.flock`` or ``fcntl.lockf``.
@@ -212,7 +212,7 @@ def _warn_no_locks(folder: str) -> None:
 def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Holds a folder's lock, so that two processes never do the same work; it ends with the process, however that ends.
 
-    On a file system without locks it goes on alone, after a warning: see :func:`take`.
+    On a file system without locks it continues alone, after a warning: see :func:`take`.
 
     Args:
         folder: Created if it is not there.

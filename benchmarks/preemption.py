@@ -129,7 +129,7 @@ def _command(cluster: Cluster) -> tuple[int, int]:
 
 
 def simulate(cluster: Cluster, user: User, limit_s: float) -> bool:
-    """Goes on until every run is done; returns whether that came to pass in time."""
+    """Continues until every run is done; returns whether they finished in time."""
     end = time.monotonic() + limit_s
     shown = 0.0
     while not user.done or user.busy or cluster.busy:

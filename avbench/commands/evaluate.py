@@ -38,7 +38,7 @@ class Command(LauncherOptions, ConfigOptions):
     format: Literal["table", "json"] = "table"
     """What goes to standard output."""
     processes: int = 1
-    """Processes that extract features beside each other; the numbers do not depend on it."""
+    """Processes that extract features in parallel; the numbers do not depend on it."""
 
     def execute(self) -> int:
         """Evaluates and prints the result."""

@@ -137,7 +137,7 @@ class ElsewhereOptions(ConfigOptions):
 
 
 def elsewhere(options: ConfigOptions, profile: Profile) -> ElsewhereOptions:
-    """Returns the options as they are on a cluster's nodes, ``auto`` settled here, as ids hold what it means.
+    """Returns the options as they are on a cluster's nodes, ``auto`` resolved here, as ids hold what it means.
 
     A GPU of a cluster is taken to have bf16; ``--precision fp16`` is for older ones.
 

@@ -106,7 +106,7 @@ class Command:
         folder = self.results / "sweeps" / sweep.name
 
         def refuse() -> None:
-            raise InputError(f"{folder}: another driver is at this sweep; wait for it or stop it.")
+            raise InputError(f"{folder}: another driver is running this sweep; wait for it or stop it.")
 
         runner, configs = check(sweep, common, str(path))
         if (folder / studies.DESCRIPTION).exists():

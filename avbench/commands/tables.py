@@ -145,7 +145,7 @@ class Command:
             if runs:
                 sys.stdout.write(f"{table.id}: {len(runs)} runs, {spent(self.results, runs):.2f} device-hours\n")
         hours = spent(self.results, every)
-        sys.stdout.write(f"all of them: {len(every)} runs, {hours:.2f} device-hours, what several share counted once\n")
+        sys.stdout.write(f"all of them: {len(every)} runs, {hours:.2f} device-hours, shared stages counted once\n")
 
     def _check_data(self, data: str) -> None:
         from avbench.data.catalogue.entry import names

@@ -19,7 +19,7 @@ from avbench.methods.sync_encoder import SyncEncoder
 from avbench.methods.vit import uninitialised
 
 CARD = Card(
-    summary="CAV-MAE Sync: CAV-MAE on audio windows around frames; contrast by global tokens, beside registers",
+    summary="CAV-MAE Sync: CAV-MAE on audio windows around frames; contrast by global tokens, with registers",
     modalities=("audio", "visual"),
     objectives=("reconstruction", "contrast"),
     abilities=("embeddings", "vectors", "patch_tokens", "reconstruction"),

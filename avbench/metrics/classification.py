@@ -122,7 +122,7 @@ def check(scores: Array, target: Array) -> npt.NDArray[np.bool_]:
         )
     positive = target == 1
     if not (positive | (target == 0)).all():
-        raise InputError("target: found values beside 0 and 1, valid: 0 and 1; soft labels cannot be judged.")
+        raise InputError("target: found values other than 0 and 1, valid: 0 and 1; soft labels cannot be judged.")
     return np.asarray(positive)
 
 

@@ -2,7 +2,7 @@
 
 A metric is known by the last part of its key: ``joint/mAP`` is ``mAP``. A task of another package states its own in its
 card: ``units={"latency": {"factor": 1000, "symbol": "ms", "digits": 1, "better": "lower"}}``. What nobody states is a
-plain number of which more is better: it is shown as it was recorded.
+plain number, of which higher is better: it is shown as it was recorded.
 """
 
 from __future__ import annotations

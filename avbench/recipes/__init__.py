@@ -1,1 +1,1 @@
-"""How weights come about, as data."""
+"""How weights are obtained, as data."""

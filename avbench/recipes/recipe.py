@@ -1,4 +1,4 @@
-"""Recipes: how weights come about, as data. Initial weights, then pretraining of a method on data with settings.
+"""Recipes: how weights are obtained, as data. Initial weights, then pretraining of a method on data with settings.
 
 Files beside this one hold them by name: ``cavmae/scale+`` is the entry ``scale+`` of ``cavmae.yaml``. Tables' rows,
 sweeps, the commands that fill empty cells and ``--recipe`` all mean these. Numbers that several recipes share are a
@@ -176,7 +176,7 @@ def _check_ends(init: Any, where: str) -> None:
     while isinstance(at, str) and at in names():
         if at in seen:
             raise InputError(
-                f"{where}.init: found {init}, valid: a recipe that begins somewhere; {at} starts from itself."
+                f"{where}.init: found {init}, valid: a recipe whose chain has a start; {at} starts from itself."
             )
         seen.append(at)
         entry: Any = _entry(at)
@@ -208,7 +208,7 @@ def _check(recipe: Recipe, where: str) -> None:
                 " train.epochs."
             )
         if key == "train.init":
-            raise InputError(f"{where}.set: found 'train.init', valid: the key init beside 'set'.")
+            raise InputError(f"{where}.set: found 'train.init', valid: the key init next to 'set'.")
     try:
         sections = {name: cls() for name, cls in _CHECKED.items()}
         for _, layer in recipe.layers():

@@ -42,7 +42,7 @@ class _Member:
             ended, said = self.child.ending(), self.child.last_words()
             return RunError(
                 f"{self.name} ended ({ended}{f'; {said}' if said else ''}); what is finished is kept, run the same"
-                " command again to go on."
+                " command again to resume."
             )
 
 

@@ -69,7 +69,7 @@ def seen(config: RunConfig, division: Division, given: str) -> list[Exposure]:
         found.append(Exposure(f"{option} {path}", past.complete, int(rows.sum()), len(judged), fix))
         if given and rows.any() and config.data.split == "auto":
             raise InputError(
-                f"{found[-1].text()}; --set data.split={division.split} judges them all the same, and says so."
+                f"{found[-1].text()}; --set data.split={division.split} evaluates them nevertheless, and says so."
             )
     return found
 

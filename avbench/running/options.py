@@ -33,7 +33,7 @@ class ConfigOptions:
     """Weights to pretrain from: a file, a name (avbench list weights), timm:NAME, or the id of a run or pretraining
     in the results; none: random, also where a preset names weights."""
     recipe: str = ""
-    """How the weights come about: method, data, initial weights and settings; see: avbench list recipes."""
+    """How the weights are obtained: method, data, initial weights and settings; see: avbench list recipes."""
     preset: tuple[str, ...] = ()
     """Named configurations, later over earlier, over the recipe's; see: avbench list presets."""
     config: Path | None = None

@@ -83,7 +83,7 @@ def check_weights(path: Path) -> None:
     try:
         files = read_done(path.parent).get(FILES, {})
     except Damaged as damage:
-        log.warning("%s The weights beside it cannot be compared with it.", damage)
+        log.warning("%s The weights next to it cannot be compared with it.", damage)
         return
     if path.name in files:
         _compare(path, files[path.name])

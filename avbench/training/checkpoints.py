@@ -223,7 +223,7 @@ def _check_kind(path: Path, checkpoint: Checkpoint, description: Description) ->
         )
     if checkpoint.taken:
         others = some(list(checkpoint.others))
-        log.info("%s: the weights of its entry '%s' are used; beside it are %s", path, checkpoint.taken, others)
+        log.info("%s: the weights of its entry '%s' are used; the file also holds %s", path, checkpoint.taken, others)
 
 
 def _check_method(path: Path, checkpoint: Checkpoint, model: nn.Module) -> None:

@@ -39,7 +39,7 @@ class Description:
     model: Mapping[str, Any] = field(default_factory=dict)  # fields of ModelConfig
     input: Mapping[str, Any] = field(default_factory=dict)  # fields of InputConfig
     config: Mapping[str, Any] = field(default_factory=dict)  # fields of the method's settings; our own files tell all
-    untold: tuple[str, ...] = ()  # settings that the file does not state; a key of the JSON
+    not_stated: tuple[str, ...] = ()  # settings that the file does not state; a key of the JSON
     position_tables: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # key -> shape
     registers: int = 0  # register tokens per modality
     global_tokens: bool = False
@@ -64,7 +64,7 @@ class Description:
         Raises:
             InputError: A setting is neither told nor given.
         """
-        missing = [key for key in self.untold if key not in set(given)]
+        missing = [key for key in self.not_stated if key not in set(given)]
         if missing:
             example = " ".join(f"--set {key}=N" for key in missing)
             raise InputError(f"checkpoint {path}: its shapes do not tell {' and '.join(missing)}; give {example}.")
@@ -158,11 +158,11 @@ def _audio_visual(state: Mapping[str, Tensor], n_mels: int, common: Mapping[str,
     fc1 = state.get("blocks_u.0.mlp.fc1.weight")
     if fc1 is not None:
         model["mlp_ratio"] = fc1.shape[0] / dim
-    untold = _heads(model, "num_heads", dim, _ENCODER_HEAD_WIDTH, known=True)
+    not_stated = _heads(model, "num_heads", dim, _ENCODER_HEAD_WIDTH, known=True)
     if "decoder_embed.weight" in state:
         width = state["decoder_embed.weight"].shape[0]
         model |= {"decoder_embed_dim": width, "decoder_depth": _depth(state, "decoder_blocks")}
-        untold += _heads(model, "decoder_num_heads", width, _DECODER_HEAD_WIDTH, known=not untold)
+        not_stated += _heads(model, "decoder_num_heads", width, _DECODER_HEAD_WIDTH, known=not not_stated)
     input: dict[str, Any] = {}
     if "pos_embed_a" in state:
         length = state["pos_embed_a"].shape[1] // max(n_mels // patch, 1) * patch
@@ -170,7 +170,7 @@ def _audio_visual(state: Mapping[str, Tensor], n_mels: int, common: Mapping[str,
         input |= {"n_mels": n_mels, ("segment_length" if windows else "target_length"): length}
     if "pos_embed_v" in state:
         input["image_size"] = round(state["pos_embed_v"].shape[1] ** 0.5) * patch
-    return replace(family, model=model, input=input, untold=tuple(untold), **common)
+    return replace(family, model=model, input=input, not_stated=tuple(not_stated), **common)
 
 
 def _vit(state: Mapping[str, Tensor], common: Mapping[str, Any]) -> Description:

@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop and its state is on disk; the message says where, and how to go on.
+    """Training was asked to stop and its state is on disk; the message says where, and how to resume.
 
     It is a KeyboardInterrupt so that what handles failures of single runs does not continue with the next run.
     """

@@ -1,4 +1,4 @@
-"""What a training run needs to go on as if nothing had happened, and keeping it on disk.
+"""What a training run needs to resume as if nothing had happened, and keeping it on disk.
 
 DIRECTORY/checkpoints/step-00000500/model.safetensors       weights; usable as a ``--checkpoint``
 DIRECTORY/checkpoints/step-00000500/optimizer.safetensors   the optimiser's averages

@@ -9,7 +9,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import pytest
 import table_records
 
 from avbench.report.tables import formats
@@ -17,7 +16,7 @@ from avbench.report.tables.formats import json
 from avbench.report.tables.tables_of import tables_of
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMITTED = Path(__file__).resolve().parents[2] / "results" / "tables"
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "study" / "tables"
 CASES = [("table_01", None), ("table_01", "soundshapes"), ("table_03", "soundshapes"), ("table_04", None)]
 FORMATS = ("latex", "markdown", "csv")
 
@@ -41,8 +40,7 @@ def test_tables_of_fixed_records_are_the_golden_ones(tmp_path: Path) -> None:
 
 def test_the_committed_tables_are_in_step_with_the_code_that_renders_them() -> None:
     files = sorted(COMMITTED.rglob("*.json"))
-    if not files:
-        pytest.skip("no tables are committed in results/tables")
+    assert len(files) > 20
     for file in files:
         table = json.read(file)
         assert json.render(table) == file.read_text(encoding="utf-8"), file

@@ -36,7 +36,7 @@ def test_published_pretraining_weights(published: dict[str, dict[str, Tensor]]) 
     assert description.input == {"n_mels": 128, "target_length": 1024, "image_size": 224}
     assert (description.n_tensors, description.n_values) == (647, 191_036_160)
     assert description.dtypes == {"float32": 647}
-    assert description.untold == ()
+    assert description.not_stated == ()
     assert description.position_tables["pos_embed_a"] == (1, 512, 768)
 
 

@@ -106,7 +106,7 @@ class AuthorsClips:
         for mid in first._names.keys() & second._names.keys():
             if first._names[mid] != second._names[mid]:
                 raise InputError(
-                    f"--eval-data: the label CSVs beside {first.root} and {second.root} call '{mid}'"
+                    f"--eval-data: the label CSVs next to {first.root} and {second.root} call '{mid}'"
                     f" '{first._names[mid]}' and '{second._names[mid]}', valid: one for both; --set data.labels=FILE."
                 )
         return first, second

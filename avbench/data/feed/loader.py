@@ -54,7 +54,7 @@ def batches(
         batch_size: Clips per batch.
         workers: Processes that read ahead, with one thread each; 0: this process, on demand; -1: see
             :func:`worker_count`.
-        start: First batch to yield, to go on in the middle of an epoch.
+        start: First batch to yield, to resume in the middle of an epoch.
         drop_last: Leave out a last batch that is not full.
 
     Raises:

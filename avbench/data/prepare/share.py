@@ -55,7 +55,7 @@ class FolderLock:
     """A lock on a whole folder, or on some of its parts; a context that ends with the process, however that ends.
 
     One byte of the folder's ``.lock`` stands for a part. These are record locks, which network file systems know too.
-    On a file system without locks it warns and goes on; processes with different shares of the same count are safe.
+    On a file system without locks it warns and continues; processes with different shares of the same count are safe.
 
     Args:
         folder: An existing folder.

@@ -105,7 +105,9 @@ class Sweep(_Part):
     preset: tuple[str, ...] = setting((), "of every command")
     init: str = setting("", "weights that runs which pretrain start from")
     set: Mapping[str, Any] = setting({}, "settings of every command")
-    recipe: str | Recipe = setting("", "how the weights come about, or its name; empty: the run pretrains on its data")
+    recipe: str | Recipe = setting(
+        "", "how the weights are obtained, or its name; empty: the run pretrains on its data"
+    )
     evaluate: tuple[Evaluation, ...] = setting((), "commands of a trial")
     space: tuple[Parameter, ...] = setting((), "what is varied")
     objectives: tuple[Objective, ...] = setting((), "what trials are judged by")

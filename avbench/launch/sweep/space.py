@@ -150,7 +150,9 @@ def check_settings(settings: Mapping[str, Any], where: str) -> None:
     for key in settings:
         check_key(str(key), where)
         if key in OPTIONS:
-            raise InputError(f"{where}: found '{key}', valid: settings, as train.steps; '{key}' is a key beside 'set'.")
+            raise InputError(
+                f"{where}: found '{key}', valid: settings, as train.steps; '{key}' is a key next to 'set'."
+            )
 
 
 def text(value: Any) -> str:

@@ -44,7 +44,7 @@ def wanted_of(
     recipe, goes_on = _recipe(sweep, chosen, method), init == PRETRAIN
     if goes_on and recipe is None:
         raise InputError("init: found pretrain, valid: with a recipe alone, whose weights it means.")
-    # One that says nothing of data is what the run itself does, unless that is to go on from it.
+    # One that says nothing of data is what the run itself does, unless that is to continue from it.
     apart = recipe is not None and (goes_on or any(each.data for each in recipe.chain))
     chain = recipe.chain if recipe is not None and apart else ()
 
@@ -204,7 +204,7 @@ def value(objective: Objective, found: Sequence[Mapping[str, Any] | None]) -> fl
 
 
 def _recipe(sweep: Sweep, chosen: Mapping[str, Any], method: str) -> Recipe | None:
-    """Returns how the weights of a trial come about; None: in the run, by the sweep's settings alone."""
+    """Returns how the weights of a trial are obtained; None: in the run, by the sweep's settings alone."""
     recipe = read_recipe(chosen["recipe"], "recipe") if "recipe" in chosen else sweep.recipe
     if isinstance(recipe, Recipe):
         return recipe

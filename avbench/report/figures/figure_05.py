@@ -71,7 +71,7 @@ def draw(context: Context) -> list[Drawing]:
         canvas,
         table,
         f"Mean squared error of removed patches on {context.data}, {seeds_of(rows)}, mean and standard deviation."
-        " Less is better; values of sound and frame do not compare, nor do those with and without normalised targets.",
+        " Lower is better; values of sound and frame do not compare, nor do those with and without normalised targets.",
         "Panels of lines that rise with the share of patches removed: one panel a masking strategy, one line a method.",
     )
     return [drawing]

@@ -1,4 +1,4 @@
-"""All methods beside each other: a panel a task, a mark a seed, the untrained model and chance beside them."""
+"""All methods: a panel for each task, a mark for each seed, with the untrained model and chance."""
 
 from __future__ import annotations
 

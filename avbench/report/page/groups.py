@@ -165,7 +165,7 @@ def _short(value: Any) -> str:
 
 
 def metric_info(key: str, task: str = "") -> dict[str, Any]:
-    """Returns how a metric of a task is shown: label, factor, unit, decimals, and whether more is better."""
+    """Returns how a metric of a task is shown: label, factor, unit, decimals, and whether higher is better."""
     prefix, _, name = key.rpartition("/")
     shown = unit(key, task)
     words = [DIRECTIONS.get(part, part.replace("_", " ")) for part in prefix.split("/") if part]

@@ -79,7 +79,7 @@ class RowEntry:
         metrics: Column to the key of the metric, where it is not the column's.
         only: The columns it has cells in; None: all.
         on: ``any`` data, the ``paper``'s alone, or ``other`` data alone.
-        recipe: How its weights come about on the paper's data (:mod:`avbench.recipes.recipe`); ``{method}`` in it
+        recipe: How its weights are obtained on the paper's data (:mod:`avbench.recipes.recipe`); ``{method}`` in it
             stands for the method; "": nothing is said of it.
         spans: Cells over several rows or columns that begin here.
         values: Table 4: see :mod:`avbench.report.tables.hyperparameters`.

@@ -61,7 +61,7 @@ class Layout:
         return row.only is None or self.origin[column] in row.only
 
     def recipe(self, row: RowEntry, method: str) -> recipe.Recipe | None:
-        """Returns how a row's weights come about on the paper's data; None where nothing is said of it.
+        """Returns how a row's weights are obtained on the paper's data; None where nothing is said of it.
 
         Raises:
             InputError: The row names no recipe, or one of another method.

@@ -35,7 +35,7 @@ class Query:
         metric: Key of the metric.
         where: What the records' facts must be.
         presets: Whose settings are the usual ones.
-        recipe: How the published row's weights come about, whose settings are all compared; "": it is not known.
+        recipe: How the published row's weights are obtained, whose settings are all compared; "": it is not known.
     """
 
     method: str

@@ -16,7 +16,7 @@ class Column:
     Attributes:
         labels: Header from top to bottom.
         metric: Last part of the metric's key, such as ``R@1``; "" of texts.
-        direction: ``up`` where more is better, ``down`` where less is.
+        direction: ``up`` where higher is better, ``down`` where lower is.
         digits: Decimals shown.
         n: Samples that most cells of the column are of; None where there are none.
         n_seeds: Seeds that most cells have.

@@ -54,7 +54,7 @@ from avbench.running.request import resolve
         ({"seeds": []}, "seeds: found nothing"),
         ({"seeds": [-1]}, "seeds: found -1"),
         ({"set": {"train": {"steps": 1}}}, "set: unknown key 'train'"),
-        ({"set": {"method": "cav"}}, "'method' is a key beside 'set'"),
+        ({"set": {"method": "cav"}}, "'method' is a key next to 'set'"),
         ({"on_data": {"soundshapes": {"spaec": {}}}}, "on_data.soundshapes: unknown key 'spaec'. Did you mean 'space'"),
         ({"evaluate": [{"task": []}]}, r"evaluate\[0\]\.task: found nothing"),
         ({"task": 5}, r"task: found 5 \(a whole number\), valid: a list of text"),
