@@ -36,7 +36,7 @@ COMMANDS = {
     "report": "all of it as one HTML page that needs no network",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",
-    "list": "methods, tasks, data, recipes, presets, tables, figures or runs",
+    "list": "methods, tasks, data, recipes, presets, weights, settings, tables, figures or runs",
     "check": "what is installed here, and whether it works together",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }

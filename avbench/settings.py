@@ -115,6 +115,13 @@ def _describe(hint: Any) -> str:
     return {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(hint, str(hint))
 
 
+def valid(cls: type[Settings], field: dataclasses.Field[Any]) -> str:
+    """Returns the type and range of a field in words."""
+    bounds = [f"{words} {field.metadata[key]:g}" for key, (words, _) in _BOUNDS.items() if key in field.metadata]
+    text = ", ".join([_describe(_hints(cls)[field.name]), *bounds])
+    return text.replace("a list of a whole number", "whole numbers").replace("a list of a number", "numbers")
+
+
 def _checked(value: Any, hint: Any, key: str) -> Any:
     """Returns ``value`` as the type ``hint`` (whole numbers pass as floats), or raises InputError."""
     origin = get_origin(hint)

@@ -88,6 +88,23 @@ def test_every_command_line_is_accepted(words: list[str]) -> None:
     assert isinstance(parsed, command)
 
 
+def test_command_lines_mean_the_same_in_zsh() -> None:
+    """It refuses a word with brackets, stars or braces that matches no file, where bash leaves it as it is."""
+    for page in PAGES:
+        for line in re.findall(r"^(?:avbench|pip) .*$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            if "..." not in line:
+                bare = re.sub(r"'[^']*'|\"[^\"]*\"|#.*|\$\([^)]*\)", "", line)
+                assert not re.search(r"[][*?{}]", bare), f"{page.name}: {line}"
+
+
+def test_the_page_of_settings_is_what_the_code_says() -> None:
+    from avbench.commands.settings import page
+
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == page(), (
+        "avbench list settings --format markdown > docs/settings.md"
+    )
+
+
 @pytest.mark.parametrize(("kind", "name"), [("method", "sigmoid"), ("task", "alignment")])
 def test_the_guide_s_file_runs_from_a_package_of_one_s_own(kind: str, name: str, tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "guides" / f"{kind}.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ from avbench.errors import InputError
 class Command:
     """Compares runs of one task with the first: settings, metrics, paired intervals, p-values raw and corrected."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
+    runs: tyro.conf.Positional[tuple[str, ...]] = ()
     """Two or more ids, or their first digits; see: avbench list runs."""
     common_ids: bool = False
     """Recompute all metrics on the samples that all runs share."""

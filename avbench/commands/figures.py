@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from avbench.commands.parse import padded
 from avbench.errors import InputError
 
 
@@ -31,7 +32,7 @@ class Command:
 
         out = self.out if self.out is not None else self.results / "figures"
         found = False
-        for figure in figures_of(self.results, self.ids, self.data):
+        for figure in figures_of(self.results, tuple(map(padded, self.ids)), self.data):
             found = True
             if figure.drawing is None:
                 sys.stderr.write(f"left out: {figure.name}: {figure.reason}\n")

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from avbench import registry
 from avbench.errors import InputError, unknown
 
-LISTS = ("methods", "tasks", "data", "recipes", "presets", "weights", "tables", "figures", "runs")
+LISTS = ("methods", "tasks", "data", "recipes", "presets", "weights", "settings", "tables", "figures", "runs")
+FILTERS = ("method", "task", "data", "weights")  # facts of a record, by which runs are chosen
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,10 +26,16 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Lists methods, tasks, data, recipes, presets, initial weights, tables, figures or runs."""
+    """Lists methods, tasks, data, recipes, presets, initial weights, settings, tables, figures or runs."""
 
     what: str
+    names: tuple[str, ...] = ()
     results: Path = Path("results")
+    method: tuple[str, ...] = ()
+    task: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    format: Literal["text", "markdown"] = "text"
 
     @classmethod
     def parse(cls, program: str, arguments: Sequence[str]) -> Command:
@@ -39,21 +46,68 @@ class Command:
         """
         parser = _Parser(prog=program, description=cls.__doc__, allow_abbrev=False)
         parser.add_argument("what", help=f"what to list: {', '.join(LISTS)}")
-        parser.add_argument("--results", type=Path, default=Path("results"), help="the results folder, for runs")
+        parser.add_argument(
+            "names",
+            nargs="*",
+            metavar="NAME",
+            help="settings: a section (train), the start of a key (method.lam), a name (lambda_c), a method or a task",
+        )
+        parser.add_argument("--results", type=Path, default=Path("results"), help="runs: the results folder")
+        for name in FILTERS:
+            also = [f"--{name}s"] if name in ("method", "task") else []
+            text = f"runs: only these {name if name in ('data', 'weights') else name + 's'}"
+            parser.add_argument(f"--{name}", *also, nargs="+", default=[], metavar="NAME", help=text)
+        parser.add_argument(
+            "--format", choices=("text", "markdown"), default="text", help="settings: as text or a page"
+        )
         options = parser.parse_args(arguments)
         if options.what not in LISTS:
             raise unknown("list", options.what, LISTS)
-        return cls(what=options.what, results=options.results)
+        given = {name: tuple(getattr(options, name)) for name in FILTERS}
+        if options.names and options.what != "settings":
+            raise InputError(f"list {options.what}: found '{options.names[0]}', valid: no name; settings takes some.")
+        if options.what != "runs" and (wrong := next((name for name, values in given.items() if values), None)):
+            raise InputError(f"--{wrong}: found with list {options.what}, valid: with list runs.")
+        return cls(
+            what=options.what, names=tuple(options.names), results=options.results, format=options.format, **given
+        )
 
     def execute(self) -> int:
-        """Prints the list, one line each."""
+        """Prints the list, one line each; of settings three."""
+        if self.what == "settings":
+            return self._settings()
         listing = {"methods": _methods, "tasks": _tasks, "data": _data, "presets": _presets}
         listing |= {"recipes": _recipes, "weights": _weights, "tables": _tables, "figures": _figures}
-        rows = _runs(self.results) if self.what == "runs" else listing[self.what]()
+        rows = self._runs() if self.what == "runs" else listing[self.what]()
         width = max((len(name) for name, _ in rows), default=0)
         for name, text in rows:
             sys.stdout.write(f"{name:<{width}}  {text}\n")
         return 0
+
+    def _settings(self) -> int:
+        from avbench.commands import settings
+
+        if self.format == "markdown":
+            sys.stdout.write(settings.page())
+            return 0
+        found = [each for name in self.names or ("",) for each in settings.settings(name)]
+        sys.stdout.write("".join(f"{line}\n" for each in dict.fromkeys(found) for line in each.lines()))
+        return 0
+
+    def _runs(self) -> list[tuple[str, str]]:
+        from avbench.store.records import all_records
+
+        return [
+            (
+                record["id"],
+                (
+                    f"{record['method']} {record['task']} on {record['data']}, {record['weights']}, seed"
+                    f" {record['seed']}, n = {record['n']}, {record['created']}"
+                ),
+            )
+            for record in all_records(self.results)
+            if all(record[name] in getattr(self, name) for name in FILTERS if getattr(self, name))
+        ]
 
 
 def _origin(entry: registry.Component) -> str:
@@ -81,10 +135,16 @@ def _tasks() -> list[tuple[str, str]]:
 
 def _data() -> list[tuple[str, str]]:
     from avbench.data.catalogue.entry import entry, names
+    from avbench.data.locate import AUTHORS, PREPARED, set_folder
+
+    def here(name: str) -> str:
+        folder = set_folder(name)
+        ready = (folder / PREPARED).is_file() or (folder / AUTHORS).is_file()
+        return f" [prepared here: {folder}]" if ready else ""
 
     sets = sorted(map(entry, names()), key=lambda found: (bool(found.lists), found.name))  # what needs no files first
     return [
-        *((found.name, found.facts) for found in sets),
+        *((found.name, f"{found.facts}{here(found.name)}") for found in sets),
         ("FOLDER", "videos (sub-folder = label), a CSV with file,label[,split], or a prepared folder"),
         ("FILE.json", "the authors' manifest: wav + frame_i/ID.jpg, read in place"),
     ]
@@ -130,19 +190,4 @@ def _figures() -> list[tuple[str, str]]:
     return [
         (name, card["title"] + (f" ({card['source']})" if card.get("source") else ""))
         for name, card in sorted(cards.items(), key=lambda item: (item[1].get("order", 100), item[0]))
-    ]
-
-
-def _runs(results: Path) -> list[tuple[str, str]]:
-    from avbench.store.records import all_records
-
-    return [
-        (
-            record["id"],
-            (
-                f"{record['method']} {record['task']} on {record['data']}, {record['weights']}, seed {record['seed']},"
-                f" n = {record['n']}, {record['created']}"
-            ),
-        )
-        for record in all_records(results)
     ]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import re
+import types
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from avbench.errors import InputError
+
+if TYPE_CHECKING:
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
+
+UNSET = "unset"  # what help calls a default that is None or empty
+# One option under both names: what several are given to may be called by one, and the reverse.
+OTHER_NAMES = {"--methods": "--method", "--method": "--methods", "--tasks": "--task", "--task": "--tasks"}
 
 
 def parse(command_class: type, program: str, arguments: Sequence[str], default: Any = None) -> Any:
@@ -26,19 +35,85 @@ def parse(command_class: type, program: str, arguments: Sequence[str], default: 
     import tyro
 
     errors = io.StringIO()
+    names = {field.name for field in dataclasses.fields(command_class)}
     try:
         with contextlib.redirect_stderr(errors):
             return tyro.cli(
                 command_class,
                 prog=program,
-                args=list(arguments),
+                args=[_own_name(word, names) for word in arguments],
                 default=default,
                 config=(tyro.conf.FlagCreatePairsOff,),
+                registry=_registry(),
             )
     except SystemExit as leave:
         if leave.code in (0, None):
             raise
         raise InputError(_one_line(errors.getvalue(), program)) from None
+
+
+def _own_name(word: str, names: set[str]) -> str:
+    """Returns an option under the name that the command has for it: ``--methods`` as ``--method`` or the reverse."""
+    option, equals, value = word.partition("=")
+    other = OTHER_NAMES.get(option, "")
+    return f"{other}{equals}{value}" if other and option[2:] not in names and other[2:] in names else word
+
+
+def _registry() -> ConstructorRegistry:
+    """Returns how options are read and shown: as tyro does, but defaults that are None or empty are called unset."""
+    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
+
+    registry = ConstructorRegistry()
+
+    def inner(info: PrimitiveTypeInfo, hint: Any) -> PrimitiveConstructorSpec[Any] | None:
+        spec = registry.get_primitive_spec(type(info).make(hint, info.markers))
+        return spec if isinstance(spec, PrimitiveConstructorSpec) else None
+
+    @registry.primitive_rule
+    def text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
+        if info.type is not str:
+            return None
+        return PrimitiveConstructorSpec(
+            nargs=1,
+            metavar="STR",
+            instance_from_str=lambda words: words[0],
+            is_instance=lambda value: isinstance(value, str),
+            str_from_instance=lambda value: [value or UNSET],
+        )
+
+    @registry.primitive_rule
+    def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        parts = [part for part in get_args(info.type) if part is not types.NoneType]
+        if get_origin(info.type) not in (Union, types.UnionType) or len(parts) != 1:
+            return None
+        spec = inner(info, parts[0])
+        return spec and dataclasses.replace(
+            spec,
+            is_instance=lambda value: value is None or spec.is_instance(value),
+            str_from_instance=lambda value: [UNSET] if value is None else spec.str_from_instance(value),
+        )
+
+    @registry.primitive_rule
+    def several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+        parts = get_args(info.type)
+        if get_origin(info.type) is not tuple or parts[1:] != (...,) or get_origin(parts[0]) is tuple:
+            return None
+        spec = inner(info, parts[0])
+        return spec and PrimitiveConstructorSpec(
+            nargs="*",
+            metavar=f"{spec.metavar} ...",
+            instance_from_str=lambda words: tuple(spec.instance_from_str([word]) for word in words),
+            is_instance=lambda values: isinstance(values, tuple) and all(map(spec.is_instance, values)),
+            str_from_instance=lambda values: [w for value in values for w in spec.str_from_instance(value)] or [UNSET],
+            choices=spec.choices,
+        )
+
+    return registry
+
+
+def padded(name: str) -> str:
+    """Returns the id of a table or figure whose number has one digit too few: ``table_1`` is ``table_01``."""
+    return re.sub(r"^(table|figure)_(\d)(?!\d)", r"\1_0\2", name)
 
 
 def _one_line(box: str, program: str) -> str:

@@ -19,6 +19,7 @@ from avbench.commands.launching import (
     run_chains,
     tell_failed,
 )
+from avbench.commands.parse import padded
 from avbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ class Command:
         from avbench.report.tables import entry
         from avbench.report.tables.tables_of import choose, tables_of
 
-        for name in self.ids:
+        ids = tuple(map(padded, self.ids))
+        for name in ids:
             if name not in entry.names():
                 raise unknown("table", name, entry.names())
         if self.data is not None:
@@ -79,7 +81,7 @@ class Command:
             from avbench.launch.missing import missing
             from avbench.launch.planner import shell
 
-            entries = choose(self.ids, self.data)
+            entries = choose(ids, self.data)
             todo = missing(self.results, entries, self.data, self.seeds)
             if self.missing:
                 sys.stdout.write("".join(f"{line}\n" for line in shell(todo)))
@@ -89,7 +91,7 @@ class Command:
                         sys.stdout.write(f"# {each.id}: {bill}\n")
                 return 0
             status = self._launch(todo)
-        tables = tables_of(self.results, self.ids, self.data)
+        tables = tables_of(self.results, ids, self.data)
         for name in dict.fromkeys(self.format):
             self._write(tables, name)
         if self.cost:

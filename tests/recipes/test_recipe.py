@@ -203,7 +203,7 @@ def test_weights_that_come_from_each_other_are_refused(
     monkeypatch.setattr(recipe, "FOLDER", tmp_path)
     recipe.names.cache_clear()
     try:
-        with pytest.raises(InputError, match=r"round\.yaml: .\.init: found round/., valid: a recipe that begins"):
+        with pytest.raises(InputError, match=r"round\.yaml: .\.init: found round/., valid: a recipe whose chain has"):
             recipe.load(name)
     finally:
         recipe.names.cache_clear()
