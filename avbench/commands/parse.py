@@ -69,7 +69,6 @@ def _registry() -> ConstructorRegistry:
         spec = registry.get_primitive_spec(type(info).make(hint, info.markers))
         return spec if isinstance(spec, PrimitiveConstructorSpec) else None
 
-    @registry.primitive_rule
     def text(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] | None:
         if info.type is not str:
             return None
@@ -81,7 +80,6 @@ def _registry() -> ConstructorRegistry:
             str_from_instance=lambda value: [value or UNSET],
         )
 
-    @registry.primitive_rule
     def optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         parts = [part for part in get_args(info.type) if part is not types.NoneType]
         if get_origin(info.type) not in (Union, types.UnionType) or len(parts) != 1:
@@ -93,7 +91,6 @@ def _registry() -> ConstructorRegistry:
             str_from_instance=lambda value: [UNSET] if value is None else spec.str_from_instance(value),
         )
 
-    @registry.primitive_rule
     def several(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
         parts = get_args(info.type)
         if get_origin(info.type) is not tuple or parts[1:] != (...,) or get_origin(parts[0]) is tuple:
@@ -108,6 +105,8 @@ def _registry() -> ConstructorRegistry:
             choices=spec.choices,
         )
 
+    for rule in (text, optional, several):
+        registry.primitive_rule(rule)
     return registry
 
 
