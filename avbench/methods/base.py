@@ -30,7 +30,8 @@ class Card:
         summary: One line.
         modalities: Those it takes.
         abilities: What tasks may ask of it: ``embeddings`` (``embed``), ``vectors``, ``patch_tokens``
-            (``local_tokens``), ``reconstruction`` (``predict``), and any word that tasks from outside use.
+            (``local_tokens``), ``reconstruction`` (``grids``, ``images``, ``predict``), and any word that tasks from
+            outside use.
         objectives: What it is pretrained by, which is the ability ``pretraining``; none: it is judged as it is built.
         parameters: Their number at the paper's sizes, the default configuration.
         frames: ``data.n_frames`` and ``data.sampling`` where nothing else names them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from avbench.methods.base import Method
 from avbench.methods.decoder import Decoder
 from avbench.methods.encoder import Encoder
 from avbench.methods.masking import Mask
+from avbench.methods.positions import Grid, Modality
 from avbench.methods.vit import uninitialised
 from avbench.settings import Settings
 
@@ -44,6 +47,15 @@ class FamilyMethod(Method):
     def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns what localization compares; see :func:`avbench.methods.streams.local_tokens`."""
         return streams.local_tokens(self.encoder, audio, visual)
+
+    @property
+    def grids(self) -> Mapping[Modality, Grid]:
+        """The grids of patches of the modalities it takes, audio first."""
+        return self.encoder.grids
+
+    def images(self, audio: Tensor, visual: Tensor) -> dict[Modality, Tensor]:
+        """Returns what is cut into patches, (B, C, H, W) of each modality, from (B, T, M) and (B, 3, H, W)."""
+        return self.encoder.images(audio, visual)
 
     def predict(self, audio: Tensor, visual: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
         """Returns what the decoder predicts of all patches from those that masks keep, (B, N, P) a modality.

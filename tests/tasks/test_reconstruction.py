@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +20,7 @@ from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.errors import InputError
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import patchify
+from avbench.methods.positions import Grid
 from avbench.rng import numpy_stream
 from avbench.tasks import reconstruction
 from avbench.tasks.inpaint.inpainter import Inpainter, clip_errors, draws, mask_plans, normalise, statistics
@@ -193,9 +194,35 @@ def test_a_perfect_prediction_has_no_error_and_normalised_patches_are_normal() -
     torch.testing.assert_close(normal.var(dim=-1), torch.ones(3, 8), atol=1e-4, rtol=0)
 
 
+class Nothing(torch.nn.Module):
+    """A method outside the family: sound alone, of which it predicts zeros."""
+
+    grids: ClassVar[dict[str, Grid]] = {"audio": Grid(4, 8)}
+
+    def images(self, audio: torch.Tensor, visual: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"audio": audio.mT[:, None]}
+
+    def predict(self, audio: torch.Tensor, visual: torch.Tensor, *masks: Any) -> tuple[torch.Tensor, ...]:
+        return (torch.zeros(len(audio), 32, 16),)
+
+
+def test_a_method_outside_the_family_is_judged(fake: Any) -> None:
+    subject = fake("cavmae", norm_pix_loss=False)
+    subject.method = Nothing
+    result = TASK.run(subject, dataclasses.replace(FEW, strategies=("uniform",), ratios=(0.5,)))
+    batch = AudioVisualDataset(subject.evaluated, INPUT, mode="eval").batch(range(7))
+    patches = patchify(batch.audio.mT[:, None], 4)
+    removed = mask_plans(Nothing.grids, "uniform", 0.5, FEW.form)["audio"]
+    noise = draws(subject.evaluated.ids, Nothing.grids, FEW.mask_seed)
+    expected = clip_errors(torch.zeros_like(patches), patches, removed.mask(noise["audio"]).removed)
+    assert result.per_sample["audio/uniform@0.5/mse"] == pytest.approx(expected.numpy(), rel=1e-5)
+
+
 def test_what_cannot_be_judged_is_refused(fake: Any) -> None:
-    with pytest.raises(InputError, match="found no decoder"):
-        TASK.run(fake("cav"), FEW)
+    other = fake("cavmae")
+    other.method = lambda: torch.nn.Identity()
+    with pytest.raises(InputError, match="found the ability 'reconstruction' without grids, images and predict"):
+        TASK.run(other, FEW)
     with pytest.raises(InputError, match=r"method\.lambda_r: found 0"):
         TASK.run(fake("cavmae", lambda_r=0.0, lambda_c=1.0), FEW)
     with pytest.raises(InputError, match=r"task\.ratios: found 0\.98, which keeps none of 16 tokens"):

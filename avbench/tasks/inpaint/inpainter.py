@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,10 +15,9 @@ from torch import Tensor
 
 from avbench.config import InputConfig, Precision
 from avbench.errors import InputError
-from avbench.methods.family import FamilyMethod
 from avbench.methods.masking import Draws, Form, Mask, MaskPlan, Strategy
 from avbench.methods.objectives import patchify
-from avbench.methods.positions import Grid
+from avbench.methods.positions import Grid, Modality
 from avbench.rng import numpy_stream
 from avbench.training.precision import autocast
 
@@ -26,6 +25,24 @@ if TYPE_CHECKING:
     from avbench.tasks.subject import Subject
 
 _EPSILON = 1e-6  # the objective's, added to a patch's variance
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """What the ability ``reconstruction`` asks of a method: patches of images, predicted from those that masks keep."""
+
+    @property
+    def grids(self) -> Mapping[Modality, Grid]:
+        """The grids of patches of the modalities it takes, audio first."""
+        ...
+
+    def images(self, audio: Tensor, visual: Tensor) -> dict[Modality, Tensor]:
+        """Returns what is cut into patches, (B, C, H, W) of each modality, from (B, T, M) and (B, 3, H, W)."""
+        ...
+
+    def predict(self, audio: Tensor, visual: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
+        """Returns the prediction of all patches, (B, N, P) a modality; see :class:`~avbench.methods.family`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +58,7 @@ class Inpainter:
         precision: The arithmetic.
     """
 
-    method: FamilyMethod
+    method: Reconstructs
     input: InputConfig
     patch_size: int
     norm_pix_loss: bool
@@ -53,11 +70,14 @@ class Inpainter:
         """Returns the subject's model.
 
         Raises:
-            InputError: It has no decoder, or one that was not trained.
+            InputError: It cannot predict patches, or its decoder was not trained.
         """
         config, method = subject.config, subject.method()
-        if not isinstance(method, FamilyMethod) or method.decoder is None:
-            raise InputError(f"method {config.method_name}: found no decoder, valid: methods that reconstruct.")
+        if not isinstance(method, Reconstructs):
+            raise InputError(
+                f"method {config.method_name}: found the ability 'reconstruction' without grids, images and predict,"
+                " valid: all three, or a card without it."
+            )
         if getattr(config.method, "lambda_r", 1.0) == 0:
             raise InputError("method.lambda_r: found 0, valid: above 0, as the task judges what was reconstructed.")
         norm_pix_loss = bool(getattr(config.method, "norm_pix_loss", False))
@@ -67,11 +87,11 @@ class Inpainter:
     @property
     def grids(self) -> dict[str, Grid]:
         """The grids of tokens of the modalities it takes, by name, audio first."""
-        return {name: grid for name, grid in self.method.encoder.grids.items()}  # noqa: C416  # names are any text here
+        return {name: grid for name, grid in self.method.grids.items()}  # noqa: C416  # names are any text here
 
     def patches(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns the true patches of each modality, (B, N, P), from (B, T, M) and (B, 3, H, W)."""
-        images = self.method.encoder.images(audio, visual)
+        images = self.method.images(audio, visual)
         return {name: patchify(image, self.patch_size).float() for name, image in images.items()}
 
     def targets(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
