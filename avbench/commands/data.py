@@ -276,11 +276,13 @@ class Stats:
     """Where to write the plot (.png)."""
     set: tuple[str, ...] = ()
     """Settings of the sections data and input: input.frame_shift_ms=20."""
+    format: Literal["text", "json"] = "text"
+    """What goes to standard output: a page, or all figures."""
 
     def execute(self) -> int:
-        """Prints the figures as JSON."""
+        """Prints the figures."""
         from avbench.data.locate import locate, open_source
-        from avbench.data.stats import data_stats, plot_stats
+        from avbench.data.stats import data_stats, plot_stats, stats_text
         from avbench.running.request import data_options
 
         if self.plot is not None and self.plot.suffix != ".png":
@@ -290,7 +292,7 @@ class Stats:
         figures = data_stats(clips, inputs)
         if self.plot is not None:
             plot_stats(figures, self.plot)
-        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+        sys.stdout.write((json.dumps(figures, indent=2) if self.format == "json" else stats_text(figures)) + "\n")
         return 0
 
 

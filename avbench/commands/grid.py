@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -32,6 +32,8 @@ class Command(LauncherOptions, ConfigOptions):
     """Every method is trained once for each."""
     jobs: int = 0
     """Runs in parallel; 0: one for each GPU, or as many as fit the cores."""
+    list: bool = False
+    """With --dry-run: every run with its stages and ids, in place of the summary."""
     format: Literal["table", "json"] = "table"
     """What goes to standard output; json: the records."""
 
@@ -39,6 +41,8 @@ class Command(LauncherOptions, ConfigOptions):
         """Runs or submits the grid; returns 1 when a run failed, after the others went on."""
         from avbench.launch.grid import expand
 
+        if self.list and not self.dry_run:
+            raise InputError("--list: found it without --dry-run, valid: with --dry-run.")
         if self.jobs < 0:
             raise InputError(f"--jobs: found {self.jobs}, valid: at least 0.")
         cells = expand(self._chosen(), self.tasks)
@@ -79,18 +83,22 @@ class Command(LauncherOptions, ConfigOptions):
         self._tell(runner, configs)
         return tell_failed(failed)
 
-    def _tell(self, runner: Runner, configs: list[RunConfig]) -> int:
+    def _tell(self, runner: Runner, configs: Sequence[RunConfig]) -> int:
         """Prints the plan, or the records there are."""
         from avbench.commands import outline
         from avbench.commands.run import print_records
 
         if self.dry_run:
-            sys.stdout.write(outline.show(runner, configs, self.format))
+            sys.stdout.write(outline.show(runner, configs, self.format, summary=not self.list))
+            if self.format == "table" and not self.list:
+                sys.stdout.write("--list shows every run with its stages and ids\n")
         else:
             print_records([record for config in configs for record in runner.recorded(config)], self.format)
         return 0
 
-    def _run(self, runner: Runner, groups: Mapping[tuple[str, int], list[RunConfig]], device: str) -> list[Chain]:
+    def _run(
+        self, runner: Runner, groups: Mapping[tuple[str, int], Sequence[RunConfig]], device: str
+    ) -> Sequence[Chain]:
         """Runs one job for each method and seed, and returns those that failed."""
         from avbench.launch import ledger, planner
         from avbench.launch.local import LocalPool

@@ -94,6 +94,7 @@ def show(
     form: Literal["table", "json"] = "table",
     *,
     pretraining_only: bool = False,
+    summary: bool = False,
 ) -> str:
     """Returns the plan of every run and its cost; reads, computes and writes nothing else.
 
@@ -102,12 +103,42 @@ def show(
         configs: The runs.
         form: Lines of text, or a JSON list with one object a run.
         pretraining_only: Leave the tasks out.
+        summary: Of text, a line for each method and task in place of all runs and stages.
     """
     bill = Bill(Costs(runner.execution.results), force=runner.execution.force)
     found = [_outline(runner, config, bill, pretraining_only=pretraining_only) for config in configs]
     if form == "json":
         return json.dumps([each.to_dict() for each in found], indent=2) + "\n"
-    return "\n".join([*(line for each in found for line in each.lines()), str(bill)]) + "\n"
+    lines = _summary(found) if summary else [line for each in found for line in each.lines()]
+    return "\n".join([*lines, str(bill)]) + "\n"
+
+
+def _summary(found: Sequence[Outline]) -> list[str]:
+    """Returns how many runs there are of each method and task, what is done of them and what is left."""
+    from tabulate import tabulate
+
+    rows: dict[tuple[str, ...], list[Outline]] = {}
+    for each in found:
+        rows.setdefault((each.config.method_name, each.config.task_name, each.config.data.source), []).append(each)
+    counted: set[str | None] = set()  # a stage that several runs share is counted where it comes first
+    table = []
+    for names, runs in rows.items():
+        todo = [step for run in runs for step in run.steps if not step.done and step.id not in counted]
+        todo = list({step.id or str(number): step for number, step in enumerate(todo)}.values())
+        counted |= {step.id for step in todo if step.id}
+        twice = any(
+            step.name == PRETRAIN for run in runs for step in run.steps
+        )  # the untrained model is evaluated, too
+        hours = [step.hours * (2 if twice and step.name != PRETRAIN else 1) for step in todo if step.hours is not None]
+        done = sum(all(step.done for step in run.steps) for run in runs)
+        pretrainings = sum(step.name == PRETRAIN for step in todo)
+        table.append((*names, len(runs), done, pretrainings, f"{sum(hours):.2f}" if hours else "" if todo else "0"))
+    heads = ("method", "task", "data", "runs", "done", "pretrainings to do", "device-hours")
+    notes = dict.fromkeys(f"note: {each.note}" for each in found if each.note)
+    return [
+        *tabulate(table, headers=heads, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 4).splitlines(),
+        *notes,
+    ]
 
 
 def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only: bool) -> Outline:

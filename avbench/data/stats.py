@@ -103,6 +103,28 @@ def _listen(clips: Clips, config: InputConfig, chosen: list[int], workers: int, 
     return {"fbank": fbank, "unreadable": unreadable}
 
 
+def stats_text(stats: dict[str, Any]) -> str:
+    """Returns what :func:`data_stats` found on a page: the commonest labels alone, and no histogram."""
+    fbank, labels = stats["fbank"], stats["labels"]
+    splits = ", ".join(f"{count:,} {split or 'without a split'}" for split, count in stats["splits"].items())
+    lines = [f"clips      {stats['clips']:,} ({splits})"]
+    for name, key, unit in (("duration", "duration_s", " s"), ("frames", "frames", "")):
+        found = ", ".join(f"{quantile} {value:g}{unit}" for quantile, value in stats[key].items())
+        lines.append(f"{name:<10} {found or 'not known'}")
+    lines.append(
+        f"log-mel    mean {fbank['mean']:.4f}, standard deviation {fbank['std']:.4f}, over {fbank['rows']:,} rows"
+    )
+    lines.append(f"           --set input.audio_mean={fbank['mean']:.4f} input.audio_std={fbank['std']:.4f}")
+    lines.append(f"labels     {len(labels):,}")
+    width = max((len(name) for name in list(labels)[:_TOP_LABELS]), default=0)
+    lines += [f"           {name:<{width}}  {count:>7,}" for name, count in list(labels.items())[:_TOP_LABELS]]
+    if len(labels) > _TOP_LABELS:
+        lines.append(f"           and {len(labels) - _TOP_LABELS:,} more; --format json has all")
+    if stats["unreadable"]:
+        lines.append(f"unreadable {len(stats['unreadable']):,}, such as {stats['unreadable'][0]}")
+    return "\n".join(lines)
+
+
 def plot_stats(stats: dict[str, Any], path: Path) -> Path:
     """Draws what :func:`data_stats` found, as PNG: spectrogram values, mean per mel bin, labels, durations.
 

@@ -187,5 +187,5 @@ def test_a_frame_that_the_run_does_not_have() -> None:
 
 
 def test_stats_of_the_sound_need_no_frames(videos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "stats", str(ready(videos, tmp_path / "seven", 7))]) == 0
+    assert main(["data", "stats", str(ready(videos, tmp_path / "seven", 7)), "--format", "json"]) == 0
     assert '"clips": 2' in capsys.readouterr().out

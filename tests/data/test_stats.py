@@ -12,7 +12,7 @@ from avbench.config import InputConfig
 from avbench.data.corpus.authors import AuthorsClips
 from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.feed.spectrogram import log_mel
-from avbench.data.stats import data_stats, plot_stats
+from avbench.data.stats import data_stats, plot_stats, stats_text
 
 CONFIG = InputConfig(target_length=256, n_mels=32)
 
@@ -48,3 +48,24 @@ def test_unreadable_clips_are_listed(tmp_path: Path) -> None:
     assert "clip1" in stats["unreadable"][0]
     assert stats["duration_s"] == {}
     plot_stats(stats, tmp_path / "stats.png")
+
+
+def test_the_figures_fit_on_a_page() -> None:
+    quantiles = {"min": 1.0, "p25": 1.0, "median": 2.5, "p75": 3.0, "max": 10.0}
+    fbank = {"mean": -5.0811, "std": 4.4849, "rows": 98000, "clips": 1000, "bin_mean": [0.0] * 128, "histogram": {}}
+    stats = {
+        "clips": 1000,
+        "frames": {},
+        "duration_s": quantiles,
+        "labels": {f"class {number}": 400 - number for number in range(300)},
+        "splits": {"test": 200, "train": 800},
+        "fbank": fbank,
+        "unreadable": ["clip 'a': damaged"],
+    }
+    text = stats_text(stats)
+    assert len(text.splitlines()) < 32
+    assert "1,000 (200 test, 800 train)" in text
+    assert "min 1 s, p25 1 s, median 2.5 s" in text
+    assert "--set input.audio_mean=-5.0811 input.audio_std=4.4849" in text
+    assert "and 280 more; --format json has all" in text
+    assert "unreadable 1, such as clip 'a': damaged" in text

@@ -86,12 +86,33 @@ def test_a_stage_that_runs_share_is_counted_once(results: Path) -> None:
 
 def test_a_plan_says_what_is_left_to_pay(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["grid", "--methods", "cav", "cavmae", "--tasks", "retrieval", "localization", *SMALL, "--dry-run"]
-    assert main([*words, "--results", str(results)]) == 0
+    assert main([*words, "--list", "--results", str(results)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("cost: about ")
     assert "(1 pretrainings" in lines[-1]  # cav's is done
     assert lines[-1].endswith("4 of them unknown, as these results have no measured cost for them")  # localization
     assert any("about" in line and line.split()[0] == "pretrain" for line in lines)
+
+
+def test_a_grid_s_plan_is_a_line_for_each_method_and_task_that_adds_up(
+    results: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["grid", "--methods", "cav", "cavmae", "--tasks", "retrieval", "linear_probe", *SMALL]
+    assert main([*words, "--seeds", "0", "1", "--dry-run", "--results", str(results)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines[2:6]]
+    assert [row[:5] for row in rows] == [
+        ["cav", "retrieval", "soundshapes", "2", "1"],
+        ["cav", "linear_probe", "soundshapes", "2", "1"],
+        ["cavmae", "retrieval", "soundshapes", "2", "0"],
+        ["cavmae", "linear_probe", "soundshapes", "2", "0"],
+    ]
+    assert [row[5] for row in rows] == ["1", "0", "2", "0"]  # one pretraining serves both tasks
+    assert lines[6].startswith("cost: ")
+    assert "(3 pretrainings" in lines[6]
+    assert lines[7:] == ["--list shows every run with its stages and ids"]
+    assert main([*words, "--list"]) == 2
+    assert "--list: found it without --dry-run" in capsys.readouterr().err
 
 
 def test_tables_say_what_they_cost(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
