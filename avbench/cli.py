@@ -34,6 +34,7 @@ COMMANDS = {
     "tables": "the papers' tables from the records, with the published numbers: LaTeX, Markdown, CSV, HTML",
     "figures": "the papers' figures and curves of sweeps from the records: PNG, PDF, CSV",
     "report": "all of it as one HTML page that needs no network",
+    "verify": "read and hash everything in a results folder; what is damaged, and what to compute again",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",
     "list": "methods, tasks, data, recipes, presets, weights, settings, tables, figures or runs",

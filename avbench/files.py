@@ -20,6 +20,10 @@ from avbench.errors import InputError
 _NAME_BYTES = 200  # of a folder's name: file systems take 255, and temporary names beside it are longer
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
 _HERE = -100  # AT_FDCWD of fcntl.h
+SEAL = "seal"  # the key of an object's own hash, which comes first in the file
+_OPENED = "{\n"  # how an object's text begins
+_SEALED = f'{_OPENED}  "{SEAL}": "'
+_DIGITS = 64  # of SHA-256
 DAMAGED = ".damaged"  # what is set aside ends in this, or in .damaged-2 and so on
 
 log = logging.getLogger("avbench")
@@ -134,7 +138,31 @@ def canonical_json(value: Any) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes ``value`` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _text(value))
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """Writes an object as :func:`write_json` does, with its own hash in front, which :func:`read_json` compares."""
+    text = _text(value)
+    write_text(path, f'{_SEALED}{sha256_text(text)}",\n{text.removeprefix(_OPENED)}')
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _unsealed(text: bytes, value: dict[str, Any]) -> bool:
+    """Takes an object's seal away; False where it is another's. An object that was only laid out anew is whole."""
+    seal, rest = value.pop(SEAL, None), text[len(_SEALED) + _DIGITS + 3 :]
+    if seal is None or hashlib.sha256(_OPENED.encode() + rest).hexdigest() == seal:
+        return True
+    return bool(sha256_text(_text(value)) == seal)
+
+
+def is_sealed(path: Path) -> bool:
+    """Returns whether a file of ours that can be read holds its own hash; older versions wrote none."""
+    with path.open("rb") as handle:
+        return f'"{SEAL}":'.encode() in handle.read(len(_SEALED))
 
 
 def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -> Any:
@@ -145,7 +173,7 @@ def read_json(path: Path, kind: type[dict[str, Any]] | type[list[Any]] = dict) -
         kind: What it holds: an object, or a list.
 
     Raises:
-        Damaged: It is missing, empty, cut off, nested too deep, holds NaN or is of another kind.
+        Damaged: It is missing, empty, cut off, nested too deep, holds NaN, is of another kind, or was changed.
         InputError: It is there and may not be read.
     """
     try:
@@ -171,9 +199,12 @@ def parse_json(text: bytes, path: Path | str, kind: type[dict[str, Any]] | type[
     else:
         try:
             value = _JSON.decode(text.decode())
-            if isinstance(value, kind):
+            if not isinstance(value, kind):
+                reason = f"found JSON of type {type(value).__name__}"
+            elif not isinstance(value, dict) or _unsealed(text, value):
                 return value
-            reason = f"found JSON of type {type(value).__name__}"
+            else:
+                raise Damaged(f"{path}: is not what was written (its hash is another).", Path(path))
         except RecursionError:
             reason = "found JSON nested too deep to be read"
         except ValueError as error:  # UnicodeDecodeError and JSONDecodeError among them

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from avbench.files import (
     canonical_json,
     check_folder,
     check_folder_name,
+    is_sealed,
     read_json,
     set_aside,
     sha256_file,
     sha256_text,
     write_json,
+    write_sealed,
     write_text,
 )
 
@@ -154,3 +157,25 @@ def test_a_path_where_no_folder_can_be_is_refused_and_nothing_is_made(tmp_path: 
 def test_what_is_no_plain_name_of_a_folder_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="--name: found"):
         check_folder_name("--name", name)
+
+
+@pytest.mark.parametrize("changed", [("2.5", "2.4"), ('"a"', '"z"'), ("3", "4"), ('"seal": "', '"seal": "0')])
+def test_an_object_that_holds_its_hash_is_read_as_it_was_written_or_not_at_all(
+    tmp_path: Path, changed: tuple[str, str]
+) -> None:
+    path = tmp_path / "x.json"
+    value = {"b": [1, 2.5], "a": "\u00fc", "c": {"d": 3}}
+    write_sealed(path, value)
+    assert read_json(path) == value
+    assert is_sealed(path)
+    path.write_text(json.dumps(json.loads(path.read_text())))  # laid out anew by some other program
+    assert read_json(path) == value
+    path.write_text(path.read_text().replace(*changed))
+    with pytest.raises(Damaged, match="is not what was written"):
+        read_json(path)
+
+
+def test_an_object_of_a_version_without_hashes_is_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"a": 1})
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+    assert not is_sealed(tmp_path / "x.json")

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.files import Damaged, parse_json, read_json, write_json
+from avbench.files import Damaged, parse_json, read_json, write_sealed
 from avbench.launch.job import Finished, Job
 
 FOLDER = "jobs"
@@ -71,7 +71,7 @@ class Submission:
     def write(self) -> None:
         """Writes the file."""
         values = {name: value for name, value in asdict(self).items() if name != "path"}
-        write_json(self.path, values)
+        write_sealed(self.path, values)
 
     def numbered(self, jobs: Sequence[str], logs: Sequence[str]) -> Submission:
         """Returns the submission with the scheduler's numbers of its jobs, and their logs."""
@@ -81,8 +81,10 @@ class Submission:
     def note(self, finished: Finished) -> None:
         """Notes that a job of this machine has ended."""
         line = json.dumps({"name": finished.job.name, "status": finished.status, "seconds": round(finished.seconds, 1)})
-        with self._ended.open("ab", buffering=0) as handle:
-            handle.write(f"{line}\n".encode())
+        with self._ended.open("ab+") as handle:
+            handle.seek(-min(1, handle.tell()), os.SEEK_END)
+            torn = handle.read(1) not in (b"\n", b"")  # a line that a full disk cut off
+            handle.write(f"{chr(10) * torn}{line}\n".encode())
 
     def ended(self) -> dict[str, int]:
         """Returns the exit status of each job of this machine that has ended, by name."""

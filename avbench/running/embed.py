@@ -76,7 +76,7 @@ class Model:
         Raises:
             InputError: Nothing was pretrained into ``results``.
         """
-        from avbench.store.seal import check_weights
+        from avbench.store.seal import check_file
         from avbench.training.session import WEIGHTS
 
         finished = sorted(results.glob("stages/pretrain/*/done.json"), key=lambda path: path.stat().st_mtime)
@@ -87,7 +87,7 @@ class Model:
         from avbench.training.weights_file import read_checkpoint
 
         weights = finished[-1].with_name(WEIGHTS)
-        check_weights(weights)
+        check_file(weights)
         return cls.load(str(read_checkpoint(weights).metadata["method"]), weights)
 
     def embed_video(self, path: str | Path) -> VideoEmbedding:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
 from avbench.errors import AvbenchError, InputError
-from avbench.files import atomic_folder, check_folder_name, sha256_file, write_json
+from avbench.files import atomic_folder, check_folder_name, sha256_file, write_json, write_sealed
 from avbench.processes import code_sha256
 from avbench.settings import Settings, build, to_dict
 from avbench.store import provenance, seal
@@ -232,13 +232,13 @@ def _keep(features: Features, sha256: str, results: Path) -> str:
     key = {"stage": VECTORS, "given": sha256}
     stage_id = content_id(key)
     folder = stage_folder(results, VECTORS, stage_id)
-    if not (folder / seal.DONE).exists():
+    if not (folder / seal.DONE).exists() or any(seal.damages(folder)):
         with atomic_folder(folder) as temporary:
             for side in ("audio", "visual"):
                 np.save(temporary / f"{EMBEDDING}{side}.npy", getattr(features, side))
             write_json(temporary / IDS, features.ids)
             told = {"id": stage_id, "key": key, "wall_s": 0.0, seal.FILES: seal.seal(temporary)}
-            write_json(temporary / seal.DONE, told)
+            write_sealed(temporary / seal.DONE, told)
     return stage_id
 
 

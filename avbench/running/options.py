@@ -14,7 +14,7 @@ from avbench.errors import InputError
 from avbench.files import check_folder
 from avbench.recipes import recipe as recipes
 from avbench.running.request import Request
-from avbench.store.seal import check_weights
+from avbench.store.seal import check_file
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
 
@@ -104,7 +104,7 @@ class ConfigOptions:
         if self.checkpoint is not None and not self.checkpoint.is_file():
             raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
         if self.checkpoint is not None:
-            check_weights(self.checkpoint)
+            check_file(self.checkpoint)
         check_folder("--results", self.results)
         precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
@@ -147,7 +147,7 @@ def _start(name: str, results: Path) -> str:
     if name in initial_weights.known() or name.startswith("timm:"):
         return name
     if Path(name).expanduser().exists():
-        check_weights(Path(name).expanduser())
+        check_file(Path(name).expanduser())
         return name
     stage = name
     if "/" not in name and (record := read_record(results, name)) is not None:
@@ -158,5 +158,5 @@ def _start(name: str, results: Path) -> str:
             f"--init {name}: no such file, nor the id of a run or pretraining with weights in {results}; valid: a file,"
             f" {', '.join(initial_weights.known())}, timm:NAME, an id (see avbench list runs), none."
         )
-    check_weights(weights)
+    check_file(weights)
     return str(weights)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from avbench.config import RunConfig
 from avbench.errors import InputError
-from avbench.files import write_json
+from avbench.files import write_sealed
 from avbench.rng import numpy_stream
 from avbench.running.identity import Pretraining, Stage, training_steps
 from avbench.running.weights import build, init_options
@@ -118,7 +118,7 @@ def _begin(stage: Stage, config: RunConfig, steps: int, processes: int) -> None:
         "host": platform.node(),
         "process": os.getpid(),
     }
-    write_json(stage.folder / STARTED, told)
+    write_sealed(stage.folder / STARTED, told)
 
 
 def derangement(n: int, seed: int) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.files import Damaged, set_aside, write_json
+from avbench.files import Damaged, set_aside, write_sealed
 from avbench.processes import locked
 from avbench.running import extraction, finetuning, pretraining
 from avbench.running.execution import Execution
@@ -114,7 +114,7 @@ def is_readable(stage: Stage) -> bool:
 
 def _finish(stage: Stage, figures: dict[str, Any]) -> None:
     told = {"id": stage.id, "key": stage.key, **figures, seal.FILES: seal.seal(stage.folder)}
-    write_json(stage.folder / seal.DONE, {**told, "wall_s": round(figures["wall_s"], 3)})
+    write_sealed(stage.folder / seal.DONE, {**told, "wall_s": round(figures["wall_s"], 3)})
 
 
 def _usable(stage: Stage, *, mend: bool = False) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -11,10 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from avbench.files import Damaged, read_json, set_aside, write_json
+from avbench.files import Damaged, read_json, set_aside, write_sealed
 
 PARTIAL = "partial.json"  # what there is of unfinished arrays
 _FLUSH_S = 10.0  # what a crash may lose
+_HASHED = 1024  # rows at a time
 
 Mapped = np.memmap[tuple[int, ...], np.dtype[np.float32]]
 
@@ -32,6 +34,7 @@ class RowWriter:
         self.n = n
         self.rows = 0
         self._arrays: dict[str, Mapped] = {}
+        self._hashes: dict[str, hashlib._Hash] = {}  # of the rows of each array that were written in their order
         self._synced = time.monotonic()
         partial = folder / PARTIAL
         if partial.exists():
@@ -56,18 +59,28 @@ class RowWriter:
             raise Damaged(f"{partial}: an array it names cannot be opened ({error}).", partial) from None
         if any(len(array) != self.n for array in arrays.values()):
             raise Damaged(f"{partial}: an array it names has not {self.n} rows.", partial)
-        self.rows, self._arrays = rows, arrays
+        hashes = {name: _hash(array[:rows]) for name, array in arrays.items()}
+        told = {name: digest.hexdigest() for name, digest in hashes.items()}
+        if state.get("sha256", told) != told:  # a version that wrote none is believed
+            raise Damaged(f"{partial}: the rows of its arrays are not those that were written.", partial)
+        self.rows, self._arrays, self._hashes = rows, arrays, hashes
 
     def write(self, values: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Appends rows: named arrays of equal length, the same names each time."""
         count = len(next(iter(values.values())))
-        self.put(np.arange(self.rows, self.rows + count), values)
+        self._put(np.arange(self.rows, self.rows + count), values)
         self.rows += count
+        for name, value in values.items():
+            self._hashes[name] = _hash(value, self._hashes.get(name))
         if time.monotonic() - self._synced > _FLUSH_S:
             self.sync()
 
     def put(self, rows: npt.NDArray[np.int64], values: Mapping[str, npt.NDArray[np.float32]]) -> None:
         """Writes rows (k,) in their places, which :attr:`rows` does not count."""
+        self._put(rows, values)
+        self._hashes = {}
+
+    def _put(self, rows: npt.NDArray[np.int64], values: Mapping[str, npt.NDArray[np.float32]]) -> None:
         if not self._arrays:
             self._arrays = {name: self._create(name, value) for name, value in values.items()}
         for name, value in values.items():
@@ -85,13 +98,23 @@ class RowWriter:
         """Makes sure that what was written survives a crash."""
         for array in self._arrays.values():
             array.flush()
-        write_json(self.folder / PARTIAL, {"rows": self.rows, "arrays": sorted(self._arrays)})
+        hashes = self._hashes or {name: _hash(array[: self.rows]) for name, array in self._arrays.items()}
+        told = {name: digest.hexdigest() for name, digest in hashes.items()}
+        write_sealed(self.folder / PARTIAL, {"rows": self.rows, "arrays": sorted(self._arrays), "sha256": told})
         self._synced = time.monotonic()
 
     def finish(self) -> None:
         """Syncs; the arrays are complete."""
         self.sync()
         (self.folder / PARTIAL).unlink()
+
+
+def _hash(rows: npt.NDArray[np.float32], before: hashlib._Hash | None = None) -> hashlib._Hash:
+    """Returns the hash of rows, or that of rows before and of these."""
+    digest = before or hashlib.sha256()
+    for first in range(0, len(rows), _HASHED):
+        digest.update(np.ascontiguousarray(rows[first : first + _HASHED], np.float32).data)
+    return digest
 
 
 def open_rows(path: Path, mode: Literal["r", "r+"]) -> Mapped:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.files import Damaged, atomic_path, set_aside
+from avbench.store.records import UNREADABLE
 
 _FOLDER = "parts"
 _ROWS = "row"
@@ -94,7 +93,7 @@ def finished(folder: Path, n: int) -> npt.NDArray[np.bool_]:
                     if len(part[name]) != len(rows):
                         raise ValueError(f"{name} has another length than its rows")
                 done[rows] = True
-        except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except UNREADABLE as error:
             set_aside(Damaged(f"{path}: cannot be read ({' '.join(str(error).split())}).", path))
     return done
 

@@ -7,14 +7,17 @@ RESULTS/stages/STAGE/ID/         what stages leave for each other (weights, feat
 
 from __future__ import annotations
 
+import io
 import logging
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
-from avbench.files import Damaged, atomic_folder, canonical_json, read_json, set_aside, sha256_text, write_json
+from avbench.files import Damaged, atomic_folder, canonical_json, read_json, set_aside, sha256_text, write_sealed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -23,6 +26,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("avbench")
 SCHEMA = 3  # 3: method options belong to an evaluation's id, and fine-tuning is a stage of its own
 COLUMNS = ("id", "method", "task", "weights", "data", "split", "seed", "precision", "n", "ids_sha256")
+#: What reading a damaged .npz may raise.
+UNREADABLE = (
+    *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, RuntimeError, MemoryError, OverflowError),
+    *(SyntaxError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 ID_LENGTH = 16  # hexadecimal digits shown and used for folders: 64 bits of the SHA-256
 
 
@@ -63,7 +71,7 @@ def write_record(results: Path, record: dict[str, Any], per_sample: dict[str, np
     folder = run_folder(results, record["id"])
     with atomic_folder(folder) as temporary:
         np.savez(temporary / "per_sample.npz", allow_pickle=False, **per_sample)
-        write_json(temporary / "record.json", record)
+        write_sealed(temporary / "record.json", record)
     return folder / "record.json"
 
 
@@ -112,14 +120,28 @@ def read_per_sample(
     Raises:
         InputError: They are missing or unreadable.
     """
-    import numpy as np
-
     path = run_folder(results, run_id) / "per_sample.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in choose(arrays.files)}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: per-sample outputs cannot be read ({error}); run again with --force.") from None
+        return _arrays(path, choose)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: per-sample outputs cannot be read ({reason}); run again with --force.") from None
+
+
+def _arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, npt.NDArray[Any]]:
+    """Returns arrays of an .npz, read to their ends, where their checksums are compared; NumPy may stop before."""
+    from numpy.lib import format as npy
+
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            archive.open(member).close()  # the name in the index is that of the member
+        found = {}
+        for name in choose([member.removesuffix(".npy") for member in archive.namelist()]):
+            data = io.BytesIO(archive.read(f"{name}.npy"))
+            found[name] = npy.read_array(data, allow_pickle=False)
+            if data.read(1):
+                raise ValueError(f"{name} is shorter than what was written")
+        return found
 
 
 def record_paths(results: Path) -> list[Path]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from avbench.errors import InputError
-from avbench.files import atomic_path, canonical_json
+from avbench.files import Damaged, atomic_path, canonical_json, parse_json
 
 FILE = "average.safetensors"
 _KEY = "avbench"
@@ -36,8 +36,20 @@ class WeightAverage:
     @property
     def epochs(self) -> tuple[int, ...]:
         """The epochs in the sum."""
-        metadata = _metadata(self.path)
+        metadata = self._metadata()
         return tuple(metadata["epochs"]) if metadata.get("stage") == self._stage else ()
+
+    def check(self) -> None:
+        """Checks the sum.
+
+        Raises:
+            Damaged: It is not what was written.
+        """
+        from safetensors.torch import load_file
+
+        told = self._metadata().get("sha256")
+        if told is not None and told != _hash(load_file(self.path)):  # a version that wrote none is believed
+            raise Damaged(f"{self.path}: is not what was written (its hash is another).", self.path)
 
     def add(self, epoch: int, model: nn.Module) -> None:
         """Adds the weights after ``epoch``, from 1, if they are wanted and not there yet; frozen ones need no mean.
@@ -53,7 +65,7 @@ class WeightAverage:
         frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
         state = {key: value.detach().cpu() for key, value in model.state_dict().items() if key not in frozen}
         total = {key: (before[key] + value if done else value).contiguous() for key, value in state.items()}
-        note = {_KEY: canonical_json({"stage": self._stage, "epochs": [*done, epoch]})}
+        note = {_KEY: canonical_json({"stage": self._stage, "epochs": [*done, epoch], "sha256": _hash(total)})}
         with atomic_path(self.path) as temporary:
             save_file(total, temporary, metadata=note)
 
@@ -67,15 +79,22 @@ class WeightAverage:
             model.load_state_dict(model.state_dict() | {key: value / len(epochs) for key, value in total.items()})
         return epochs
 
+    def _metadata(self) -> dict[str, Any]:
+        from safetensors import SafetensorError, safe_open
 
-def _metadata(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError, safe_open
+        if not self.path.exists():
+            return {}
+        try:
+            with safe_open(self.path, framework="pt", device="cpu") as file:
+                found: dict[str, Any] = parse_json((file.metadata() or {}).get(_KEY, "{}").encode(), self.path)
+                return found
+        except SafetensorError as error:
+            raise Damaged(f"{self.path}: cannot be read ({error}).", self.path) from None
 
-    if not path.exists():
-        return {}
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            found: dict[str, Any] = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-            return found
-    except (SafetensorError, json.JSONDecodeError):
-        raise InputError(f"{path}: damaged; delete {path.parent} and run the same command again.") from None
+
+def _hash(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -22,6 +22,7 @@ from avbench.data.feed.dataset import Batch, Mode
 from avbench.data.feed.loader import Feed
 from avbench.data.progress import Progress
 from avbench.errors import RunError
+from avbench.files import Damaged, set_aside
 from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
@@ -148,6 +149,7 @@ def finetune(
     )
     steps_per_epoch = len(clips) // config.batch_size
     average = WeightAverage(work.folder, work.stage, config.average_from, config.average_to)
+    _mend(average, work.folder)
 
     def batches(epoch: int, skip: int) -> Iterator[Batch]:
         order = epoch_order(labels, len(clips), config, work.seed, epoch)
@@ -181,6 +183,16 @@ def finetune(
         path.unlink(missing_ok=True)
     shutil.rmtree(work.folder / "checkpoints", ignore_errors=True)
     return weights
+
+
+def _mend(average: WeightAverage, folder: Path) -> None:
+    """Sets a damaged sum of weights aside, and the checkpoints from which it cannot be had again."""
+    try:
+        average.check()
+    except Damaged as damage:
+        set_aside(damage)
+        for left in folder.glob("checkpoints"):
+            set_aside(Damaged(f"{left}: the sum of the epochs before them is lost.", left))
 
 
 def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, epoch: int) -> npt.NDArray[np.int64]:

@@ -21,6 +21,7 @@ from avbench.config import Precision, TrainConfig
 from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
+from avbench.training import best
 from avbench.training.device import torch_threads
 from avbench.training.group import ProcessGroup
 from avbench.training.interrupt import Interrupted, stop_on_signals
@@ -152,6 +153,9 @@ def train(
     ):
         model.to(device).train()
         optimizer = build_optimizer(model, config, device, ratios=ratios)
+        if group.leads:
+            best.mend(directory)
+        group.any(False)  # the others look for checkpoints after that
         checkpoints = Checkpoints(directory, stage, config.keep_checkpoints)
         state = checkpoints.resume(model, optimizer, group) or TrainState(stage)
         resumed_from = state.step

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from avbench.files import write_text
+from avbench.files import Damaged, set_aside, write_text
 
 log = logging.getLogger("avbench")
 
@@ -122,12 +122,16 @@ class MetricsLog:
             self._drop_after(step)
 
     def _drop_after(self, step: int) -> None:
-        text = self.path.read_text(encoding="utf-8")
-        header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+        try:
+            text = self.path.read_text(encoding="utf-8")
+            header, *rows = list(csv.reader(io.StringIO(text))) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            set_aside(Damaged(f"{self.path}: is not what was written ({error}).", self.path))
+            return
         # A torn last line has no end; where it was cut cannot be told from its fields.
         whole = rows if text.endswith("\n") else rows[:-1]
-        kept = [row for row in whole if len(row) == len(header) and row[0].isdigit() and 0 < int(row[0]) <= step]
-        if not kept or header[0] != "step":
+        kept = [row for row in whole if len(row) == len(header) and row[0].isdecimal() and 0 < int(row[0]) <= step]
+        if not kept or header[:1] != ["step"]:
             self.path.unlink()
             return
         self._columns = header
@@ -141,7 +145,7 @@ class MetricsLog:
             self._columns = list(row)
             lines = _line(self._columns)
         lines += _line([_text(row.get(name)) for name in self._columns])
-        with self.path.open("ab", buffering=0) as handle:
+        with self.path.open("ab") as handle:  # one write; what a full disk cuts off is an error
             handle.write(lines.encode())
         if self._board is not None:
             for name, value in row.items():

@@ -20,6 +20,7 @@ from avbench.files import atomic_path, write_json
 from avbench.methods import objectives
 from avbench.methods.masking import MaskNoise
 from avbench.rng import torch_stream
+from avbench.training import best
 from avbench.training.export import save_weights
 from avbench.training.group import lost_companion
 from avbench.training.metrics_log import Meter, MetricsLog, NonFinite
@@ -31,7 +32,6 @@ from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState, writing
 
 WEIGHTS = "weights.safetensors"  # what a finished run leaves in its folder
-BEST = "best/model.safetensors"
 _CHECKPOINT_SHARE = 0.05  # of the time: where a checkpoint takes long, they come more rarely than asked for
 _CLIPS_NAMED = 3  # of a batch that fails, in the message; the file beside it names all
 
@@ -197,7 +197,9 @@ class Session:
             )
         if self.state.best_loss is None or loss < self.state.best_loss:
             self.state.best_step, self.state.best_loss = self.state.step, loss
-            self._write_weights(self.directory / BEST, tuning_loss=loss)
+            place = best.replaced(self.directory) if self.share.group.leads else contextlib.nullcontext(self.directory)
+            with writing(self.directory, self.checkpoints.last_good), place as path:
+                self._write_weights(path, tuning_loss=loss)
         return loss
 
     def write_row(self, **more: float | None) -> None:
@@ -261,8 +263,9 @@ class Session:
         path = self.directory / WEIGHTS
         if self.config.select == "best" and self.state.best_step is not None:
             if self.share.group.leads:
+                found = best.weights(self.directory)
                 with writing(path, self.checkpoints.last_good), atomic_path(path) as temporary:
-                    shutil.copyfile(self.directory / BEST, temporary)
+                    shutil.copyfile(found, temporary)
         else:
             self._write_weights(path)
         return path

@@ -2,7 +2,7 @@
 
 DIRECTORY/checkpoints/step-00000500/model.safetensors       weights; usable as a ``--checkpoint``
 DIRECTORY/checkpoints/step-00000500/optimizer.safetensors   the optimiser's averages
-DIRECTORY/checkpoints/step-00000500/state.json              everything else, and the hashes of the two
+DIRECTORY/checkpoints/step-00000500/state.json              everything else, the hashes of the two, and its own
 
 All random draws are functions of the seed and the step (:mod:`avbench.rng`), so this is all there is.
 """
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from avbench.errors import InputError, RunError
-from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_json
+from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_sealed
 from avbench.processes import take
 from avbench.training.export import save_weights
 from avbench.training.group import ProcessGroup
@@ -30,6 +30,7 @@ from avbench.training.optimizer import optimizer_tensors, restore_optimizer
 
 log = logging.getLogger("avbench")
 SCHEMA = 1
+FOLDER = "checkpoints"
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
 
@@ -51,6 +52,23 @@ class TrainState:
 
 class Broken(Exception):
     """A checkpoint cannot be used; the message says why."""
+
+
+def checked(folder: Path) -> dict[str, Any]:
+    """Returns what ``state.json`` of a checkpoint says; its files are compared with the hashes there.
+
+    Raises:
+        Damaged: It is not what was written.
+    """
+    values: dict[str, Any] = read_json(folder / STATE)
+    hashes = values.get("sha256")
+    if not isinstance(hashes, dict) or MODEL not in hashes:
+        raise Damaged(f"{folder / STATE}: found no hashes of its files.", folder / STATE)
+    for name, digest in hashes.items():
+        path = folder / name
+        if not path.is_file() or sha256_file(path) != digest:
+            raise Damaged(f"{path}: is not what was written (its hash is another).", path)
+    return values
 
 
 @contextlib.contextmanager
@@ -97,7 +115,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, stage: str, keep: int) -> None:
-        self.folder = directory / "checkpoints"
+        self.folder = directory / FOLDER
         self.stage = stage
         self.keep = keep
         self.last_good: Path | None = None
@@ -138,7 +156,7 @@ class Checkpoints:
             save_weights(temporary / MODEL, model, weights=weights, extra={"step": state.step, "stage": self.stage})
             save_file({name: value.cpu().contiguous() for name, value in averages.items()}, temporary / OPTIMIZER)
             hashes = {name: sha256_file(temporary / name) for name in (MODEL, OPTIMIZER)}
-            write_json(temporary / STATE, {"schema": SCHEMA, "sha256": hashes, **asdict(state)})
+            write_sealed(temporary / STATE, {"schema": SCHEMA, "sha256": hashes, **asdict(state)})
         self.last_good = path
         self._prune(state.step)
         return path
@@ -192,19 +210,16 @@ class Checkpoints:
         from safetensors.torch import load_file
 
         try:
-            values = read_json(path / STATE)
+            values = checked(path)
             if values.pop("schema") != SCHEMA:
                 raise Broken("written by another version of avbench")
-            hashes = values.pop("sha256")
+            del values["sha256"]
             state = TrainState(**values)
             if state.stage != self.stage:
                 raise InputError(
                     f"{path}: found a checkpoint of pretraining '{state.stage}', valid here: '{self.stage}';"
                     f" delete {self.folder} or name another --results folder."
                 )
-            for name in (MODEL, OPTIMIZER):
-                if sha256_file(path / name) != hashes[name]:
-                    raise Broken(f"{name} is not what was written")
             return state, load_file(path / MODEL), load_file(path / OPTIMIZER)
         except (Damaged, OSError, ValueError, TypeError, KeyError, AttributeError, SafetensorError) as error:
             raise Broken(" ".join(str(error).split())) from None

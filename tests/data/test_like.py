@@ -20,6 +20,7 @@ from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.feed.spectrogram import log_mel
 from avbench.data.locate import locate
 from avbench.errors import InputError
+from avbench.files import read_json
 from avbench.methods.cavmae import CavMae, CavMaeConfig
 from avbench.training.export import export_published, save_weights
 
@@ -145,7 +146,7 @@ def test_a_folder_of_an_older_version_is_still_complete(
 ) -> None:
     made(videos, tmp_path / "old")
     path = tmp_path / "old" / "prepare.json"
-    document = json.loads(path.read_text())
+    document = read_json(path)
     for name in ("frame_choice", "frame_seconds", "sound_clock"):
         del document["settings"][name]
     path.write_text(json.dumps(document))

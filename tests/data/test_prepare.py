@@ -20,6 +20,7 @@ from avbench.data.prepare.driver import PrepareSettings, prepare
 from avbench.data.prepare.pool import Decoders
 from avbench.data.prepare.verify import verify
 from avbench.errors import InputError
+from avbench.files import read_json
 
 SMALL = PrepareSettings(n_frames=3, size=16)
 
@@ -126,7 +127,7 @@ def test_other_settings_or_sources_are_refused(videos: Path, tmp_path: Path, fin
     out = tmp_path / "out"
     prepare(source, out, SMALL, workers=1, progress=False)
     if not finished:
-        described = json.loads((out / "prepare.json").read_text())
+        described = read_json(out / "prepare.json")
         (out / "parts").mkdir()
         (out / "parts" / "plan.json").write_text(json.dumps(described))
         (out / "prepare.json").unlink()

@@ -9,6 +9,7 @@ from video_files import tone, write_video
 from avbench.data.prepare.driver import PrepareSettings, prepare
 from avbench.data.prepare.verify import verify
 from avbench.errors import InputError
+from avbench.files import read_json
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def cut_shard(out: Path) -> None:
 
 
 def forge_hash(out: Path) -> None:
-    described = json.loads((out / "prepare.json").read_text())
+    described = read_json(out / "prepare.json")
     (out / "prepare.json").write_text(json.dumps(described | {"sha256": "0" * 64}))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from avbench.cli import main
-from avbench.files import write_json
+from avbench.files import read_json, write_json
 from avbench.launch.cost import Bill, Costs, spent
 from avbench.running.request import Request, resolve
 from avbench.store.records import all_records
@@ -64,9 +64,7 @@ def test_what_nothing_like_was_measured_of_is_unknown(results: Path, tmp_path: P
 
 
 def test_processes_beside_each_other_count_each(results: Path, tmp_path: Path) -> None:
-    import json
-
-    done = json.loads(done_of(results).read_text())
+    done = read_json(done_of(results))
     for count in (1, 4):
         write_json(tmp_path / str(count) / "stages" / "pretrain" / "a" / "done.json", {**done, "processes": count})
     one, four = (Costs(tmp_path / name).pretraining(CAV, 10) for name in ("1", "4"))

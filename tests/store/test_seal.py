@@ -13,6 +13,7 @@ import pytest
 
 from avbench.cli import main
 from avbench.files import Damaged, write_json
+from avbench.report.page.runs import curve
 from avbench.store import seal
 from avbench.store.records import all_records
 
@@ -78,6 +79,54 @@ def test_any_change_of_a_file_is_noticed(tmp_path: Path) -> None:
     assert [damage.path.name for damage in seal.damages(tmp_path)] == ["audio.npy", "ids.json"]
 
 
+def test_large_files_are_hashed_by_blocks_and_of_the_largest_arrays_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "BLOCK", 1024)
+    monkeypatch.setattr(seal, "LARGE", 4 * 1024)
+    np.save(tmp_path / "audio.npy", np.arange(5000, dtype=np.float32))
+    (tmp_path / "weights.safetensors").write_bytes(bytes(20_000))
+    write_json(tmp_path / "done.json", {"key": {}, "wall_s": 1.0, seal.FILES: seal.seal(tmp_path)})
+    assert len(seal.read_done(tmp_path)[seal.FILES]["audio.npy"]["blocks"]) == 20
+
+    def flip(name: str, place: int) -> None:
+        """Changes a bit as a disk does: size and time of change stay."""
+        path = tmp_path / name
+        data, stat = bytearray(path.read_bytes()), path.stat()
+        data[place] ^= 4
+        path.write_bytes(data)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        monkeypatch.setattr(seal, "_compared", set())
+
+    def found(*, everything: bool = False) -> list[str]:
+        return [damage.path.name for damage in seal.damages(tmp_path, everything=everything)]
+
+    assert found() == found(everything=True) == []
+    flip("weights.safetensors", 19_999)
+    assert found() == ["weights.safetensors"]
+    flip("weights.safetensors", 19_999)
+    for place in (60, 20_000):  # in the header, and in the last block
+        flip("audio.npy", place)
+        assert found() == ["audio.npy"]
+        flip("audio.npy", place)
+    flip("audio.npy", 1024 * 4 + 200)
+    assert found(everything=True) == ["audio.npy"]
+    os.utime(tmp_path / "audio.npy")
+    assert found() == ["audio.npy"]  # somebody wrote to it, so all of it is compared
+
+
+def test_a_course_that_was_changed_is_not_drawn_and_costs_no_training(
+    results: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = only(results, "stages/pretrain/*/metrics.csv")
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    with pytest.raises(Damaged, match=r"metrics\.csv: is not what was written"):
+        seal.check_file(path)
+    assert curve(path) is None
+    assert "Its curve is left out" in caplog.text
+    assert list(seal.damages(path.parent, seal.WHOLE)) == []
+
+
 def test_a_damaged_done_json_is_set_aside_and_the_numbers_come_again(
     results: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,6 +170,17 @@ def test_another_number_is_never_printed_from_changed_outputs(
     assert again(results) == 0
     assert f"{path.name}: is not what was written" in caplog.text
     assert path.with_name(f"{path.name}.damaged").exists()
+    assert values(results) == before
+
+
+def test_a_digit_of_a_record_is_not_changed_unseen(results: Path) -> None:
+    before = values(results)
+    path = only(results, "runs/[!.]*/record.json")
+    text = path.read_text()
+    place = text.index("a2v/R@1") + 12
+    path.write_text(text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :])
+    assert values(results) == []
+    assert again(results) == 0
     assert values(results) == before
 
 

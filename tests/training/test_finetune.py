@@ -104,6 +104,26 @@ def test_killed_between_average_and_checkpoint(tmp_path: Path) -> None:
     assert WeightAverage(tmp_path, "other", 1, 3).epochs == ()
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_sum_of_weights_that_was_changed_is_not_averaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    whole = run(tmp_path / "whole")
+    asked = itertools.count(1)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(module, "train", lambda *a, **k: train(*a, **k, stop=lambda: next(asked) > 12))
+        run(tmp_path / "stopped")
+    path = tmp_path / "stopped" / "average.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 64
+    path.write_bytes(data[:-9] if cut else data)
+    assert equal(whole, run(tmp_path / "stopped"))
+    assert {each.name for each in (tmp_path / "stopped").glob("*.damaged")} == {
+        "average.safetensors.damaged",
+        "checkpoints.damaged",
+    }
+
+
 def test_average_is_the_plain_mean_of_every_tensor(tmp_path: Path) -> None:
     average, states = WeightAverage(tmp_path, "s", 2, 4), []
     for epoch in range(1, 6):

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_method as tiny
@@ -62,6 +63,48 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before(
     assert all(torch.equal(whole[key], again[key]) for key in whole)
     assert saved(tmp_path)[-1] == 6
     assert tiny.train(tmp_path, config).resumed_from == 6
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 64
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("when", ["stopped", "at the end"])
+def test_best_weights_that_were_changed_are_not_handed_over(
+    tmp_path: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.config(select="best")
+    whole = load_file(tiny.train(tmp_path / "whole", config, validate=tiny.tuning).weights)
+    folder = tmp_path / "changed"
+    if when == "stopped":
+        with pytest.raises(Interrupted):
+            tiny.train(folder, config, validate=tiny.tuning, stop=tiny.Stop(18))
+        flip(folder / "best/model.safetensors")
+    else:
+        save = Checkpoints.save
+
+        def late(*arguments: Any) -> Path:
+            flip(folder / "best/model.safetensors")
+            return save(*arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(RunError, match="The same command trains again"):
+            patch.setattr(Checkpoints, "save", late)  # the last, before the weights are handed over
+            tiny.train(folder, config, validate=tiny.tuning)
+    result = tiny.train(folder, config, validate=tiny.tuning)
+    assert result.resumed_from == 0
+    assert (folder / "best.damaged").is_dir()
+    again = load_file(result.weights)
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+@pytest.mark.parametrize("text", ["", "step,loss\n1,\xff\n", "\0", "a,b\n1,2\n", "\u00b2,1\n"])
+def test_a_damaged_course_is_begun_anew(tmp_path: Path, text: str) -> None:
+    (tmp_path / "metrics.csv").write_bytes(text.encode("latin-1"))
+    log = MetricsLog(tmp_path, step=4)
+    log.write({"step": 8, "loss": 1.5})
+    assert (tmp_path / "metrics.csv").read_text() == "step,loss\n8,1.5\n"
 
 
 def test_nothing_usable_means_from_the_start(tmp_path: Path) -> None:

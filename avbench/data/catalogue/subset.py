@@ -15,6 +15,7 @@ from avbench.data.corpus.clips import hash_ids
 from avbench.data.corpus.csv_file import read_cells
 from avbench.data.prepare.source import SUFFIXES
 from avbench.errors import InputError, unknown
+from avbench.files import read_json
 
 _VALID = (
     "a text file with an id on each line, a CSV (column id or video_id, else the first), or an authors' manifest.json"
@@ -79,7 +80,7 @@ def _known(source: str, root: Path) -> tuple[DataSet | None, list[Path]]:
     account = root / ACCOUNT
     places = [root]
     if account.is_file():
-        content = json.loads(account.read_text(encoding="utf-8"))
+        content = read_json(account)
         places += dict.fromkeys(Path(file).parent for file in content["lists"])
         return entry(content["name"]), places
     return (entry(source) if source in names() else None), places

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from avbench.data.corpus.manifest_file import schema, table_hash
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.media.frame_grid import FrameGrid, fractions
 from avbench.errors import InputError, RunError
+from avbench.files import read_json
 
 if TYPE_CHECKING:
     from avbench.config import Sampling
@@ -71,7 +71,7 @@ def read_settings(root: Path) -> PrepareSettings | None:
     from avbench.settings import build
 
     try:
-        found = json.loads((root / "prepare.json").read_text(encoding="utf-8"))["settings"]
+        found = read_json(root / "prepare.json")["settings"]
         return build(PrepareSettings, found) if found else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
         return None

@@ -22,7 +22,7 @@ from avbench.data.prepare.parts import cut, part_path, write_parts
 from avbench.data.prepare.share import FolderLock, PartShare
 from avbench.data.prepare.source import Listing, list_source
 from avbench.errors import InputError, RunError
-from avbench.files import Damaged, read_json, set_aside, write_json
+from avbench.files import Damaged, read_json, set_aside, write_sealed
 from avbench.processes import core_count
 from avbench.settings import to_dict
 
@@ -179,7 +179,7 @@ def _begin(out: Path, plan: dict[str, Any], lock: FolderLock) -> PrepareReport |
             return report
         (out / "shards").mkdir(exist_ok=True)
         if not _plan_path(out).exists():
-            write_json(_plan_path(out), plan)
+            write_sealed(_plan_path(out), plan)
     return None
 
 
@@ -248,4 +248,4 @@ def _finish(listing: Listing, out: Path, plan: dict[str, Any]) -> None:
         "seconds": summary.seconds,
     }
     document = plan | {"sha256": summary.sha256, "counts": counts, "reasons": dict(sorted(reasons.items()))}
-    write_json(out / "prepare.json", document)
+    write_sealed(out / "prepare.json", document)

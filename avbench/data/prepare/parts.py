@@ -13,7 +13,7 @@ from avbench.data.prepare.payload import Done, EncodedClip, Message
 from avbench.data.prepare.pool import Decoders
 from avbench.data.prepare.source import Listing, SourceFile
 from avbench.data.progress import Progress
-from avbench.files import atomic_path, canonical_json, write_json
+from avbench.files import atomic_path, canonical_json, write_sealed
 
 # Bounds of a part, in files: small sets still keep several processes busy, large ones get few, large shards.
 _PARTS, _SMALLEST, _LARGEST = 128, 4, 256
@@ -119,7 +119,7 @@ def _write_part(
         writer.close()
     if not rows:
         (out / shard).unlink()
-    write_json(part_path(out, number), {"rows": rows, "rejected": rejected})
+    write_sealed(part_path(out, number), {"rows": rows, "rejected": rejected})
 
 
 def _clip_id(file: SourceFile, start: float, settings: PrepareSettings) -> str:

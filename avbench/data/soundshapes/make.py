@@ -28,7 +28,7 @@ from avbench.data.soundshapes.factors import (
 from avbench.data.soundshapes.picture import frame_times
 from avbench.data.soundshapes.worker import Made, Order, finish
 from avbench.errors import InputError
-from avbench.files import Damaged, atomic_path, read_json, write_json, write_text
+from avbench.files import Damaged, atomic_path, read_json, write_sealed, write_text
 
 _IDENTITY = "soundshapes.json"
 _BYTES_PER_CLIP = 80_000  # on disk, mask included
@@ -67,7 +67,7 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
     jobs = [Order(seed, split, index) for split in SPLITS for index in range(counts[split])]
     videos = out / "videos"
     videos.mkdir(parents=True, exist_ok=True)
-    write_json(out / _IDENTITY, {**identity, "clips": counts, "complete": False})
+    write_sealed(out / _IDENTITY, {**identity, "clips": counts, "complete": False})
     with ExitStack() as stack:
         bar = stack.enter_context(Progress("soundshapes", len(jobs), unit="clip", enabled=progress))
         temporary = stack.enter_context(atomic_path(out / "masks.npz"))
@@ -79,7 +79,7 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
     with atomic_path(out / "preview.png") as temporary:
         contact_sheet(_varied(clips)).save(temporary, format="png")
     done = {"clips": counts, "complete": True, "seconds": DURATION, "frames_per_second": FPS, "pixels": SIZE}
-    write_json(out / _IDENTITY, {**identity, **done})
+    write_sealed(out / _IDENTITY, {**identity, **done})
     return out
 
 

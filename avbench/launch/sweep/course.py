@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from pathlib import Path
@@ -34,17 +35,29 @@ class Course:
         if path is None:
             return []
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:  # replaced at this moment
             return []
         whole = text[: text.rfind("\n") + 1]
         if len(whole) == self._size:
             return []
         self._size = len(whole)
-        header, *rows = list(csv.reader(io.StringIO(whole))) or [[]]
+        header, *rows = table(whole)
         if self.column not in header:
             raise RunError(
                 f"pruner.column: found {self.column}, valid: {', '.join(header[1:])}, the columns of {path}."
             )
         at = header.index(self.column)
-        return [(int(row[0]), float(row[at])) for row in rows if len(row) == len(header) and row[at]]
+        found = []
+        for row in rows:
+            with contextlib.suppress(ValueError):  # a line that is not what was written
+                found += [(int(row[0]), float(row[at]))] if len(row) == len(header) and row[at] else []
+        return found
+
+
+def table(text: str) -> list[list[str]]:
+    """Returns the lines of a CSV, the header first; what is none has an empty header alone."""
+    try:
+        return list(csv.reader(io.StringIO(text))) or [[]]
+    except csv.Error:
+        return [[]]

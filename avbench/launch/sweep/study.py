@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
-from avbench.files import canonical_json, read_json, write_json
+from avbench.files import canonical_json, read_json, write_sealed
 from avbench.launch.sweep.config import Params, PrunerConfig, SamplerConfig, Sweep
 from avbench.rng import stream_seed
 
@@ -41,7 +41,7 @@ def check_unchanged(sweep: Sweep, folder: Path) -> None:
     path, described = folder / DESCRIPTION, describe(sweep)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, described)
+        write_sealed(path, described)
         return
     before = read_json(path)
     changed = [

@@ -90,6 +90,7 @@ def _curve(context: Context, row: Light) -> Any:
         return None
     try:
         train = seal.read_done(folder)["key"]["train"]
+        seal.check_file(folder / "metrics.csv")
         chance = math.log(train["batch_size"] / train["accumulate"])
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
             found = [

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import functools
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from avbench.errors import AvbenchError, InputError
+from avbench.files import Damaged
 from avbench.report.page.groups import Group, Record
 from avbench.store import seal
 from avbench.store.records import stage_folder
 
+log = logging.getLogger("avbench")
 POINTS = 60  # of a curve
 _NOT_CURVES = ("step", "epoch", "wall_s", "clips_per_s", "data_wait_share")
 _SECTIONS = ("method", "task", "data", "input", "model", "train")
@@ -142,8 +145,12 @@ def _usual(method: str, task: str, data: str | None, presets: tuple[str, ...], s
 def curve(path: Path) -> dict[str, Any] | None:
     """Returns steps and series of a pretraining's log, of :data:`POINTS` points at most; None where there is none."""
     try:
+        seal.check_file(path)
         with path.open(newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
+    except Damaged as damage:
+        log.warning("%s Its curve is left out.", damage)
+        return None
     except (OSError, ValueError, csv.Error):
         return None
     rows = [rows[i] for i in _spread(len(rows))]
