@@ -23,7 +23,7 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, parse_json
 from avbench.report.facts import SHARED, facts
-from avbench.store.records import SCHEMA, read_per_sample, tell_older
+from avbench.store.records import SCHEMA, tell_older
 
 log = logging.getLogger("avbench")
 FEW = 2000  # records that one process reads before a second is worth starting
@@ -31,7 +31,6 @@ MOST_WORKERS = 8
 VERSION = 5
 INDEX = Path(".cache", "records.json")
 # Settings that change no number, and paths: records that differ in these alone are seeds of one configuration.
-DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
 _KEPT = ("id", "seed", "n", "ids_sha256", "data_sha256", "created", "schema")
 
 
@@ -223,32 +222,3 @@ def _listing(runs: Path) -> Iterator[tuple[str, list[int]]]:
                 yield entry.name, [stat.st_mtime_ns, stat.st_size]
     except FileNotFoundError:
         return
-
-
-def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
-    """Returns the per-sample arrays that a metric may need, by name: those of its streams and those of none.
-
-    Args:
-        results: The results folder.
-        run_id: The run.
-        wanted: The metric's key, such as ``joint/mAP``.
-
-    Raises:
-        InputError: They are missing or unreadable.
-    """
-    streams = wanted.split("/")[:-1]
-
-    def choose(there: list[str]) -> list[str]:
-        names = [name for name in there if _needed(name, streams)]
-        # Of a mean of what is kept by sample, as top1, scores are not needed.
-        return [name for name in names if not name.endswith("/scores")] if wanted in names else names
-
-    return read_per_sample(results, run_id, choose)
-
-
-def _needed(name: str, streams: list[str]) -> bool:
-    """Leaves out other streams' arrays, and those no metric is made of."""
-    if name == "map" or name.endswith("_embedding"):
-        return False
-    before = name.split("/")[:-1]
-    return bool(set(streams) & set(DIFFERENCES)) or all(part in streams for part in before)

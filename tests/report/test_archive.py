@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import table_records
 
-from avbench.errors import InputError
 from avbench.report import archive
 from avbench.report.archive import Archive
 
@@ -118,15 +117,6 @@ def test_a_training_after_another_started_where_the_first_did(tmp_path: Path) ->
     facts = Archive(tmp_path).rows[0].config.facts
     assert (facts["train.init"], facts["train.accumulate"]) == ("imagenet-mae", 4)
     assert (facts["earlier trainings"], facts["before: train.epochs"]) == (1, 3)
-
-
-def test_only_the_arrays_a_metric_needs_are_read(tmp_path: Path) -> None:
-    table_records.scored(tmp_path, "a", "cavmae", "classification", {"audio": 1.0, "joint": 2.0})
-    assert set(archive.per_sample(tmp_path, "a", "joint/top1")) == {"id", "target", "joint/top1"}
-    assert set(archive.per_sample(tmp_path, "a", "joint/mAP")) == {"id", "target", "joint/top1", "joint/scores"}
-    (tmp_path / "runs" / "a" / "per_sample.npz").unlink()
-    with pytest.raises(InputError, match="cannot be read"):
-        archive.per_sample(tmp_path, "a", "joint/mAP")
 
 
 def test_records_of_before_are_read_and_said_each_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

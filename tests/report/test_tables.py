@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import shlex
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import table_records
-from scipy import stats
 
 from avbench import cli
 from avbench.commands.tables import Command
 from avbench.errors import InputError
 from avbench.launch.missing import missing
 from avbench.launch.planner import shell
+from avbench.report import ranking
 from avbench.report.archive import Archive
-from avbench.report.tables import entry, published, separation
+from avbench.report.tables import entry, published
 from avbench.report.tables.cells import Builder
 from avbench.report.tables.selection import Query, find
 from avbench.report.tables.table import Cell, Row, Table
@@ -165,9 +166,9 @@ def test_seeds_of_other_settings_or_clips_are_never_mixed(tmp_path: Path) -> Non
     assert [record.id for record in found.records] == ["a0", "e"]  # the newest of each seed
 
 
-def test_tied_is_a_paired_bootstrap_of_the_means_over_seeds(results: Path) -> None:
+def test_the_test_of_two_cells_is_of_the_difference_of_their_means(results: Path) -> None:
     archive = Archive(results)
-    judge = separation.Judge(results)
+    judge = ranking.Judge(results)
 
     def of(method: str, metric: str) -> Any:
         wanted = {"task": "retrieval", "data": ("soundshapes",), "metric": metric, "presets": ("soundshapes",)}
@@ -179,31 +180,40 @@ def test_tied_is_a_paired_bootstrap_of_the_means_over_seeds(results: Path) -> No
         best, second = of("cavmae", metric), of(other, metric)
         side, _, k = metric.partition("/R@")
         hits = [
-            np.mean([read_per_sample(results, r.id)[f"{side}_rank"] <= int(k) for r in found.records], axis=0)
+            np.stack([read_per_sample(results, r.id)[f"{side}_rank"] <= int(k) for r in found.records]).astype(float)
             for found in (best, second)
         ]
-        interval = stats.bootstrap(
-            (hits[0] - hits[1],), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(0)
-        ).confidence_interval
-        own = judge._interval(best, second)
-        assert own == pytest.approx(tuple(interval), abs=0.02)
-        assert judge.tied(best, second) == (own[0] <= 0 <= own[1])
+        own = judge.difference(best.measured, second.measured)
+        assert own is not None
+        apart = hits[0] - hits[1]  # (S, n): all seeds
+        n = apart.shape[1]
+        assert own.seeds == len(best.records) == len(apart) > 1
+        assert own.value == pytest.approx(statistics.fmean(best.values) - statistics.fmean(second.values))
+        assert own.value == pytest.approx(apart.mean())
+        assert own.spread.clips == pytest.approx(apart.mean(axis=0).var(ddof=1) / n, rel=0.15)  # 1,000 resamples
+        assert own.spread.seeds == pytest.approx(apart.mean(axis=1).var(ddof=1) / len(apart))
+        both = apart - apart.mean(axis=0) - apart.mean(axis=1, keepdims=True) + apart.mean()
+        wanted = (both**2).sum() / (n - 1) / n / (len(apart) - 1) / len(apart)
+        assert own.spread.both == pytest.approx(wanted, rel=0.15)
 
 
 def test_what_was_compared_is_kept_and_may_be_lost(tmp_path: Path) -> None:
     table_records.write(tmp_path)
     first = only(tmp_path, "table_03", "soundshapes")
-    assert (tmp_path / separation.CACHE).exists()
-    (tmp_path / separation.CACHE).write_text("[")
+    assert (tmp_path / ranking.CACHE).exists()
+    (tmp_path / ranking.CACHE).write_text("[")
     assert only(tmp_path, "table_03", "soundshapes") == first
     for path in tmp_path.glob("runs/*/per_sample.npz"):
         path.unlink()
     kept = only(tmp_path, "table_03", "soundshapes")
     assert kept == first
-    (tmp_path / separation.CACHE).unlink()
+    (tmp_path / ranking.CACHE).unlink()
     lost = only(tmp_path, "table_03", "soundshapes")
     assert [c.mean for each in lost.body for c in each.cells] == [c.mean for each in first.body for c in each.cells]
+    assert any(c.p is not None for each in first.body for c in each.cells)
     assert not any(c.tied for each in lost.body for c in each.cells)
+    assert {c.untested for each in lost.body for c in each.cells} == {"", "no outputs by sample"}
+    assert "Nothing is tested against the best (no outputs by sample)." in lost.notes
 
 
 def test_a_table_is_the_same_after_json(results: Path) -> None:
@@ -335,7 +345,7 @@ def test_an_entry_of_ones_own_needs_one_file(results: Path, tmp_path: Path) -> N
 def test_probes_are_averaged_by_their_probabilities_not_their_logarithms(tmp_path: Path) -> None:
     """Clip 0 has class 0. Means of probabilities put it first (0.505 and 0.45), those of logarithms second."""
     from avbench.report.archive import Archive
-    from avbench.report.tables.separation import ensemble
+    from avbench.report.tables.ensemble import ensemble
     from avbench.store.records import write_record
 
     ids, target = np.array(["x", "y"]), np.array([0, 1])

@@ -7,15 +7,16 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from avbench.metrics.units import unit
+from avbench.report import ranking
 from avbench.report.archive import Archive
-from avbench.report.tables import marks
+from avbench.report.ranking import Family, Judge
+from avbench.report.tables.ensemble import ensemble
 from avbench.report.tables.entry import RowEntry, SpanEntry, TableEntry
 from avbench.report.tables.layout import Layout, digits, lay_out, title
+from avbench.report.tables.notes import notes_of
 from avbench.report.tables.selection import Found, Query, find
-from avbench.report.tables.separation import Judge, ensemble
 from avbench.report.tables.table import Cell, Column, Group, Row, Table
 from avbench.running.given import WEIGHTS
 
@@ -45,9 +46,12 @@ class Builder:
                 clips |= judged
         columns = [self._column(layout, cells, column) for column in range(len(layout.columns))]
         controls = {i for i, row in enumerate(rows) if row.control}
-        for column, shown in enumerate(columns):
-            compared = _compared(controls, cells, clips, column)
-            self._judge(compared, cells, found, shown)
+        compared = [
+            (shown.direction == "up", _entries(_compared(controls, cells, clips, column), cells, found))
+            for column, shown in enumerate(columns)
+        ]
+        family = ranking.judged(compared, self.judge)
+        _mark(cells, family, [place for place, each in found.items() if self.judge.at_chance(each.measured)])
         body: list[Group | Row] = [
             Group(label=row.group)
             if row.group
@@ -62,7 +66,7 @@ class Builder:
             stub=(entry.other_stub or entry.stub) if data else entry.stub,
             columns=tuple(columns),
             rows=tuple(body),
-            notes=tuple(_notes(layout, cells, found)),
+            notes=tuple(notes_of(layout, cells, found, family)),
         )
 
     def _given(self, layout: Layout) -> list[RowEntry]:
@@ -96,9 +100,9 @@ class Builder:
         cell = measured(cell, [value * factor for value in found.values])
         counts = {record.n for record in found.records}
         n = counts.pop() if len(counts) == 1 else None
-        signs = [marks.OTHER_N] if number is not None and layout.columns[column].n not in (None, n) else []
-        signs += [marks.OTHER_SETTINGS] if found.unlike else []
-        signs += [marks.OURS] if row.ours and layout.data is None else []
+        signs = [ranking.OTHER_N] if number is not None and layout.columns[column].n not in (None, n) else []
+        signs += [ranking.OTHER_SETTINGS] if found.unlike else []
+        signs += [ranking.OURS] if row.ours and layout.data is None else []
         ids = tuple(record.id for record in found.records)
         return dataclasses.replace(cell, n=n, run_ids=ids, marks=tuple(signs))
 
@@ -148,19 +152,31 @@ class Builder:
             n_seeds=n_seeds,
         )
 
-    def _judge(
-        self, compared: Sequence[Place], cells: dict[Place, Cell], found: Mapping[Place, Found], shown: Column
-    ) -> None:
-        """Finds the best and the second of the cells that compare, and which cannot be told from the best."""
-        means = {place: mean for place in compared if (mean := cells[place].mean) is not None}
-        values = sorted(set(means.values()), reverse=shown.direction == "up")
-        if len(values) < 2:
-            return
-        best = next(place for place, mean in means.items() if mean == values[0])
-        for place, mean in means.items():
-            rank = "best" if mean == values[0] else "second" if mean == values[1] else ""
-            tied = rank != "best" and place in found and best in found and self.judge.tied(found[best], found[place])
-            cells[place] = dataclasses.replace(cells[place], best=rank, tied=tied)
+
+def _entries(
+    compared: Sequence[Place], cells: Mapping[Place, Cell], found: Mapping[Place, Found]
+) -> list[ranking.Entry[Place]]:
+    means = {place: mean for place in compared if (mean := cells[place].mean) is not None}
+    return [
+        ranking.Entry(place, mean, found[place].measured if place in found else None) for place, mean in means.items()
+    ]
+
+
+def _mark(cells: dict[Place, Cell], family: Family[Place], at_chance: Sequence[Place]) -> None:
+    """Puts what was found into the cells; that none is tested is said below the table, and marks no cell."""
+    for place in at_chance:
+        cells[place] = dataclasses.replace(cells[place], marks=(*cells[place].marks, ranking.CHANCE))
+    for place, verdict in family.verdicts.items():
+        cell = cells[place]
+        cells[place] = dataclasses.replace(
+            cell,
+            best=verdict.best,
+            tied=verdict.tied,
+            untested=verdict.untested,
+            p=verdict.p,
+            p_holm=verdict.p_holm,
+            marks=(*cell.marks, ranking.UNTESTED) if verdict.untested and family.tests else cell.marks,
+        )
 
 
 def _compared(controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place, str], column: int) -> list[Place]:
@@ -173,7 +189,7 @@ def _compared(controls: set[int], cells: dict[Place, Cell], clips: Mapping[Place
     main = Counter(clips[place] for place in ranked or own).most_common(1)
     for place in own:
         if clips[place] != main[0][0]:
-            cells[place] = dataclasses.replace(cells[place], marks=(*cells[place].marks, marks.OTHER_CLIPS))
+            cells[place] = dataclasses.replace(cells[place], marks=(*cells[place].marks, ranking.OTHER_CLIPS))
     return [place for place in ranked if clips[place] == main[0][0]]
 
 
@@ -228,38 +244,3 @@ def _caption(layout: Layout) -> str:
     text = entry.other_caption or entry.caption
     name = title(layout.data)
     return f"{text} On {name}{'' if name == layout.data else f' ({layout.data})'}, not on the paper's data."
-
-
-def _notes(layout: Layout, cells: Mapping[Place, Cell], found: Mapping[Place, Found]) -> list[str]:
-    own = [cell for cell in cells.values() if cell.mean is not None]
-    notes = []
-    if own:
-        spread = any(cell.n_seeds > 1 for cell in own)
-        notes.append(
-            f"Measured here: {'mean ± standard deviation over seeds' if spread else 'one seed'}; best in bold, second"
-            " underlined, of what was measured here."
-        )
-    if any(cell.published is not None for cell in cells.values()):
-        notes.append(
-            "In brackets: published"
-            + (", and the difference to it." if any(c.difference is not None for c in own) else ".")
-        )
-    if any(cell.runnable and cell.mean is None for cell in cells.values()):
-        notes.append(f"{marks.DASH} not measured here (avbench tables --missing).")
-    used = {mark for cell in own for mark in (*cell.marks, *((marks.TIED,) if cell.tied else ()))}
-    for mark in marks.MARKS:
-        if mark in used:
-            more = f": {_unlike(found)}" if mark == marks.OTHER_SETTINGS else ""
-            notes.append(f"{marks.meaning(mark)}{more}.")
-    notes += layout.entry.notes if layout.data is None else ()
-    return notes
-
-
-def _unlike(found: Mapping[Place, Found]) -> str:
-    seen: dict[str, Any] = {}
-    for each in found.values():
-        for key, own, wanted in each.unlike:
-            seen.setdefault(
-                f"{key} {own} ({wanted:g})" if isinstance(wanted, float) else f"{key} {own} ({wanted})", None
-            )
-    return ", ".join(seen)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avbench import registry
+from avbench.compare.outputs import Measured, Ran
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
 from avbench.recipes import presets
@@ -65,6 +66,18 @@ class Found:
     def values(self) -> list[float]:
         """The metric of each."""
         return [record.metrics[self.metric] for record in self.records]
+
+    @functools.cached_property
+    def measured(self) -> Measured:
+        """What the mean of the values is of, as it is tested."""
+        first = self.records[0]
+        return Measured(
+            first.config.facts["task"],
+            self.metric,
+            {key[5:]: value for key, value in first.config.facts.items() if key.startswith("task.")},
+            self.clips,
+            tuple(Ran(each.id, each.created, each.seed, each.metrics[self.metric]) for each in self.records),
+        )
 
     @property
     def clips(self) -> str:

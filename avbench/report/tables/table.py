@@ -44,8 +44,11 @@ class Cell:
         published_text: The same as printed there.
         difference: Mean less published.
         best: ``best`` or ``second`` of the measured cells of the column, or "".
-        tied: A paired bootstrap cannot separate it from the best.
-        marks: Keys of :data:`avbench.report.tables.marks.MARKS`.
+        tied: It is not separated from the best.
+        untested: Why it is not tested against the best; "": it is, or there is none.
+        p: The p-value of its difference to the best; None: not tested.
+        p_holm: The same, for all tests of the table together.
+        marks: Keys of :data:`avbench.report.ranking.MARKS`, but for those two.
         text: What is shown instead of a number (settings).
         runnable: Whether a run could fill it; an empty cell that none can is left blank where nothing is published.
         rows: Rows that it spans.
@@ -63,6 +66,9 @@ class Cell:
     difference: float | None = None
     best: str = ""
     tied: bool = False
+    untested: str = ""
+    p: float | None = None
+    p_holm: float | None = None
     marks: tuple[str, ...] = ()
     text: str = ""
     runnable: bool = True

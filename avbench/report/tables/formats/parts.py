@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from avbench.report.tables import marks
+from avbench.report import ranking
 from avbench.report.tables.table import Cell, Column, Table
 
 MINUS = "−"
@@ -38,14 +38,14 @@ def parts(cell: Cell, column: Column) -> Parts:
     if cell.text:
         return Parts(own=cell.text, published=cell.published_text)
     if cell.mean is None:
-        own = marks.DASH if cell.runnable or not cell.published_text else ""
+        own = ranking.DASH if cell.runnable or not cell.published_text else ""
         return Parts(own=own, published=cell.published_text)
-    names = [*cell.marks, *([marks.TIED] if cell.tied else [])]
+    names = [*cell.marks, *([ranking.TIED] if cell.tied else [])]
     return Parts(
         own=signed(cell.mean, column.digits),
         sd="" if cell.sd is None else f"{cell.sd:.{column.digits}f}",
         best=cell.best,
-        signs=tuple(marks.MARKS[name] for name in marks.MARKS if name in names),
+        signs=tuple(ranking.MARKS[name] for name in ranking.MARKS if name in names),
         published=cell.published_text,
         difference="" if cell.difference is None else signed(cell.difference, column.digits, plus=True),
         counts=_counts(cell, column),
@@ -70,7 +70,7 @@ def count_row(table: Table) -> list[str]:
     if not table.measured:
         return []
     return [
-        marks.DASH if column.n_seeds is None else f"{'?' if column.n is None else f'{column.n:,}'} ({column.n_seeds})"
+        ranking.DASH if column.n_seeds is None else f"{'?' if column.n is None else f'{column.n:,}'} ({column.n_seeds})"
         for column in table.columns
     ]
 

@@ -1,0 +1,163 @@
+"""What runs found by sample, resampled: a metric of every seed on the same resamples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench import registry
+from avbench.errors import InputError
+from avbench.files import sha256_text
+from avbench.metrics import bootstrap
+from avbench.metrics.evidence import Evidence, Mean
+from avbench.metrics.hierarchical import Sample
+from avbench.settings import Settings, build
+from avbench.store.records import read_per_sample
+from avbench.tasks.base import Task, no_embeddings
+
+Float64 = npt.NDArray[np.float64]
+RESAMPLES = 1000
+# Of metrics that are no means, such as mAP, where each resample takes a ranking; and of those of more than MANY clips.
+FEW, FEWEST, MANY = 100, 40, 5000
+DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
+
+
+class Ran(NamedTuple):
+    """One run and one of its numbers.
+
+    Attributes:
+        id: Of the run.
+        created: When, in ISO form.
+        seed: Of the run.
+        value: The metric.
+    """
+
+    id: str
+    created: str
+    seed: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A mean over seeds: runs that differ in nothing else, each seed once.
+
+    Attributes:
+        task: The task's name.
+        metric: The metric's key.
+        options: The task's options, as recorded.
+        clips: Which clips were judged.
+        runs: In order of seed.
+    """
+
+    task: str
+    metric: str
+    options: Mapping[str, Any]
+    clips: str
+    runs: tuple[Ran, ...]
+
+    @property
+    def name(self) -> str:
+        """What tells it from others, as a hash."""
+        return sha256_text(json.dumps([self.metric, self.clips, *(run[:2] for run in self.runs)]))[:20]
+
+
+class Outputs:
+    """Reads the per-sample outputs of each run of a results folder once."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._drawn: dict[tuple[str, str], Float64] = {}
+        self._units: dict[str, int] = {}
+        self._weights: dict[int, Float64] = {}
+
+    def sample(self, measured: Measured) -> Sample | None:
+        """Returns a metric of every seed on the same resamples; None where outputs are gone, or of another version."""
+        try:
+            drawn = [self._estimates(run.id, measured) for run in measured.runs]
+        except (InputError, KeyError, ValueError):
+            return None
+        units = {self._units[run.id] for run in measured.runs}
+        if len(units) > 1 or len({len(each) for each in drawn}) > 1:
+            return None
+        values = np.array([run.value for run in measured.runs])
+        return Sample(tuple(run.seed for run in measured.runs), values, np.stack(drawn), units.pop())
+
+    def _estimates(self, run_id: str, measured: Measured) -> Float64:
+        if (run_id, measured.metric) not in self._drawn:
+            evidence = self._evidence(run_id, measured)
+            self._units[run_id] = len(evidence.units)
+            self._drawn |= {(run_id, name): drawn for name, drawn in self._drawn_of(evidence, measured.metric).items()}
+        return self._drawn[run_id, measured.metric]
+
+    def _drawn_of(self, evidence: Evidence, metric: str) -> dict[str, Float64]:
+        """Returns estimates on the resamples, (R,) each: of all means, or of all that are none if the metric is."""
+        if metric in evidence.means:
+            weights = self._resamples(len(evidence.units))
+            return dict(zip(evidence.means, _means(evidence.means, weights), strict=True))
+        return dict(evidence.draw(FEW if len(evidence.units) <= MANY else FEWEST, 0))
+
+    def _resamples(self, n: int) -> Float64:
+        """Returns how often each of n units was drawn, (R, n): the resamples of :mod:`avbench.metrics.bootstrap`."""
+        if n not in self._weights:
+            self._weights = {}  # those of one set of clips are enough
+            found = np.empty((RESAMPLES, n))
+            for part, index in bootstrap.chunks(n, RESAMPLES, 0):
+                rows = len(index)
+                counts = np.bincount((index + np.arange(rows)[:, None] * n).ravel(), minlength=index.size)
+                found[part] = counts.reshape(rows, n)
+            self._weights[n] = found
+        return self._weights[n]
+
+    def _evidence(self, run_id: str, measured: Measured) -> Evidence:
+        task: Task[Any] = registry.find("task", measured.task).load().TASK
+        options: Settings = build(
+            task.config_type, {key: value for key, value in measured.options.items() if value is not None}, "task"
+        )
+        outputs: Mapping[str, npt.NDArray[Any]] = per_sample(self.results, run_id, measured.metric)
+        order = np.argsort(outputs["id"], kind="stable")  # of every run the same, whatever order it had them in
+        if (order[1:] < order[:-1]).any():
+            outputs = task.select(outputs, order, options, no_embeddings)
+        return task.evidence(outputs, options)
+
+
+def _means(means: Mapping[str, Mean], weights: Float64) -> Float64:
+    totals = np.stack([mean.totals for mean in means.values()], axis=1)
+    counts = np.stack([mean.counts for mean in means.values()], axis=1)
+    found: Float64 = ((weights @ totals) / np.maximum(weights @ counts, 1)).T
+    return found
+
+
+def per_sample(results: Path, run_id: str, wanted: str) -> dict[str, Any]:
+    """Returns the per-sample arrays that a metric may need, by name: those of its streams and those of none.
+
+    Args:
+        results: The results folder.
+        run_id: The run.
+        wanted: The metric's key, such as ``joint/mAP``.
+
+    Raises:
+        InputError: They are missing or unreadable.
+    """
+    streams = wanted.split("/")[:-1]
+
+    def choose(there: Sequence[str]) -> list[str]:
+        names = [name for name in there if _needed(name, streams)]
+        # Of a mean of what is kept by sample, as top1, scores are not needed.
+        return [name for name in names if not name.endswith("/scores")] if wanted in names else names
+
+    return read_per_sample(results, run_id, choose)
+
+
+def _needed(name: str, streams: Sequence[str]) -> bool:
+    """Leaves out other streams' arrays, and those no metric is made of."""
+    if name == "map" or name.endswith("_embedding"):
+        return False
+    before = name.split("/")[:-1]
+    return bool(set(streams) & set(DIFFERENCES)) or all(part in streams for part in before)
