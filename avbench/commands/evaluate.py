@@ -30,6 +30,9 @@ class Command(LauncherOptions, ConfigOptions):
     """An .npz with id, audio and visual, from any model."""
     heatmaps: Path | None = None
     """An .npz with id and map, from any model; for localization."""
+    labels: Path | None = None
+    """A CSV id,label[,split] of the clips in --features: for linear_probe, knn, class_retrieval, and, of arrays called
+    scores, classification."""
     annotations: Path | None = None
     """What the heat maps are judged by."""
     name: str | None = None
@@ -42,7 +45,7 @@ class Command(LauncherOptions, ConfigOptions):
 
     def execute(self) -> int:
         """Evaluates and prints the result."""
-        for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features",))):
+        for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features", "labels"))):
             if path is not None:
                 self._refuse(*others, "eval_data", "checkpoint", "method", beside=path)
                 given = {"--processes": self.processes != 1, "--launcher": self.on_cluster, "--dry-run": self.dry_run}
@@ -53,6 +56,8 @@ class Command(LauncherOptions, ConfigOptions):
             return self._of_features(self.features)
         if self.heatmaps is not None:
             return self._of_heatmaps(self.heatmaps)
+        if self.labels is not None:
+            raise InputError("--labels: not used with a checkpoint, whose data have labels; leave it out.")
         if self.name is not None:
             raise InputError("--name: not used with a checkpoint, whose row has the method's name; leave it out.")
         return self._from_checkpoint()
@@ -71,11 +76,19 @@ class Command(LauncherOptions, ConfigOptions):
 
     def _of_features(self, path: Path) -> int:
         from avbench import registry
+        from avbench.running.given_labels import judge_labelled, takes_labels
         from avbench.tasks.given_features import judge_features
 
         options = self._options()
-        task = registry.find("task", self.task).load().TASK
-        return self._judge(path, "features", options, lambda: judge_features(path, task, options))
+        entry = registry.find("task", self.task)
+        labels = self.labels
+        if labels is not None:
+            return self._judge(path, "features", options, lambda: judge_labelled(path, labels, self.task, options))
+        if takes_labels(entry) and "features" not in entry.card["needs"]:
+            raise InputError(
+                f"--labels: found nothing, valid: a CSV with the columns id,label[,split], for task '{self.task}'."
+            )
+        return self._judge(path, "features", options, lambda: judge_features(path, entry.load().TASK, options))
 
     def _of_heatmaps(self, path: Path) -> int:
         from avbench import registry
@@ -107,6 +120,7 @@ class Command(LauncherOptions, ConfigOptions):
             options=options,
             data=data_name(self.data) if self.data is not None else "",
             annotations=self.annotations,
+            labels=self.labels,
         )
         record, where = judge(given, self.results, evaluate, force=self.force)
         shown = {key: record[key] for key in ("task", "n", "ids_sha256", "metrics", "chance", "ci95", "config")}

@@ -52,6 +52,7 @@ class Given:
         name: What its row is called, where a run has its method; None: by its file.
         data: The name of the data that its clips are of; "": not stated.
         annotations: What heat maps are judged by; None where nothing is.
+        labels: The CSV of labels that features or scores are judged by; None where nothing is.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Given:
     name: str | None = None
     data: str = ""
     annotations: Path | None = None
+    labels: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the file and its name.
@@ -70,6 +72,8 @@ class Given:
         """
         if not self.path.is_file():
             raise InputError(f"{self.path}: no such file; valid: an .npz, as `avbench features` writes it.")
+        if self.labels is not None and not self.labels.is_file():
+            raise InputError(f"--labels {self.labels}: no such file; valid: a CSV with the columns id,label[,split].")
         if self.name is None:
             return
         a_method = self.name in registry.entries("method")
@@ -94,6 +98,7 @@ class Given:
             "schema": SCHEMA,
             "given": {"kind": self.kind, "name": self.name, "sha256": sha256_file(self.path), "data": self.data},
             "annotations": None if self.annotations is None else _sha256(self.annotations),
+            **({} if self.labels is None else {"labels": sha256_file(self.labels)}),
             "task": self.task,
             "task_version": task.version,
             "task_sources": registry.find("task", self.task).sources,

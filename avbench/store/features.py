@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class Features:
     def __post_init__(self) -> None:
         """Checks the arrays and gives them their three axes."""
         for name in ("audio", "visual"):
-            object.__setattr__(self, name, _frames(name, getattr(self, name)))
+            object.__setattr__(self, name, with_frames(name, getattr(self, name)))
         n = len(self.ids)
         if not n == len(self.audio) == len(self.visual):
             raise InputError(
@@ -53,17 +54,30 @@ class Features:
             raise InputError(
                 f"found widths {self.audio.shape[2]} (audio) and {self.visual.shape[2]} (visual), valid: the same."
             )
-        if len(set(self.ids)) < n:
-            seen: set[str] = set()
-            twice = [name for name in self.ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-            more = ", ..." if len(twice) > NAMED else ""
-            raise InputError(
-                f"id: found {len(twice)} ids a second time ({', '.join(twice[:NAMED])}{more}), valid: each clip once."
-            )
+        check_distinct(self.ids)
 
 
-def _frames(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Returns features as (n, F, d) float32."""
+def check_distinct(ids: Sequence[str]) -> None:
+    """Refuses ids that occur twice.
+
+    Raises:
+        InputError: Some do.
+    """
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = [name for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+        more = ", ..." if len(twice) > NAMED else ""
+        raise InputError(
+            f"id: found {len(twice)} ids a second time ({', '.join(twice[:NAMED])}{more}), valid: each clip once."
+        )
+
+
+def with_frames(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Returns features as (n, F, d) float32, from (n, F, d) or (n, d).
+
+    Raises:
+        InputError: No numbers, or another shape.
+    """
     if array.dtype.kind not in "fiu":
         raise InputError(f"{name}: found values of type {array.dtype}, valid: numbers, best float32.")
     if array.ndim not in (2, 3) or 0 in array.shape:
@@ -98,22 +112,35 @@ def read_features(path: Path) -> Features:
     Raises:
         InputError: It is missing, no .npz, lacks an array, or holds arrays that do not fit each other.
     """
+    with opened(path, ", ".join(ARRAYS)) as arrays:
+        missing = [name for name in ARRAYS if name not in arrays.files]
+        if missing:
+            raise InputError(
+                f"{path}: found {', '.join(arrays.files) or 'no arrays'}, missing {', '.join(missing)};"
+                f" valid: an .npz with {', '.join(ARRAYS)}."
+            )
+        return Features(read_ids(arrays), arrays["audio"], arrays["visual"], read_config(arrays))
+
+
+@contextlib.contextmanager
+def opened(path: Path, valid: str) -> Iterator[np.lib.npyio.NpzFile]:
+    """Opens an .npz of somebody's; what is wrong with it or its arrays is told with its path.
+
+    Args:
+        path: The file.
+        valid: The arrays that it should have, for messages.
+
+    Raises:
+        InputError: It is missing, no .npz, or what is read of it cannot be used.
+    """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; valid: an .npz with id, audio and visual (see: avbench features).")
+        raise InputError(f"{path}: no such file; valid: an .npz with {valid} (see: avbench features).")
     try:
         loaded = np.load(path, allow_pickle=False)
         if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: found a single array, valid: an .npz with {', '.join(ARRAYS)}.")
+            raise InputError(f"{path}: found a single array, valid: an .npz with {valid}.")
         with loaded as arrays:
-            missing = [name for name in ARRAYS if name not in arrays.files]
-            if missing:
-                raise InputError(
-                    f"{path}: found {', '.join(arrays.files) or 'no arrays'}, missing {', '.join(missing)};"
-                    f" valid: an .npz with {', '.join(ARRAYS)}."
-                )
-            ids = _ids(arrays["id"])
-            config = _config(arrays["config"]) if "config" in arrays.files else {}
-            return Features(ids, arrays["audio"], arrays["visual"], config)
+            yield arrays
     except InputError as error:
         raise (error if str(error).startswith(str(path)) else InputError(f"{path}: {error}")) from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -122,17 +149,37 @@ def read_features(path: Path) -> Features:
         raise InputError(f"{path}: cannot be read as .npz ({reason}).{hint}") from None
 
 
-def _ids(array: npt.NDArray[Any]) -> list[str]:
+def read_ids(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
+    """Returns the clips' ids.
+
+    Raises:
+        InputError: They are no list of text.
+    """
+    return texts(arrays["id"], "id", "clips")
+
+
+def texts(array: npt.NDArray[Any], name: str, what: str) -> list[str]:
+    """Returns an array of text as a list.
+
+    Args:
+        array: (n,) text, or whole numbers that stand for it.
+        name: What it is called, for the error.
+        what: What it has one of each.
+
+    Raises:
+        InputError: It is something else.
+    """
     if array.ndim != 1 or array.dtype.kind not in "USiu":
-        raise InputError(f"id: found shape {array.shape} of type {array.dtype}, valid: (clips,) text.")
+        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, valid: ({what},) text.")
     text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
-    ids: list[str] = text.tolist()
-    return ids
+    found: list[str] = text.tolist()
+    return found
 
 
-def _config(array: npt.NDArray[Any]) -> dict[str, Any]:
-    """Returns the stored config, or nothing where another program put something else under that name."""
-    if array.ndim != 0 or array.dtype.kind != "U":
+def read_config(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+    """Returns the stored config, or nothing where there is none or another program put something else there."""
+    array = arrays.get("config")
+    if array is None or array.ndim != 0 or array.dtype.kind != "U":
         return {}
     try:
         config: dict[str, Any] = parse_json(str(array).encode(), "config")

@@ -29,14 +29,14 @@ C = TypeVar("C", bound=Settings)
 Outputs = Mapping[str, npt.NDArray[Any]]  # ``id`` and one array a per-sample output, (n, ...)
 Embeddings = Callable[[Sequence[str]], Features]  # ids -> those of these clips, in this order
 
-# What a task may list among its needs. Files suffice for a task of ``features`` or ``heatmaps``; all else a run
-# computes before the task begins: vectors and tokens of the clips that are judged or train, models, a pretraining.
+# What a task may list among its needs. Files suffice for a task of ``features``, ``scores`` or ``heatmaps``; all else a
+# run computes before the task begins: vectors and tokens of the clips that are judged or train, models, a pretraining.
 WEIGHTS = "weights"  # the method itself
 TRAINING_LOG = "training log"
 TRAINING_CLIPS = "training clips"  # it trains on them, or on what was made of them
 FINETUNED = "finetuned"
 EXTRACTED = ("vectors", "training vectors", "tokens", "training tokens")
-NEEDS = ("features", "heatmaps", "annotations", *EXTRACTED, WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED)
+NEEDS = ("features", "heatmaps", "scores", "annotations", *EXTRACTED, WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +132,19 @@ class Task(abc.ABC, Generic[C]):
             InputError: The features or the options cannot be used, or the task needs more than features.
         """
         raise InputError(f"task '{self.name}': cannot be done with features alone; give --checkpoint or avbench run.")
+
+    def evaluate_scores(self, scores: Mapping[str, npt.NDArray[Any]], clips: Clips, config: C) -> TaskResult:
+        """Evaluates class scores of n labelled clips, by stream (n, C), whoever made them.
+
+        Args:
+            scores: Larger is likelier.
+            clips: Those that are scored, with C classes.
+            config: Its options.
+
+        Raises:
+            InputError: The scores cannot be used, or the task needs more than them.
+        """
+        raise InputError(f"task '{self.name}': cannot be done with scores alone; give --checkpoint or avbench run.")
 
     def variants(self, config: C) -> tuple[Mapping[str, Mapping[str, Any]], ...]:
         """Returns the other settings, by section, that it asks :meth:`Subject.variant` for: here none."""
@@ -281,9 +294,5 @@ def positions(ids: npt.NDArray[Any], wanted: Sequence[str]) -> npt.NDArray[np.in
 
 
 def no_embeddings(ids: Sequence[str]) -> Features:
-    """Stands for embeddings where there are none.
-
-    Raises:
-        InputError: Always.
-    """
+    """Stands for embeddings where there are none: raises InputError."""
     raise InputError(f"found no embeddings to rank {len(ids)} clips among each other by, valid: those of the run.")

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.data.corpus.clips import hash_ids
-from avbench.errors import InputError
 from avbench.metrics import class_retrieval as metric
 from avbench.metrics import retrieval as instance
 from avbench.metrics.evidence import Evidence, Mean, joined, of_means
@@ -96,10 +95,6 @@ class ClassRetrieval(Task[ClassRetrievalConfig]):
             ci95=intervals(evidence, self.name, resamples=config.resamples, seed=config.bootstrap_seed),
             per_sample=outputs,
         )
-
-    def evaluate(self, features: Features, config: ClassRetrievalConfig) -> TaskResult:
-        """Refuses embeddings alone: which clips share a label is not in them."""
-        raise InputError("--labels: found nothing, valid: a CSV with the columns id,label, for task 'class_retrieval'.")
 
     def evidence(self, outputs: Outputs, config: ClassRetrievalConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""

@@ -6,6 +6,7 @@ docs/protocol/cavmae_sync.md 1.9 and 4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ from avbench.files import sha256_file
 from avbench.metrics.evidence import Evidence
 from avbench.tasks import linear_probe
 from avbench.tasks.base import FINETUNED, Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, check_classes, check_labels, read_pair
+from avbench.tasks.labels import LabelPair, check_classes, check_labels, parts, read_labels, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, result_of
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ ENSEMBLE = "ensemble"
 
 CARD = TaskCard(
     summary="fine-tune end to end on sound, picture or both: accuracy or mAP, also with a modality missing",
-    needs=("finetuned", "training clips"),
+    needs=("finetuned", "training clips", "scores"),
     abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),
 )
@@ -80,6 +81,20 @@ class Classification(Task[FinetuneConfig]):
         if {"audio", "visual"} <= scores.keys():
             scores[ENSEMBLE] = ensemble(scores["audio"], scores["visual"])
         return report(list(subject.evaluated.ids), scores, labels, config)
+
+    def evaluate_scores(
+        self, scores: Mapping[str, npt.NDArray[Any]], clips: Clips, config: FinetuneConfig
+    ) -> TaskResult:
+        """Judges the probabilities that anybody's classifier gave; see the base class."""
+        labels = read_labels(clips, parts(clips.class_names, config.label))
+        single = labels.single if config.target == "auto" else config.target == "single"
+        for stream, values in scores.items():
+            if values.shape[1] != len(labels.classes):
+                raise InputError(
+                    f"{stream}/scores: found {values.shape[1]} columns and {len(labels.classes)} classes, valid: a"
+                    " column a class; name the columns in an array 'classes'."
+                )
+        return report(list(clips.ids), dict(scores), LabelPair(labels, labels, single), config)
 
     def evidence(self, outputs: Outputs, config: FinetuneConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""

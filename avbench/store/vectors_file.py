@@ -1,0 +1,92 @@
+"""The file of vectors or scores that anybody's model made of labelled clips, for ``evaluate --features --labels``.
+
+- ``id``: (n,) text
+- ``audio``, ``visual``, ``joint``: (n, D) or (n, F, D) numbers, of any width each; those that there are
+- ``scores``, or ``STREAM/scores``: (n, C) class scores, of the stream ``joint`` where none is named
+- ``classes``: (C,) text, which class each column of the scores is of
+- ``config``: JSON text, what made them
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench.errors import InputError
+from avbench.store import features
+from avbench.store.extracted import Pooled
+from avbench.store.features import Features
+
+STREAMS = ("audio", "visual", "joint")
+SCORES = "scores"
+VALID = f"id, any of {', '.join(STREAMS)}, {SCORES}"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What a file holds: row i of every array belongs to ``ids[i]``."""
+
+    ids: list[str]
+    streams: dict[str, npt.NDArray[np.float32]]  # (n, F, D)
+    scores: dict[str, npt.NDArray[Any]]  # (n, C), by stream
+    classes: list[str] | None
+    config: dict[str, Any]
+
+    def pooled(self, rows: npt.NDArray[np.int64]) -> Pooled:
+        """Returns the vectors of some clips, as a method's."""
+        found = {name: values[rows] for name, values in self.streams.items()}
+        ids = [self.ids[row] for row in rows.tolist()]
+        return Pooled(ids, found.get("audio"), found.get("visual"), found.get("joint"))
+
+    def embeddings(self, rows: npt.NDArray[np.int64] | None = None) -> Features:
+        """Returns the pairs of sound and picture of some clips, or of all.
+
+        Raises:
+            InputError: There are none that can be compared.
+        """
+        chosen = np.arange(len(self.ids)) if rows is None else rows
+        missing = [name for name in ("audio", "visual") if name not in self.streams]
+        if missing:
+            raise InputError(f"found no {missing[0]}, valid: audio and visual, to compare sounds with pictures.")
+        audio, visual = (self.streams[name][chosen] for name in ("audio", "visual"))
+        return Features([self.ids[row] for row in chosen.tolist()], audio, visual, self.config)
+
+
+def read_vectors(path: Path) -> Vectors:
+    """Reads a file of vectors or scores.
+
+    Raises:
+        InputError: It is missing, no .npz, or holds no such arrays, or such that do not fit each other.
+    """
+    with features.opened(path, VALID) as arrays:
+        named = {name: arrays[name] for name in arrays.files if name.rpartition("/")[2] == SCORES or name in STREAMS}
+        if "id" not in arrays.files or not named:
+            raise InputError(f"found {', '.join(arrays.files) or 'no arrays'}, valid: an .npz with {VALID}.")
+        ids = features.read_ids(arrays)
+        features.check_distinct(ids)
+        for name, values in named.items():
+            if values.shape[:1] != (len(ids),):
+                raise InputError(f"found {len(ids)} ids and {name} of shape {values.shape}, valid: a row for each id.")
+        classes = features.texts(arrays["classes"], "classes", "classes") if "classes" in arrays.files else None
+        return Vectors(
+            ids,
+            {name: features.with_frames(name, values) for name, values in named.items() if name in STREAMS},
+            {
+                name.rpartition("/")[0] or "joint": _scores(name, values)
+                for name, values in named.items()
+                if name not in STREAMS
+            },
+            classes,
+            features.read_config(arrays),
+        )
+
+
+def _scores(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.dtype.kind not in "fiu" or values.ndim != 2 or 0 in values.shape:
+        found = f"shape {values.shape} of type {values.dtype}"
+        raise InputError(f"{name}: found {found}, valid: (clips, classes) numbers.")
+    return values if values.dtype.kind == "f" else values.astype(np.float64)
