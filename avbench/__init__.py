@@ -1,7 +1,7 @@
 """avbench: the benchmark and ablation harness for audio-visual self-supervised learning.
 
-The Python face: :func:`run`, :func:`results`, :func:`load_model`, :func:`similarity`. They are imported
-when first used, so that importing the package needs neither torch nor pandas.
+The Python face: :func:`run`, :func:`results`, :func:`load_model`, :func:`similarity`, and :class:`Encoder`, which
+anybody derives from. They are imported when first used, so that importing the package needs neither torch nor pandas.
 """
 
 from __future__ import annotations
@@ -12,11 +12,16 @@ from avbench.version import __version__
 
 if TYPE_CHECKING:
     from avbench.api import load_model, results, run, similarity
+    from avbench.encoders.base import Encoder
 
-__all__ = ["__version__", "load_model", "results", "run", "similarity"]
+__all__ = ["Encoder", "__version__", "load_model", "results", "run", "similarity"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Encoder":
+        from avbench.encoders.base import Encoder
+
+        return Encoder
     if name in __all__:
         from avbench import api
 

@@ -37,7 +37,7 @@ def run(
     """Pretrains if needed and evaluates, as ``avbench run`` does.
 
     Args:
-        method: Its name, such as ``cavmae``; "": the recipe's.
+        method: Its name, such as ``cavmae``, or anybody's encoder, such as ``FILE.py:Class``; "": the recipe's.
         task: Its name, such as ``retrieval``.
         data: ``soundshapes``, a folder of videos, a CSV, a prepared folder or a manifest.json.
         eval_data: What is judged, where that is another source; then all of ``data`` trains, or its training split.
@@ -60,6 +60,7 @@ def run(
         InputError: Something named cannot be used; nothing was computed.
         RunError: A run failed; the others were finished and recorded.
     """
+    from avbench.registry import encoders
     from avbench.running.options import ConfigOptions
     from avbench.running.runner import Execution, Runner
     from avbench.training.device import resolve_device
@@ -76,6 +77,7 @@ def run(
         precision=precision,  # type: ignore[arg-type]
         results=Path(results),
     )
+    encoders.forget()
     requests = options.requests((method,) if method else (), (task,), tuple(seeds))
     execution = Execution(results=options.results, device=resolve_device(device), force=force, processes=processes)
     runner = Runner(execution)

@@ -37,7 +37,7 @@ COMMANDS = {
     "verify": "read and hash everything in a results folder; what is damaged, and what to compute again",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",
-    "list": "methods, tasks, data, recipes, presets, weights, settings, tables, figures or runs",
+    "list": "methods, encoders, tasks, data, recipes, presets, weights, settings, tables, figures or runs",
     "check": "what is installed here, and whether it works together",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }

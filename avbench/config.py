@@ -15,7 +15,7 @@ from avbench.settings import Settings, setting, to_dict
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["even", "centre", "ends"]
-Weights = Literal["pretrained", "untrained", "checkpoint"]
+Weights = Literal["pretrained", "untrained", "checkpoint", "given"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from typing import Literal, NoReturn
 from avbench import registry
 from avbench.errors import InputError, unknown
 
-LISTS = ("methods", "tasks", "data", "recipes", "presets", "weights", "settings", "tables", "figures", "runs")
+_READ = ("methods", "encoders", "tasks", "data", "recipes", "presets", "weights", "settings", "tables", "figures")
+LISTS = (*_READ, "runs")
 FILTERS = ("method", "task", "data", "weights")  # facts of a record, by which runs are chosen
 
 
@@ -26,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Lists methods, tasks, data, recipes, presets, initial weights, settings, tables, figures or runs."""
+    """Lists methods, encoders, tasks, data, recipes, presets, initial weights, settings, tables, figures or runs."""
 
     what: str
     names: tuple[str, ...] = ()
@@ -76,7 +77,7 @@ class Command:
         """Prints the list, one line each; of settings three."""
         if self.what == "settings":
             return self._settings()
-        listing = {"methods": _methods, "tasks": _tasks, "data": _data, "presets": _presets}
+        listing = {"methods": _methods, "encoders": _encoders, "tasks": _tasks, "data": _data, "presets": _presets}
         listing |= {"recipes": _recipes, "weights": _weights, "tables": _tables, "figures": _figures}
         rows = self._runs() if self.what == "runs" else listing[self.what]()
         width = max((len(name) for name, _ in rows), default=0)
@@ -124,6 +125,16 @@ def _methods() -> list[tuple[str, str]]:
             facts += f"; {card['parameters'] / 1e6:.1f} M parameters at base size"
         rows.append((name, f"{card['summary']} ({facts}){_origin(entry)}"))
     return rows
+
+
+def _encoders() -> list[tuple[str, str]]:
+    from avbench.registry import encoders
+
+    return [
+        *sorted(encoders.names().items()),
+        ("FILE.py:Class", "a subclass of avbench.Encoder (docs/guides/encoder.md)"),
+        ("PACKAGE.MODULE:Class", "likewise, in a package that is installed or in this folder"),
+    ]
 
 
 def _tasks() -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
+from avbench import registry
 from avbench.commands.launching import LauncherOptions, launch
 from avbench.errors import InputError
 from avbench.running.options import ConfigOptions
@@ -19,6 +20,9 @@ class Command(LauncherOptions, ConfigOptions):
 
     method: tuple[str, ...] = ()
     """One or more methods, or none with --recipe, which names its own; see: avbench list methods."""
+    encoder: tuple[str, ...] = ()
+    """In place of methods, anybody's encoders, of which nothing is trained: FILE.py:Class, PACKAGE.MODULE:Class, or a
+    name; see: avbench list encoders."""
     task: tuple[str, ...] = ("retrieval",)
     """One or more tasks; see: avbench list tasks."""
     seeds: tuple[int, ...] = (0,)
@@ -40,7 +44,7 @@ class Command(LauncherOptions, ConfigOptions):
             if self.skip_untrained:
                 raise InputError("--skip-untrained: valid with --launcher local.")
             return self._submit()
-        requests = self.requests(self.method, self.task, self.seeds)
+        requests = self.requests(self._judged, self.task, self.seeds)
         device = resolve_device(self.device)
         execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
         runner = Runner(execution)
@@ -65,11 +69,24 @@ class Command(LauncherOptions, ConfigOptions):
             )
         return 1 if failed else 0
 
+    @property
+    def _judged(self) -> tuple[str, ...]:
+        """Methods and encoders.
+
+        Raises:
+            InputError: An encoder is a method, or is not there.
+        """
+        for name in self.encoder:
+            if name in registry.entries("method"):
+                raise InputError(f"--encoder {name}: found a method, valid: --method {name}.")
+            registry.encoder(name)
+        return (*self.method, *self.encoder)
+
     def _submit(self) -> int:
         from avbench.commands import outline
 
         own = [] if self.processes == 1 else ["--processes", str(self.processes)]
-        runner, configs, status = launch(self, self, [(self.method, self.task, self.seeds)], own)
+        runner, configs, status = launch(self, self, [(self._judged, self.task, self.seeds)], own)
         if status is not None:
             return status
         if self.dry_run:

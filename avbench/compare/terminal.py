@@ -25,7 +25,8 @@ def render(records: Sequence[dict[str, Any]]) -> str:
     groups: dict[str, list[dict[str, Any]]] = {}
     for record in sorted(records, key=lambda record: (record["method"], record["weights"] != "untrained")):
         weights = record["weights"]
-        label = record["method"] if weights == "pretrained" else f"{record['method']} ({weights})"
+        plain = weights == "pretrained" or "encoder" in record["config"]  # whose weights are always its own
+        label = record["method"] if plain else f"{record['method']} ({weights})"
         groups.setdefault(label, []).append(record)
     seeds = sorted({record["seed"] for record in records})
     spread = "± standard deviation over seeds, " if len(seeds) > 1 else ""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.data.media.frame_grid import FrameGrid
     from avbench.data.media.prepare_settings import PrepareSettings
+    from avbench.data.wants import Wants
 
 EMBEDDED = "soundshapes"
 PREPARED, AUTHORS = "manifest.parquet", "manifest.json"  # what the folder of either kind of clips holds
@@ -42,6 +43,7 @@ class Source:
     counts: tuple[int, int, int] | None = None  # generated clips: train, tune, test
     seed: int = 0
     frames: FrameGrid | None = None  # those a run looks at; None: all there are
+    nearest: bool = False  # or those nearest to them, where they are not among the stored ones
 
     @property
     def ready(self) -> bool:
@@ -49,28 +51,34 @@ class Source:
         return self.settings is None or (self.clips / "prepare.json").exists()
 
 
-def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data") -> Source:
+def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data", wants: Wants | None = None) -> Source:
     """Finds out what ``data.source`` is, without preparing anything.
 
     Args:
         data: Names the source.
         inputs: Sizes that decide how videos are prepared.
         option: What the user named it with, in messages.
+        wants: What anybody's encoder hears and sees, which then decides it; the embedded set is prepared as for others.
 
     Raises:
         InputError: There is no such name, file or folder, it holds no videos, or holds prepared clips and ``data.like``
             asks for others.
     """
     from avbench.data.media.frame_grid import FrameGrid
+    from avbench.data.media.prepare_settings import LIKE, PrepareSettings
 
-    frames = FrameGrid(data.n_frames, data.sampling)
-    located = _located(data, _settings(data, inputs, frames), option)
+    frames = FrameGrid(data.n_frames, data.sampling) if wants is None else wants.grid
+    if wants is None or data.source == EMBEDDED:
+        settings = _settings(data, inputs, FrameGrid(data.n_frames, data.sampling))
+    else:
+        settings = build(PrepareSettings, {**LIKE.get(data.like, {}), **wants.preparation(data.n_frames)})
+    located = _located(data, settings, option)
     if data.like and located.videos is None:
         raise InputError(
             f"data.like: found {data.like} with {data.source}, whose clips are prepared, valid: with videos; its"
             f" prepare.json tells how, and avbench data prepare --like {data.like} prepares the videos so."
         )
-    return dataclasses.replace(located, frames=frames)
+    return dataclasses.replace(located, frames=frames, nearest=wants is not None)
 
 
 def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:
@@ -186,7 +194,7 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
             videos = videos / "labels.csv"
         prepare(videos, source.clips, source.settings, workers=workers, progress=progress, wait=True)
     stored = open_clips(source.clips, source.labels)
-    clips = stored if source.frames is None else framed(stored, source.frames, source.clips)
+    clips = stored if source.frames is None else framed(stored, source.frames, source.clips, nearest=source.nearest)
     if len(clips) == 0:
         raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")
     return clips

@@ -11,6 +11,7 @@ from avbench.data.locate import Source, locate, open_source
 if TYPE_CHECKING:
     from avbench.config import DataConfig, InputConfig
     from avbench.data.corpus.clips import Clips
+    from avbench.data.wants import Wants
 
 log = logging.getLogger("avbench")
 
@@ -24,38 +25,43 @@ class Sources:
 
     def __init__(self, *, progress: bool = True) -> None:
         self._progress = progress
-        self._found: dict[tuple[DataConfig, InputConfig], Source] = {}
+        self._found: dict[tuple[DataConfig, InputConfig, Wants | None], Source] = {}
         self._clips: dict[Source, Clips] = {}
         self._corpora: dict[tuple[Source, Source], Corpus] = {}
 
-    def locate(self, data: DataConfig, inputs: InputConfig) -> tuple[Source, Source]:
+    def locate(self, data: DataConfig, inputs: InputConfig, wants: Wants | None = None) -> tuple[Source, Source]:
         """Returns where the clips to train on and those to judge are: the same but with ``data.eval_source``.
+
+        Args:
+            data: Names the sources.
+            inputs: Sizes that decide how videos are prepared.
+            wants: See :func:`~avbench.data.locate.locate`.
 
         Raises:
             InputError: There is no such name, file or folder.
         """
         found = []
         for each, option in ((data, "--data"), (data.judged, "--eval-data")):
-            if (each, inputs) not in self._found:
-                self._found[each, inputs] = locate(each, inputs, option=option)
-            found.append(self._found[each, inputs])
+            key = each, inputs, wants
+            if key not in self._found:
+                self._found[key] = locate(each, inputs, option=option, wants=wants)
+            found.append(self._found[key])
         return found[0], found[1]
 
-    def open(self, data: DataConfig, inputs: InputConfig, *, workers: int = -1) -> Corpus:
+    def open(self, pair: tuple[Source, Source], *, paired: bool, workers: int = -1) -> Corpus:
         """Returns the clips to train on and to judge, preparing them if needed.
 
         Args:
-            data: Names them.
-            inputs: What a model reads of them.
+            pair: What :meth:`locate` returned.
+            paired: Whether these are two.
             workers: Processes that prepare.
 
         Raises:
             InputError: They cannot be read, or two sources name their classes in ways that do not fit.
         """
-        pair = self.locate(data, inputs)
         if pair not in self._corpora:
             train, judged = (self._open(source, workers) for source in pair)
-            self._corpora[pair] = Corpus.pair(train, judged) if data.eval_source else Corpus.of(train)
+            self._corpora[pair] = Corpus.pair(train, judged) if paired else Corpus.of(train)
         return self._corpora[pair]
 
     def _open(self, source: Source, workers: int) -> Clips:

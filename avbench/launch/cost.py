@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from avbench import registry
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json
 from avbench.running.identity import training_steps
@@ -61,10 +62,11 @@ class Costs:
 
     def _add_record(self, record: Mapping[str, Any]) -> None:
         config, wall = record.get("config", {}), record.get("wall_s", {})
-        if "model" not in config or "given" in config:  # of a file that was judged, no embedding was computed
+        if "given" in config or not {"model", "encoder"} & set(config):  # of a file: nothing was embedded
             return
         seconds = sum(value for stage, value in wall.items() if stage != "pretrain")
-        self._tasks[record["task"], _model(config["model"], record["precision"])][record["method"]].append(seconds)
+        model = _model(config.get("model") or {"encoder": record["method"]}, record["precision"])
+        self._tasks[record["task"], model][record["method"]].append(seconds)
 
     def pretraining(self, config: RunConfig, steps: int) -> float | None:
         """Returns the device-hours of a pretraining; None where nothing like it was measured."""
@@ -82,7 +84,10 @@ class Costs:
 
     def task(self, config: RunConfig) -> float | None:
         """Returns the device-hours of an evaluation with its extraction; None where nothing like it was measured."""
-        found = self._tasks.get((config.task_name, _model_of(config.model, config.precision)), {})
+        entry, model = registry.find("method", config.method_name), _model_of(config.model, config.precision)
+        if entry.encoder:
+            model = _model({"encoder": entry.shown}, config.precision)
+        found = self._tasks.get((config.task_name, model), {})
         if config.method_name in found:
             return fmean(found[config.method_name]) / 3600
         return fmean(value for values in found.values() for value in values) / 3600 if found else None
@@ -91,7 +96,6 @@ class Costs:
         """Returns the FLOPs of a clip and step of a method as it is without settings; None of another package's."""
         key = (method, config.model, config.input)
         if key not in self._flops:
-            from avbench import registry
             from avbench.bench.flops import blueprint, step_flops
             from avbench.errors import AvbenchError
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from avbench import registry
 from avbench.launch.cost import Bill, Costs
 from avbench.launch.job import Job
 from avbench.running.options import ConfigOptions
@@ -66,13 +67,17 @@ class Wanted:
         """What follows ``avbench``."""
         return (
             "run" if self.tasks else "pretrain",
-            *(("--method", *self.methods) if self.methods else ()),
+            *(("--method", *methods) if (methods := self._named(encoders=False)) else ()),
+            *(("--encoder", *encoders) if (encoders := self._named(encoders=True)) else ()),
             *(("--task", *self.tasks) if self.tasks else ()),
             *("--seeds", *map(str, self.seeds)),
             *self.options.arguments(),
             *(("--skip-untrained",) if self.counts == "trained" else ()),
             *self.more,
         )
+
+    def _named(self, *, encoders: bool) -> tuple[str, ...]:
+        return tuple(name for name in self.methods if registry.is_encoder("method", name) == encoders)
 
     def requests(self) -> list[Request]:
         """Returns what is asked for, before anything is looked up; weights that are not made yet are none."""
@@ -221,8 +226,6 @@ def _wanted(config: RunConfig, options: ConfigOptions, tasks: tuple[str, ...], m
 
 def _pretrainings(plan: Plan) -> Iterator[tuple[Stage, dict[str, Any]]]:
     """Yields the pretrainings of a run and of the variants its task asks for, with the settings these change."""
-    from avbench import registry
-
     if plan.pretrain is not None:
         yield plan.pretrain, {}
     config = plan.config

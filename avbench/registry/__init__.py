@@ -11,13 +11,15 @@ import ast
 import functools
 import importlib
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from avbench.errors import InputError, unknown
+from avbench.files import canonical_json, sha256_text
 
 if TYPE_CHECKING:
     from avbench.settings import Settings
@@ -41,6 +43,12 @@ class Component:
     path: Path
     origin: str  # "avbench", or the distribution a plug-in comes from
     kind: Kind = "method"
+    encoder: ClassVar[bool] = False  # whether it is anybody's encoder in place of a method
+
+    @property
+    def shown(self) -> str:
+        """What records and tables call it."""
+        return self.name
 
     @functools.cached_property
     def card(self) -> dict[str, Any]:
@@ -78,6 +86,11 @@ class Component:
         else:
             found = self.load().CONFIG
         return found
+
+    @property
+    def source(self) -> str:
+        """One short hash of :attr:`sources`; of the package's own nothing."""
+        return sha256_text(canonical_json(self.sources))[:12] if self.sources else ""
 
     @property
     def sources(self) -> dict[str, str]:
@@ -172,15 +185,39 @@ def entries(kind: Kind) -> dict[str, Component]:
 
 
 def find(kind: Kind, name: str) -> Component:
-    """Returns one entry by name.
+    """Returns one entry by name; an encoder may stand for a method (:mod:`avbench.registry.encoders`).
 
     Raises:
         InputError: No such name; the nearest and all valid ones are listed.
     """
     known = entries(kind)
+    if name not in known and is_encoder(kind, name):
+        from avbench.registry import encoders
+
+        return encoders.find(name)
     if name not in known:
         raise unknown(kind, name, known)
     return known[name]
+
+
+def is_encoder(kind: Kind, name: str) -> bool:
+    """Returns whether a name stands for anybody's encoder."""
+    if kind != "method" or name in entries("method"):
+        return False
+    from avbench.registry import encoders
+
+    return encoders.is_encoder(name)
+
+
+def encoder(name: str) -> Component:
+    """Returns anybody's encoder.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    from avbench.registry import encoders
+
+    return encoders.find(name)
 
 
 def why_not(method: Component, task: Component) -> str:
@@ -193,11 +230,20 @@ def why_not(method: Component, task: Component) -> str:
     lacks = [each for each in task.card.get("abilities", ()) if each not in has]
     if set(compared) - set(takes):
         reason = f"it takes {' and '.join(takes)} only, and the task compares {' and '.join(compared)}"
+    elif method.encoder and (reason := _not_of_encoders(has, task.card["needs"])):
+        pass
     elif lacks:
         reason = f"it does not offer {' and '.join(lacks)}"
     else:
         return ""
-    return f"method '{method.name}' cannot do task '{task.name}': {reason}."
+    return f"{'encoder' if method.encoder else 'method'} '{method.name}' cannot do task '{task.name}': {reason}."
+
+
+def _not_of_encoders(has: Sequence[str], needs: Sequence[str]) -> str:
+    """Returns why a task cannot judge an encoder with some abilities; "" where it can."""
+    if "finetuned" in needs and "fine_tuning" not in has:
+        return "it says no trainable = True"
+    return "the task asks for a method's weights" if {"weights", "training log"} & set(needs) else ""
 
 
 def tasks_of(method: Component) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
     from avbench.data.feed.dataset import Batch, Mode
+    from avbench.encoders.adapted import Adapted
     from avbench.methods.base import Method
 
 
@@ -41,7 +42,7 @@ class Batches:
     """
 
     kind: Kind
-    method: Method
+    method: Method | Adapted
     clips: Clips
     config: RunConfig
     folder: Path
@@ -65,18 +66,37 @@ class Batches:
         import torch
 
         from avbench.data.feed.loader import Feed
+        from avbench.encoders.adapted import Adapted
         from avbench.training.precision import autocast
 
+        if isinstance(self.method, Adapted):
+            yield from self._heard(self.method, batches)
+            return
         feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers)
         compute: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
         compute = self.method.local_tokens if self.kind == "tokens" else _vectors(self.method)
-        firsts = np.array(batches, np.int64) * self.size
-        order = np.concatenate([np.arange(f, min(f + self.size, len(self.clips))) for f in firsts] or [firsts])
-        for batch in feed.batches(order, self.size):
+        for batch in feed.batches(self._order(batches), self.size):
             with torch.inference_mode(), autocast(self.config.precision, self.device):
                 found = compute(*_inputs(batch, self.device))
             values = {name: _frames(value.float().cpu().numpy(), self.mode) for name, value in found.items()}
             yield np.asarray(batch.index, np.int64), values
+
+    def _heard(
+        self, encoder: Adapted, batches: Sequence[int]
+    ) -> Iterator[tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float32]]]]:
+        """Yields the same of anybody's encoder."""
+        from avbench.data.feed import loader
+        from avbench.data.feed.heard import HeardClips
+
+        clips = HeardClips(self.clips, encoder.wants, encoder.prepare)
+        compute = encoder.tokens if self.kind == "tokens" else encoder.vectors
+        for batch in loader.batches(clips, self._order(batches), self.size, workers=self.readers):
+            rows = np.asarray(batch.index, np.int64)
+            yield rows, compute(batch, [self.clips.ids[row] for row in rows.tolist()])
+
+    def _order(self, batches: Sequence[int]) -> npt.NDArray[np.int64]:
+        firsts = np.array(batches, np.int64) * self.size
+        return np.concatenate([np.arange(f, min(f + self.size, len(self.clips))) for f in firsts] or [firsts])
 
     def compute_share(self, rank: int, world: int) -> Iterator[int]:
         """Computes one process's share of the batches into parts; yields the clips of each batch once it is held.

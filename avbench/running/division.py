@@ -109,7 +109,7 @@ def divide(
     train, tune = training_clips(config, corpus, annotated)
     clips, names = corpus.judged, config.data.judged.source
     named = names_splits(clips)
-    apart = not corpus.paired and (trains or config.weights != "checkpoint")
+    apart = not corpus.paired and (trains or config.weights not in ("checkpoint", "given"))
     split = config.data.split
     if split == "auto":
         split = "test" if named or apart or (annotated is not None and not corpus.paired) else "all"

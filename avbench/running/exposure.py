@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.config import RunConfig
 from avbench.data.corpus.pair import remembered
 from avbench.errors import InputError
+from avbench.running import encoded
 from avbench.running.division import Division, shared_rows
 from avbench.training import trained_on
 
@@ -60,6 +61,8 @@ def seen(config: RunConfig, division: Division, given: str) -> list[Exposure]:
         rows = shared_rows(division.train, judged) | past.holds(_hashes(judged))
         fix = "data.split=auto judges held-out ones" if config.data.split != "auto" else "judge other clips"
         found.append(Exposure("this pretraining", past.complete, int(rows.sum()), len(judged), fix))
+    if config.weights == encoded.GIVEN:  # whoever made it knows
+        found.append(Exposure(f"encoder {config.method_name}", False, 0, len(judged), ""))
     for option, path in (("--checkpoint", config.checkpoint), ("task.weights", Path(given) if given else None)):
         if path is None or (option == "--checkpoint" and given):  # which then is not used
             continue

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
     from avbench.data.progress import Progress
+    from avbench.encoders.adapted import Adapted
     from avbench.methods.base import Method
     from avbench.running.execution import Execution
 
@@ -55,7 +56,7 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
 
 def extract(
     kind: Kind,
-    method: Method,
+    method: Method | Adapted,
     clips: Clips,
     config: RunConfig,
     folder: Path,
@@ -96,7 +97,7 @@ def extract(
         torch_threads(readers, config.train.threads) as threads,
         Progress(kind, len(clips), done=int(done.sum()), unit="clip", enabled=progress) as bar,
     ):
-        size = max(1, _BATCH // max(1, config.data.n_frames)) if config.input.segment_length else _BATCH
+        size = _batch_size(method, config)
         todo = [first // size for first in range(0, len(clips), size) if not done[first : first + size].all()]
         world = max(1, min(processes, len(todo)))
         job = Batches(
@@ -127,6 +128,15 @@ def extract(
     writer.sync()
     parts.remove(folder)
     writer.finish()
+
+
+def _batch_size(method: Method | Adapted, config: RunConfig) -> int:
+    """Returns clips a forward pass."""
+    from avbench.encoders.adapted import Adapted
+
+    if isinstance(method, Adapted):
+        return method.batch_size
+    return max(1, _BATCH // max(1, config.data.n_frames)) if config.input.segment_length else _BATCH
 
 
 def _share(job: Batches, world: int, bar: Progress) -> None:

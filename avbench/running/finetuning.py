@@ -27,7 +27,7 @@ def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
     config, options = stage.config, stage.options
     labels = read_pair(stage.train, stage.evaluated, kind=options.target, label=options.label, warn=False)
     finetune(
-        _classifier(stage, weights.load(config, stage.after, execution.device)),
+        _classifier(stage, weights.load_method(config, stage.after, execution.device)),
         stage.train,
         labels.train,
         config.input,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from avbench import registry
 from avbench.config import FinetuneConfig, RunConfig
 from avbench.files import sha256_file, sha256_text
+from avbench.running import encoded
 from avbench.settings import Settings, to_dict
 from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 
@@ -123,7 +124,7 @@ def weights_key(config: RunConfig, pretrain: Pretraining | None) -> dict[str, An
         return {"pretrain": pretrain.id}
     if config.checkpoint is not None:
         return {"checkpoint": sha256_file(config.checkpoint)}
-    return {"untrained": config.seed}
+    return {"untrained": encoded.drawn(config)}
 
 
 def extraction(
@@ -275,14 +276,12 @@ def _identity(settings: Settings) -> dict[str, Any]:
 
 
 def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]:
-    inputs = dict(_identity(config.input))
-    if not evaluation:
-        del inputs["eval_frame"]
-    key = {
+    own = encoded.key(config, _identity(config.method))
+    key = own or {
         "method": config.method_name,
         "options": _identity(config.method),
         "model": _identity(config.model),
-        "input": inputs,
+        "input": {name: v for name, v in _identity(config.input).items() if evaluation or name != "eval_frame"},
         "precision": config.precision,
         **_sources("source", registry.find("method", config.method_name)),
     }
@@ -291,8 +290,7 @@ def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]
 
 def _sources(name: str, entry: registry.Component) -> dict[str, Any]:
     """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
-    found = entry.sources
-    return {name: found} if found else {}
+    return {name: entry.sources} if entry.sources else {}
 
 
 def training_steps(config: RunConfig, n_train: int) -> int:

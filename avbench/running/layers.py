@@ -14,6 +14,8 @@ from avbench.recipes.presets import SECTIONS
 from avbench.settings import Settings, change, shown
 from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
 
+SECTION = "encoder"  # in place of ``method``, of an encoder: its constructor's arguments
+
 
 def apply(
     sections: Mapping[str, Settings], layer: Mapping[str, Any], where: str, *, lenient: tuple[str, ...] = ()
@@ -51,22 +53,30 @@ def read_layers(config: Path | None, sets: Sequence[str], *, method: str, task: 
     Raises:
         InputError: An unknown section or key, or text that is not ``key=value``.
     """
-    layers = [] if config is None else [read_sections(config)]
+    layers = [] if config is None else [read_sections(config, _valid(method))]
     return layers + [_parse_set(text, method, task) for text in sets]
 
 
-def read_sections(path: Path) -> dict[str, Any]:
+def _valid(method: str) -> tuple[str, ...]:
+    """Returns the sections that there are: a method's, or an encoder's."""
+    own = SECTION if registry.is_encoder("method", method) else "method"
+    return tuple(own if section == "method" else section for section in SECTIONS)
+
+
+def read_sections(path: Path, valid: tuple[str, ...] = SECTIONS) -> dict[str, Any]:
     """Returns the sections of a YAML file.
+
+    Args:
+        path: The file.
+        valid: The sections it may have.
 
     Raises:
         InputError: It has something else.
     """
     layer = read_yaml(path)
     for key, values in layer.items():
-        if key not in SECTIONS:
-            raise InputError(
-                f"{path}: unknown section '{key}'.{did_you_mean(key, SECTIONS)} Valid: {', '.join(SECTIONS)}."
-            )
+        if key not in valid:
+            raise InputError(f"{path}: unknown section '{key}'.{did_you_mean(key, valid)} Valid: {', '.join(valid)}.")
         if not isinstance(values, Mapping):
             raise InputError(f"{path}: {key}: found {shown(values)}, valid: a mapping of settings.")
     return layer
@@ -76,7 +86,8 @@ def _parse_set(text: str, method: str, task: str) -> dict[str, Any]:
     """Turns ``section.key=value`` (or ``key=value`` where only one section has it) into a layer."""
     key, value = split_set(text)
     section, dot, field = key.partition(".")
-    if not dot and key in SECTIONS:
+    valid = _valid(method)
+    if not dot and key in valid:
         raise InputError(f"--set {key}: found a section, valid: a setting of it, as {key}.KEY=VALUE.")
     if not dot:
         owners = _owners(key, method, task)
@@ -85,9 +96,9 @@ def _parse_set(text: str, method: str, task: str) -> dict[str, Any]:
         if not owners:
             raise unknown("setting", key, _all_keys(method, task))
         section, field = owners[0].split(".")
-    if section not in SECTIONS:
+    if section not in valid:
         raise InputError(
-            f"--set {key}: unknown section '{section}'.{did_you_mean(section, SECTIONS)} Valid: {', '.join(SECTIONS)}."
+            f"--set {key}: unknown section '{section}'.{did_you_mean(section, valid)} Valid: {', '.join(valid)}."
         )
     return nested(section, field, value)
 
@@ -131,7 +142,7 @@ def _all_keys(method: str, task: str) -> list[str]:
         "input": InputConfig,
         "model": ModelConfig,
         "train": TrainConfig,
-        "method": registry.find("method", method).config_class,
+        SECTION if registry.is_encoder("method", method) else "method": registry.find("method", method).config_class,
         "task": task_class(task),
     }
     return [f"{section}.{field.name}" for section, cls in classes.items() for field in dataclasses.fields(cls)]

@@ -13,7 +13,8 @@ from avbench.config import Precision
 from avbench.errors import InputError
 from avbench.files import check_folder
 from avbench.recipes import recipe as recipes
-from avbench.running.request import Request
+from avbench.running.asked import Request
+from avbench.running.encoded import by_itself
 from avbench.store.seal import check_file
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
@@ -77,7 +78,9 @@ class ConfigOptions:
         """
         if not self.recipe:
             if not given:
-                raise InputError("--method: found nothing, valid: one or more values, or --recipe NAME.")
+                raise InputError(
+                    "--method: found nothing, valid: one or more values, --encoder FILE.py:Class or --recipe NAME."
+                )
             return given
         for method in given:
             recipes.find(self.recipe, method)
@@ -106,7 +109,7 @@ class ConfigOptions:
         if self.checkpoint is not None:
             check_file(self.checkpoint)
         check_folder("--results", self.results)
-        precision = self.settled_precision()
+        precision = "fp32" if self.precision == "auto" and by_itself(methods) else self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
         if self.init:
             if self.checkpoint is not None:

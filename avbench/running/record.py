@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from avbench import registry
+from avbench.config import RunConfig
 from avbench.processes import code_sha256
+from avbench.running import encoded
 from avbench.running.exposure import told
 from avbench.running.plan import Plan
 from avbench.running.stages import read_done
@@ -30,6 +33,7 @@ def make_record(plan: Plan, data: str, result: TaskResult, seconds: float, devic
         device: ``cpu`` or ``cuda``.
     """
     config = plan.config
+    method = registry.find("method", config.method_name)
     used = {stage: read_done(stage)["wall_s"] if stage.done else 0.0 for stage in plan.stages[:-1]}
     # A stage that several runs share counts in each record: what the number costs where nothing is there yet.
     wall = {"evaluate": seconds}
@@ -38,7 +42,7 @@ def make_record(plan: Plan, data: str, result: TaskResult, seconds: float, devic
     return {
         "schema": SCHEMA,
         "id": plan.evaluation.id,
-        "method": config.method_name,
+        "method": method.shown,
         "task": config.task_name,
         "weights": config.weights,
         "data": data,
@@ -48,7 +52,7 @@ def make_record(plan: Plan, data: str, result: TaskResult, seconds: float, devic
         "trained_on": told(plan.exposures),
         "seed": config.seed,
         "precision": config.precision,
-        "config": config.to_dict(),
+        "config": _settings(config),
         "stages": {name: [s.id for s in used if s.name == name] for name in wall if name != "evaluate"},
         "n": result.n,
         "ids_sha256": result.ids_sha256,
@@ -61,11 +65,24 @@ def make_record(plan: Plan, data: str, result: TaskResult, seconds: float, devic
         "git": provenance.git_state(),
         "code_sha256": code_sha256(),
         "plug_ins": {
-            **registry.find("method", config.method_name).sources,
+            **method.sources,
             **registry.find("task", config.task_name).sources,
         },
         "versions": provenance.versions(),
         "hardware": provenance.hardware(device),
+    }
+
+
+def _settings(config: RunConfig) -> dict[str, Any]:
+    """Returns the settings of a run; of an encoder's those that it has, and what it is made of, hears and sees."""
+    found, heard = config.to_dict(), encoded.wants(config)
+    if heard is None:
+        return found
+    source = registry.find("method", config.method_name).source
+    return {
+        **{name: values for name, values in found.items() if name not in ("model", "input", "train")},
+        "method": {**found["method"], "source": source},
+        "encoder": {**dataclasses.asdict(heard), "modalities": list(heard.modalities)},
     }
 
 

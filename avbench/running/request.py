@@ -10,36 +10,21 @@ import dataclasses
 import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
+from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.recipes import presets, recipe
+from avbench.running import encoded
+from avbench.running.asked import Request
 from avbench.running.layers import apply, nested, read_layers, read_sections, split_set, task_class
 from avbench.settings import Settings, change
 
+__all__ = ["Request", "data_options", "fitted", "frames_of", "resolve", "task_options", "vary"]
 log = logging.getLogger("avbench")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What the user asked for, before anything is looked up."""
-
-    method: str
-    task: str = "retrieval"  # empty: pretraining alone
-    data: str | None = None
-    eval_data: str | None = None
-    checkpoint: Path | None = None
-    recipe: str = ""
-    presets: tuple[str, ...] = ()
-    config: Path | None = None
-    sets: tuple[str, ...] = ()
-    seed: int = 0
-    precision: Precision = "fp32"
 
 
 def resolve(request: Request) -> RunConfig:
@@ -52,6 +37,8 @@ def resolve(request: Request) -> RunConfig:
     trained = bool(method.card.get("objectives"))
     if request.task:
         _check_pair(method, registry.find("task", request.task))
+        if method.encoder:
+            return encoded.resolve(request, method)
     elif not trained:
         raise InputError(f"method '{method.name}': found no objectives in its CARD, so there is nothing to pretrain.")
     user = read_layers(request.config, request.sets, method=request.method, task=request.task)

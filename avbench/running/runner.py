@@ -16,7 +16,7 @@ from avbench.data.locate import Source
 from avbench.data.sources import Sources
 from avbench.errors import AvbenchError
 from avbench.processes import code_sha256, locked
-from avbench.running import stages, weights
+from avbench.running import encoded, stages, weights
 from avbench.running.execution import Execution
 from avbench.running.plan import Plan, make_plan, plan_pretraining
 from avbench.running.record import make_record
@@ -95,12 +95,13 @@ class Runner:
 
     def sources(self, config: RunConfig) -> tuple[Source, Source]:
         """Returns where the clips to train on and those to judge are; the same twice but with ``data.eval_source``."""
-        return self._sources.locate(config.data, config.input)
+        return self._sources.locate(config.data, config.input, encoded.wants(config))
 
     def corpus(self, config: RunConfig) -> Corpus:
         """Returns the clips of a run, to train on and to judge, preparing them if needed."""
-        corpus = self._sources.open(config.data, config.input, workers=config.train.workers)
-        for source, clips in zip(self.sources(config), (corpus.train, corpus.judged), strict=True):
+        sources = self.sources(config)
+        corpus = self._sources.open(sources, paired=bool(config.data.eval_source), workers=config.train.workers)
+        for source, clips in zip(sources, (corpus.train, corpus.judged), strict=True):
             self._compare_preparation(source, clips, config)
         return corpus
 

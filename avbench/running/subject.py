@@ -72,7 +72,7 @@ class ReadySubject(Subject):
     def method(self) -> Method:
         """Returns the method with its weights, a new object, in evaluation mode on the device."""
         self._check(WEIGHTS)
-        return weights.load(self.config, self.plan.stages, self.device)
+        return weights.load_method(self.config, self.plan.stages, self.device)
 
     def classifier(self, mode: str) -> Classifier:
         """Returns the method fine-tuned in a mode, a new object, in evaluation mode on the device."""

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import registry
 from avbench.config import RunConfig
+from avbench.running import encoded
 from avbench.running.identity import Pretraining, Stage
 
 if TYPE_CHECKING:
+    from avbench.encoders.adapted import Adapted
     from avbench.methods.base import Method
 
 
@@ -29,7 +31,12 @@ def weights_file(config: RunConfig, stages: Iterable[Stage]) -> Path | None:
     return next((stage.folder / WEIGHTS for stage in stages if isinstance(stage, Pretraining)), config.checkpoint)
 
 
-def load(config: RunConfig, stages: Iterable[Stage], device: str) -> Method:
+def load(config: RunConfig, stages: Iterable[Stage], device: str) -> Method | Adapted:
+    """Returns a method or an encoder with its weights, likewise; see :func:`load_method`."""
+    return encoded.load(config, device) if encoded.is_encoder(config) else load_method(config, stages, device)
+
+
+def load_method(config: RunConfig, stages: Iterable[Stage], device: str) -> Method:
     """Returns a method with its weights, a new object, in evaluation mode on a device.
 
     Args:
@@ -63,6 +70,8 @@ def check(config: RunConfig, *, planning: bool = False) -> None:
 
     from avbench.training.checkpoints import load_weights
 
+    if encoded.is_encoder(config):
+        return  # it was built to be asked what it hears; its weights are loaded when it is used
     with torch.device("meta"):
         method = build(config)
     if config.checkpoint is not None:

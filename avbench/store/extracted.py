@@ -79,15 +79,15 @@ def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Fea
         InputError: The method has one modality only.
     """
     found = _of(folder, list(ids))
-    if f"{EMBEDDING}audio" in found:
-        pair = unit_length(found[f"{EMBEDDING}audio"]), unit_length(found[f"{EMBEDDING}visual"])
-    elif {"audio", "visual"} <= found.keys():
-        pair = unit_length(found["audio"]), unit_length(found["visual"])
-    else:
+    names = [f"{EMBEDDING}{side}" if f"{EMBEDDING}audio" in found else side for side in ("audio", "visual")]
+    if not set(names) <= found.keys():
         raise InputError(
             f"method {config['method']['name']}: found one modality, valid: audio and visual, to embed pairs."
         )
-    return Features(list(ids), *pair, dict(config))
+    audio, visual = (unit_length(found[name]) for name in names)
+    frames = max(audio.shape[1], visual.shape[1])  # one vector of a clip stands beside each of several
+    audio, visual = (np.repeat(each, frames, axis=1) if each.shape[1] == 1 else each for each in (audio, visual))
+    return Features(list(ids), audio, visual, dict(config))
 
 
 def unit_length(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -104,17 +104,21 @@ def pooled(folder: Path, ids: Sequence[str]) -> Pooled:
 
 
 def tokens(folder: Path, ids: Sequence[str], grid: tuple[int, int]) -> Tokens:
-    """Returns what localization compares; ``grid`` is rows and columns of the frames' patches.
+    """Returns what localization compares.
 
     Args:
         folder: Of the extraction.
         ids: The clips, in the order wanted.
-        grid: Rows and columns of the frames' patches.
+        grid: Rows and columns of the frames' patches, where these lie in one axis and not, as an encoder's, in two.
     """
     found = _of(folder, list(ids))
+    visual = found["visual"]
+    if visual.ndim == 5:  # (n, F, h, w, D)
+        grid = (visual.shape[2], visual.shape[3])
+        visual = visual.reshape(*visual.shape[:2], -1, visual.shape[-1])
     return Tokens(
         list(ids),
-        found["visual"],
+        visual,
         found["audio"],
         found.get("visual_global"),
         found.get("audio_global"),

@@ -82,7 +82,7 @@ def test_it_stands_in_every_list(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "one" in capsys.readouterr().out
     assert main(["tables", "--data", "mine", "--format", "terminal", "--results", str(results)]) == 0
     table = capsys.readouterr().out
-    assert "Judged from files" in table
+    assert "Judged as given" in table
     assert [line.split()[0] for line in table.splitlines() if line.startswith(("one", "two"))][:2] == ["one", "two"]
     assert main(["tables", "--cost", "--results", str(results)]) == 0
     assert main(["report", "--results", str(results)]) == 0

@@ -51,19 +51,20 @@ def eval_frame(clips: Clips, i: int, inputs: InputConfig) -> int:
     return count // 2
 
 
-def framed(clips: StoredClips, wanted: FrameGrid, source: Path) -> Clips:
+def framed(clips: StoredClips, wanted: FrameGrid, source: Path, *, nearest: bool = False) -> Clips:
     """Returns the clips with the frames asked for, and no others.
 
     Args:
         clips: The clips.
         wanted: The frames.
         source: What to call the clips in an error.
+        nearest: Take those nearest to the times asked for, where they do not have these.
 
     Raises:
         InputError: Some clips do not have these frames.
     """
     grids = [grid for grid in clips.grids() if grid.count]  # a clip without any is named when it is read
-    places = {grid: grid.places(wanted) for grid in grids}
+    places = {grid: grid.places(wanted, nearest=nearest) for grid in grids}
     lacking = next((grid for grid, found in places.items() if found is None), None)
     if lacking is not None:
         rule = f" data.sampling={lacking.sampling}" if lacking.sampling else ""
@@ -74,7 +75,7 @@ def framed(clips: StoredClips, wanted: FrameGrid, source: Path) -> Clips:
         )
     if all(grid.still or grid.count == wanted.count for grid in grids):
         return clips
-    return FramedClips(clips, wanted)
+    return FramedClips(clips, wanted, nearest=nearest)
 
 
 class FramedClips:
@@ -86,18 +87,20 @@ class FramedClips:
     Args:
         clips: The clips as stored; the frames asked for are among theirs.
         wanted: The frames asked for.
+        nearest: As for :func:`framed`.
     """
 
-    def __init__(self, clips: StoredClips, wanted: FrameGrid) -> None:
+    def __init__(self, clips: StoredClips, wanted: FrameGrid, *, nearest: bool = False) -> None:
         self.root = clips.root
         self.class_names = clips.class_names
         self.ids: Sequence[str] = clips.ids
         self.splits: Sequence[str] = clips.splits
         self._clips = clips
         self._wanted = wanted
+        self._nearest = nearest
         self._places: dict[FrameGrid, list[int]] = {}
         for grid in clips.grids():
-            found = grid.places(wanted)
+            found = grid.places(wanted, nearest=nearest)
             if found is not None:
                 kept = found.tolist()
                 self._places[grid] = kept + [grid.middle(wanted)] * (grid.middle(wanted) not in kept)
@@ -158,7 +161,7 @@ class FramedClips:
 
     def select(self, indices: Sequence[int] | NDArray[np.integer]) -> FramedClips:
         """Returns the clips at ``indices``, in that order."""
-        return FramedClips(self._clips.select(indices), self._wanted)
+        return FramedClips(self._clips.select(indices), self._wanted, nearest=self._nearest)
 
     def ids_sha256(self) -> str:
         """Returns the hash of the sorted ids."""

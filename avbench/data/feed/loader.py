@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,18 @@ from avbench.processes import core_count
 
 _AHEAD = 2  # batches kept ready per worker
 Chunk = tuple[NDArray[Any], NDArray[Any]]  # positions of a batch's clips, and how often each came before
+B = TypeVar("B")
+B_co = TypeVar("B_co", covariant=True)
+
+
+class Batched(Protocol[B_co]):
+    """Clips that are given out in batches of one kind."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray[Any], repeats: NDArray[Any]) -> B_co:
+        """Returns the clips at ``indices``; ``repeats``: how often each came before."""
+        ...
 
 
 def worker_count(workers: int) -> int:
@@ -36,14 +48,14 @@ def worker_count(workers: int) -> int:
 
 
 def batches(
-    dataset: AudioVisualDataset,
+    dataset: Batched[B],
     order: NDArray[np.integer],
     batch_size: int,
     *,
     workers: int = 0,
     start: int = 0,
     drop_last: bool = False,
-) -> Iterator[Batch]:
+) -> Iterator[B]:
     """Yields the clips of ``order`` in batches.
 
     A dataset held in memory (:func:`avbench.data.feed.memory.hold`) is served by one thread instead of processes.
@@ -68,7 +80,7 @@ def batches(
     spans = [slice(first, min(first + batch_size, end)) for first in range(start * batch_size, end, batch_size)]
     chunks = [(order[span], before[span]) for span in spans]
     count = min(worker_count(workers), len(chunks))
-    if isinstance(dataset.source, memory.Memory):
+    if isinstance(getattr(dataset, "source", None), memory.Memory):
         return _threaded(dataset, chunks) if workers else itertools.starmap(dataset.batch, chunks)
     return _processed(dataset, chunks, count) if count else itertools.starmap(dataset.batch, chunks)
 
@@ -153,14 +165,14 @@ class Feed:
 class _Chunks(torch.utils.data.Dataset[Any]):
     """Whole batches as the items of torch's loader; errors travel as values, to keep their one-line message."""
 
-    def __init__(self, dataset: AudioVisualDataset, chunks: list[Chunk]) -> None:
+    def __init__(self, dataset: Batched[Any], chunks: list[Chunk]) -> None:
         self._dataset = dataset
         self._chunks = chunks
 
     def __len__(self) -> int:
         return len(self._chunks)
 
-    def __getitem__(self, k: int) -> Batch | AvbenchError:
+    def __getitem__(self, k: int) -> Any:
         try:
             return self._dataset.batch(*self._chunks[k])
         except AvbenchError as error:
@@ -172,7 +184,7 @@ def _ignore_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _processed(dataset: AudioVisualDataset, chunks: list[Chunk], workers: int) -> Iterator[Batch]:
+def _processed(dataset: Batched[B], chunks: list[Chunk], workers: int) -> Iterator[B]:
     loader = torch.utils.data.DataLoader(
         _Chunks(dataset, chunks),
         batch_size=None,
@@ -187,12 +199,12 @@ def _processed(dataset: AudioVisualDataset, chunks: list[Chunk], workers: int) -
         yield result
 
 
-def _threaded(dataset: AudioVisualDataset, chunks: list[Chunk]) -> Iterator[Batch]:
+def _threaded(dataset: Batched[B], chunks: list[Chunk]) -> Iterator[B]:
     """Makes batches one ahead in a thread: copying and noise release the interpreter."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_AHEAD)
+    ready: queue.Queue[B | BaseException] = queue.Queue(maxsize=_AHEAD)
     stop = threading.Event()
 
-    def put(result: Batch | BaseException) -> bool:
+    def put(result: B | BaseException) -> bool:
         while not stop.is_set():
             try:
                 ready.put(result, timeout=0.1)

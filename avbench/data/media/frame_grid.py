@@ -45,16 +45,21 @@ class FrameGrid:
         """Whether it is one picture without a time, which stands for every time."""
         return self.count == 1 and self.sampling is None
 
-    def places(self, wanted: FrameGrid) -> NDArray[np.int64] | None:
-        """Returns which of these frames are those of another grid, (wanted.count,); None: they are not among them."""
+    def places(self, wanted: FrameGrid, *, nearest: bool = False) -> NDArray[np.int64] | None:
+        """Returns which of these frames are those of another grid, (wanted.count,); None: they are not among them.
+
+        Args:
+            wanted: The other grid.
+            nearest: Take those nearest to its times, where they are not among them.
+        """
         if self.still:
             return np.zeros(wanted.count, np.int64)
         if not self.count or wanted.sampling is None:
             return None
         stored = fractions(self.count, self.sampling or wanted.sampling)
         distance = np.abs(fractions(wanted.count, wanted.sampling)[:, None] - stored)  # (wanted, stored)
-        nearest = distance.argmin(axis=1)
-        return nearest if distance.min(axis=1).max() < _SAME else None
+        found = distance.argmin(axis=1)
+        return found if nearest or distance.min(axis=1).max() < _SAME else None
 
     def middle(self, wanted: FrameGrid) -> int:
         """Returns which of these frames is nearest to the middle of the clip; of two, the later one."""

@@ -77,7 +77,7 @@ class Builder:
         stub = len((layout.entry.other_stub or layout.entry.stub) if layout.data else layout.entry.stub)
         rows = [RowEntry(stub=(name, *[""] * (stub - 1)), method=name, where={"weights": WEIGHTS}) for name in names]
         kept = [row for row in rows if self._find(layout, [row])]
-        return [RowEntry(group="Judged from files"), *kept] if kept else []
+        return [RowEntry(group="Judged as given"), *kept] if kept else []
 
     def _find(self, layout: Layout, rows: Sequence[RowEntry]) -> dict[Place, Found]:
         found: dict[Place, Found] = {}

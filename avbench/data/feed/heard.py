@@ -1,0 +1,133 @@
+"""Clips as anybody's encoder hears and sees them: waveforms and pictures, of each clip as many as it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from avbench.data.corpus.clips import Clips
+from avbench.data.media.waveform import resample
+from avbench.data.wants import Wants
+from avbench.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class HeardBatch:
+    """Several clips, one element of each list for each clip.
+
+    Attributes:
+        index: (B,) their positions.
+        rate: Samples per second of the sounds.
+        sounds: float32 (samples,) or (channels, samples), or what the encoder's ``prepare_audio`` makes of it.
+        pictures: uint8 (F, H, W, 3), or what the encoder's ``prepare_visual`` makes of it.
+        times: float32 (F,) seconds from the clip's start.
+    """
+
+    index: Tensor
+    rate: int
+    sounds: list[Any] = field(default_factory=list)
+    pictures: list[Any] = field(default_factory=list)
+    times: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class HeardClips:
+    """Reads clips for an encoder.
+
+    Attributes:
+        clips: The clips.
+        wants: What it hears and sees.
+        prepare: Functions by modality, called with a clip's id and then as an encoder's ``prepare_audio`` and
+            ``prepare_visual`` are; missing ones do nothing.
+    """
+
+    clips: Clips
+    wants: Wants
+    prepare: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def batch(self, indices: Sequence[int] | NDArray[np.integer], repeats: object = None) -> HeardBatch:
+        """Returns the clips at ``indices``; ``repeats`` changes nothing, as nothing is drawn.
+
+        Raises:
+            RunError: A clip cannot be read; the message names it.
+        """
+        chosen = [int(i) for i in indices]
+        found = HeardBatch(torch.tensor(chosen), self.wants.sample_rate)
+        for i in chosen:
+            if "audio" in self.wants.modalities:
+                found.sounds.append(self._prepared("audio", i, self.sound(i), self.wants.sample_rate))
+            if "visual" in self.wants.modalities:
+                pictures, times = self.pictures(i)
+                found.pictures.append(self._prepared("visual", i, pictures, times))
+                found.times.append(times)
+        return found
+
+    def _prepared(self, modality: str, i: int, value: Tensor, beside: Any) -> Any:
+        prepare = self.prepare.get(modality)
+        return value if prepare is None else prepare(self.clips.ids[i], value, beside)
+
+    def sound(self, i: int) -> Tensor:
+        """Returns the sound of clip ``i``, (samples,) or (channels, samples), no longer than is wanted.
+
+        Raises:
+            RunError: It cannot be read, or is empty.
+        """
+        wants = self.wants
+        waveform, rate = self.clips.waveform(i)
+        if wants.seconds is not None:  # resampled alone, a long sound would take most of the time
+            waveform = waveform[..., : int(np.ceil(wants.seconds * rate)) + rate]
+        waveform = resample(waveform, rate, wants.sample_rate)
+        if wants.seconds is not None:
+            waveform = waveform[..., : round(wants.seconds * wants.sample_rate)]
+        if not waveform.shape[-1]:
+            raise RunError(f"clip '{self.clips.ids[i]}': its sound is empty; remove the clip.")
+        if wants.channels > 1 and waveform.ndim == 1:
+            waveform = np.repeat(waveform[None], wants.channels, axis=0)
+        return torch.from_numpy(np.ascontiguousarray(waveform))
+
+    def pictures(self, i: int) -> tuple[Tensor, Tensor]:
+        """Returns the pictures of clip ``i``, uint8 (F, H, W, 3), and their times in seconds, (F,).
+
+        Raises:
+            RunError: A picture cannot be read.
+        """
+        count = self.wants.frames
+        stored = [self.clips.frame(i, k) for k in range(count)]
+        if self.wants.image is not None:
+            stored = [fit(picture, self.wants.image) for picture in stored]
+        return torch.from_numpy(np.stack(stored)), torch.tensor(self._times(i)[:count], dtype=torch.float32)
+
+    def _times(self, i: int) -> list[float]:
+        known: Any = getattr(self.clips, "frame_times", None)
+        times = list(known(i)) if known is not None else []
+        if not times:
+            duration = self.clips.duration(i)
+            times = [duration * (k + 0.5) / self.wants.frames for k in range(self.wants.frames)]
+        return times + times[-1:] * (self.wants.frames - len(times))  # a clip that lacks frames shows its last again
+
+
+def fit(picture: NDArray[np.uint8], image: tuple[int, int]) -> NDArray[np.uint8]:
+    """Returns the middle of a picture at a size: resized (bicubic) until it covers it, then cut.
+
+    Args:
+        picture: RGB (H, W, 3).
+        image: Height and width wanted.
+    """
+    height, width = picture.shape[:2]
+    if (height, width) == image:
+        return picture
+    scale = max(image[0] / height, image[1] / width)
+    larger = max(image[1], round(width * scale)), max(image[0], round(height * scale))
+    resized = Image.fromarray(picture).resize(larger, Image.Resampling.BICUBIC)
+    left, top = (larger[0] - image[1]) // 2, (larger[1] - image[0]) // 2
+    return np.asarray(resized.crop((left, top, left + image[1], top + image[0])))

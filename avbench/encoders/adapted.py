@@ -1,0 +1,227 @@
+"""An encoder as tasks ask of a model: it computes vectors and tokens of clips, its errors told in one line."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from avbench import registry
+from avbench.config import Precision
+from avbench.data.feed.heard import HeardBatch
+from avbench.data.wants import Wants
+from avbench.encoders import returned
+from avbench.encoders.returned import Float32
+from avbench.errors import AvbenchError, InputError, RunError
+from avbench.registry.encoders import told
+from avbench.settings import Settings, shown
+from avbench.training.precision import autocast
+
+_RANGES: dict[str, tuple[int, int]] = {"sample_rate": (1000, 192_000), "channels": (1, 2), "frames": (1, 512)}
+
+
+@functools.lru_cache(maxsize=64)
+def wants_of(name: str, options: Settings) -> Wants:
+    """Returns what an encoder hears and sees.
+
+    Raises:
+        InputError: It cannot be made, or says something that cannot be.
+    """
+    encoder, entry = build(name, options), registry.find("method", name)
+    for attribute, (least, most) in {**_RANGES, "batch_size": (1, 2**20)}.items():
+        value = getattr(encoder, attribute)
+        if not isinstance(value, int) or not least <= value <= most:
+            valid = f"valid: a whole number from {least} to {most}"
+            raise InputError(f"encoder {entry.shown}: {attribute}: found {shown(value)}, {valid}.")
+    image = encoder.image
+    if isinstance(image, int):
+        image = (image, image)
+    if image is not None and not (len(image) == 2 and all(isinstance(side, int) and side > 0 for side in image)):
+        raise InputError(
+            f"encoder {entry.shown}: image: found {shown(image)}, valid: (height, width) in pixels, or None."
+        )
+    seconds = encoder.seconds
+    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
+        raise InputError(f"encoder {entry.shown}: seconds: found {shown(seconds)}, valid: above 0, or None.")
+    return Wants(
+        modalities=tuple(entry.card["modalities"]),
+        sample_rate=encoder.sample_rate,
+        channels=encoder.channels,
+        seconds=None if seconds is None else float(seconds),
+        frames=encoder.frames,
+        image=None if image is None else (image[0], image[1]),
+    )
+
+
+def build(name: str, options: Settings) -> Any:
+    """Returns a new object of an encoder's class.
+
+    Raises:
+        InputError: Its constructor failed.
+    """
+    entry = registry.find("method", name)
+    arguments = {field.name: getattr(options, field.name) for field in fields(options)}
+    try:
+        return entry.load().METHOD(**arguments)
+    except Exception as error:  # whatever somebody's code raises
+        raise InputError(
+            f"encoder {entry.shown} ({name}): its constructor failed: {told(error, entry.path)}."
+        ) from error
+
+
+class Adapted:
+    """An encoder with its weights on a device.
+
+    Args:
+        name: What finds it.
+        options: Its constructor's arguments.
+        checkpoint: The file of its weights; None: its own.
+        device: ``cpu`` or ``cuda``.
+        precision: ``fp32``, as it computes by itself; else under autocast.
+        seed: What its first weights are drawn by, where it says that they are drawn.
+
+    Raises:
+        RunError: It cannot be loaded.
+    """
+
+    def __init__(
+        self, name: str, options: Settings, *, checkpoint: Path | None, device: str, precision: Precision, seed: int
+    ) -> None:
+        self._made_by = (name, options, checkpoint, device, precision, seed)
+        self.wants = wants_of(name, options)
+        self.device, self.precision = device, precision
+        self.shown = registry.find("method", name).shown
+        self._file = registry.find("method", name).path
+        self._called = f"encoder {self.shown}" + ("" if self.shown == name else f" ({name})")
+        self._widths: dict[str, tuple[int, ...]] = {}
+        drawn = seed if registry.find("method", name).load().METHOD.random else 0
+        torch.manual_seed(drawn)
+        np.random.seed(drawn)  # what somebody's code may draw from
+        random.seed(drawn)
+        self.encoder = build(name, options)
+        try:
+            self.encoder.load(device, checkpoint)
+            if isinstance(self.encoder, torch.nn.Module):
+                self.encoder.to(device).eval()
+        except AvbenchError:
+            raise
+        except Exception as error:  # whatever somebody's code raises
+            raise RunError(f"{self._called}: load failed: {told(error, self._file)}.") from error
+
+    def __reduce__(self) -> Any:
+        """Other processes load it by themselves."""
+        return _again, self._made_by
+
+    @property
+    def batch_size(self) -> int:
+        """Clips a call."""
+        return int(self.encoder.batch_size)
+
+    @property
+    def prepare(self) -> dict[str, Callable[..., Any]]:
+        """What its ``prepare_`` functions do to one clip, as :class:`~avbench.data.feed.heard.HeardClips` calls it."""
+        names = {each: f"prepare_{each}" for each in self.wants.modalities}
+        return {
+            each: functools.partial(self._prepare, name) for each, name in names.items() if hasattr(self.encoder, name)
+        }
+
+    def _prepare(self, name: str, clip: str, value: Any, beside: Any) -> Any:
+        try:
+            return getattr(self.encoder, name)(value, beside)
+        except Exception as error:  # whatever somebody's code raises
+            raise RunError(f"{self._called}: {name} failed with clip '{clip}': {told(error, self._file)}.") from error
+
+    def vectors(self, batch: HeardBatch, clips: Sequence[str]) -> dict[str, Float32]:
+        """Returns ``audio``, ``visual`` and ``joint``, those there are, (B, F, D).
+
+        Args:
+            batch: The clips.
+            clips: Their ids.
+
+        Raises:
+            RunError: A function failed, or returned what cannot be used.
+        """
+        found = {each: self._vectors(each, batch, clips) for each in self.wants.modalities}
+        if hasattr(self.encoder, "joint"):
+            found["joint"] = self._vectors("joint", batch, clips)
+        return found
+
+    def tokens(self, batch: HeardBatch, clips: Sequence[str]) -> dict[str, Float32]:
+        """Returns what localization compares: ``visual`` (B, F, h, w, D) and ``audio`` (B, F, D).
+
+        A sound is the mean of its tokens, or its vector. Of several vectors beside one picture it is their mean.
+        """
+        patches = self._checked("patches", batch, clips, returned.PATCHES)
+        patches = patches if patches.ndim == 5 else patches[:, None]
+        if hasattr(self.encoder, "audio_tokens"):
+            sounds = self._checked("audio_tokens", batch, clips, returned.TOKENS).mean(axis=1, keepdims=True)
+        else:
+            sounds = self._vectors("audio", batch, clips)
+        frames = patches.shape[1]
+        if sounds.shape[1] not in (1, frames):
+            sounds = sounds.mean(axis=1, keepdims=True)
+        if sounds.shape[-1] != patches.shape[-1]:
+            raise RunError(
+                f"{self._called}: found sounds of width {sounds.shape[-1]} and patches of width {patches.shape[-1]},"
+                " valid: the same, to compare them."
+            )
+        return {"visual": patches, "audio": np.repeat(sounds, frames // sounds.shape[1], axis=1)}
+
+    def _vectors(self, name: str, batch: HeardBatch, clips: Sequence[str]) -> Float32:
+        found = self._checked(name, batch, clips, returned.VECTORS)
+        return found if found.ndim == 3 else found[:, None]
+
+    def _checked(self, name: str, batch: HeardBatch, clips: Sequence[str], shapes: dict[int, str]) -> Float32:
+        sounds, pictures = (_to(each, self.device) for each in (batch.sounds, batch.pictures))
+        times = _to(batch.times, self.device)
+        heard, seen = (sounds, batch.rate), (pictures, times)
+        arguments = {"audio": heard, "audio_tokens": heard, "joint": (*heard, *seen)}.get(name, seen)
+        value = self._call(name, clips, *arguments)
+        found = returned.checked(value, f"{self._called}: {name}", clips, shapes)
+        width = self._widths.setdefault(name, found.shape[1:])
+        if width != found.shape[1:]:
+            raise RunError(
+                f"{self._called}: {name} returned shape {tuple(found.shape)} for clips {clips[0]} to {clips[-1]}, and"
+                f" {('B', *width)} before, valid: the same for all clips."
+            )
+        return found
+
+    def _call(self, name: str, clips: Sequence[str], *arguments: Any) -> Any:
+        """Calls a function; where it fails with several clips, says with which of them it fails alone."""
+        function = getattr(self.encoder, name)
+        try:
+            with torch.inference_mode(), autocast(self.precision, self.device):
+                return function(*arguments)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever somebody's code raises
+            reason = told(error, self._file)
+            if len(clips) == 1:
+                raise RunError(f"{self._called}: {name} failed with clip '{clips[0]}': {reason}.") from error
+        for row, clip in enumerate(clips):
+            self._call(name, [clip], *(each[row : row + 1] if isinstance(each, list) else each for each in arguments))
+        raise RunError(
+            f"{self._called}: {name} failed with {len(clips)} clips together ({clips[0]} to {clips[-1]}), not with any"
+            f" alone: {reason}."
+        )
+
+
+def _again(name: str, options: Settings, checkpoint: Path | None, device: str, precision: Precision, seed: int) -> Any:
+    return Adapted(name, options, checkpoint=checkpoint, device=device, precision=precision, seed=seed)
+
+
+def _to(value: Any, device: str) -> Any:
+    """Returns tensors, alone or in lists, tuples and mappings, on a device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _to(each, device) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_to(each, device) for each in value)
+    return value

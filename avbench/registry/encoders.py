@@ -1,0 +1,229 @@
+"""Anybody's encoder as an entry like a method's: found by file, by module or by name, known by the functions it has.
+
+``FILE.py:Class``, ``PACKAGE.MODULE:Class``, the name of an entry point in the group ``avbench.encoders``, or of an
+adapter of ours. The class is imported to know what it can: unlike a method's, its file has no card.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+import types
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar
+
+from avbench.errors import InputError, did_you_mean, unknown
+from avbench.files import sha256_text
+from avbench.registry import OWN, Component
+from avbench.registry.encoder_options import options_of
+from avbench.registry.encoder_source import of_file, of_module
+from avbench.settings import Settings
+
+_BASE = ("avbench.encoders.base", "Encoder")  # not imported, as encoders stand above what finds them
+OURS: dict[str, str] = {}  # adapters, by name
+_FOLDERS: set[str] = set()  # where files of encoders were
+# What it defines, and how that is called (arguments beside self).
+CALLED_WITH = {
+    "load": ("device", "checkpoint"),
+    "audio": ("waves", "rate"),
+    "visual": ("frames", "times"),
+    "joint": ("waves", "rate", "frames", "times"),
+    "patches": ("frames", "times"),
+    "audio_tokens": ("waves", "rate"),
+    "similarity": ("audio", "visual"),
+    "texts": ("texts",),
+    "prepare_audio": ("wave", "rate"),
+    "prepare_visual": ("frames", "times"),
+}
+
+
+@dataclass(frozen=True)
+class EncoderComponent(Component):
+    """An encoder; ``name`` is what finds it, ``shown`` what its row is called."""
+
+    encoder: ClassVar[bool] = True
+
+    @property
+    def cls(self) -> Any:
+        """The class."""
+        return _load(self.name)[0]
+
+    @property
+    def shown(self) -> str:
+        """The class's name, or what the class calls itself."""
+        own = vars(self.cls).get("name")
+        return own if isinstance(own, str) else str(self.cls.__name__)
+
+    @functools.cached_property
+    def card(self) -> dict[str, Any]:
+        """What a method's card says, from the functions that the class defines."""
+        has = {name for name in CALLED_WITH if callable(getattr(self.cls, name, None))}
+        modalities = tuple(each for each in ("audio", "visual") if each in has)
+        offered = {
+            "embeddings": len(modalities) == 2,
+            "vectors": True,
+            "patch_tokens": {"audio", "patches"} <= has or {"audio_tokens", "patches"} <= has,
+            "fine_tuning": bool(getattr(self.cls, "trainable", False)),
+            "texts": "texts" in has,
+        }
+        doc = (inspect.getdoc(self.cls) or "").partition("\n")[0] if self.cls.__doc__ else ""
+        frames = getattr(self.cls, "frames", 1)
+        return {
+            "summary": doc or f"{self.shown}: an encoder",
+            "modalities": modalities,
+            "abilities": tuple(name for name, offers in offered.items() if offers),
+            "frames": (frames if isinstance(frames, int) and frames > 0 else 1, "centre"),
+        }
+
+    def load(self) -> types.ModuleType:
+        """Returns what stands for a method's module: ``METHOD``, the class, and ``CONFIG``, its arguments."""
+        module = types.ModuleType(self.module)
+        vars(module).update(METHOD=self.cls, CONFIG=self.config_class)
+        return module
+
+    @functools.cached_property
+    def config_class(self) -> type[Settings]:
+        """The class of its constructor's arguments."""
+        return options_of(self.cls, self.name)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The hashes of the files it is made of, and the versions of the packages these name."""
+        return _load(self.name)[1]
+
+
+def names() -> dict[str, str]:
+    """Returns the encoders that have names, and what each stands for."""
+    points = {point.name: point.value for point in metadata.entry_points(group="avbench.encoders")}
+    return {**OURS, **points}
+
+
+def is_encoder(name: str) -> bool:
+    """Returns whether a name is meant to be an encoder's, and not a method's."""
+    return ":" in name or name.endswith(".py") or name in names()
+
+
+@functools.cache
+def find(name: str) -> EncoderComponent:
+    """Returns an encoder, imported and checked.
+
+    Raises:
+        InputError: There is none, it cannot be imported, or does not define what it must.
+    """
+    if not is_encoder(name):
+        known = names()
+        raise InputError(
+            f"--encoder {name}: no such name.{did_you_mean(name, known)} Valid: FILE.py:Class, PACKAGE.MODULE:Class,"
+            f" {', '.join(sorted(known))}."
+        )
+    cls, _ = _load(name)
+    origin = OWN if cls.__module__.startswith(f"{OWN}.") else cls.__module__
+    return EncoderComponent(name, cls.__module__, Path(inspect.getfile(cls)), origin, "method")
+
+
+@functools.cache
+def _load(name: str) -> tuple[Any, dict[str, str]]:
+    """Returns an encoder's class, checked, and what it is made of."""
+    place, _, wanted = names().get(name, name).rpartition(":")
+    if not place or not wanted:
+        raise InputError(f"--encoder {name}: found no class, valid: FILE.py:Class or PACKAGE.MODULE:Class.")
+    in_file = place.endswith(".py") or "/" in place
+    module = _of_file(name, Path(place).expanduser()) if in_file else _of_package(name, place)
+    cls = getattr(module, wanted, None)
+    if cls is None:
+        there = [key for key, value in vars(module).items() if _is_encoder(value) and value.__module__ != _BASE[0]]
+        raise unknown(f"class of {place}", wanted, there)
+    _check(name, cls)
+    return cls, of_file(Path(place).expanduser()) if in_file else of_module(module)
+
+
+def forget() -> None:
+    """Forgets the encoders of files, which may have been edited: a notebook's next run reads them again."""
+    _load.cache_clear()
+    find.cache_clear()
+    for called, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and str(Path(file).parent) in _FOLDERS:
+            del sys.modules[called]
+
+
+def _of_file(name: str, path: Path) -> types.ModuleType:
+    if not path.is_file():
+        raise InputError(f"--encoder {name}: no such file {path}; valid: FILE.py:Class.")
+    path = path.resolve()
+    folder = str(path.parent)
+    _FOLDERS.add(folder)
+    if folder not in sys.path:  # what lies beside it can be imported, as by a script
+        sys.path.insert(0, folder)
+    called = f"avbench_encoder_{path.stem}_{sha256_text(str(path))[:8]}"
+    spec = importlib.util.spec_from_file_location(called, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"--encoder {name}: {path} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[called] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever somebody's code raises
+        del sys.modules[called]
+        raise InputError(f"--encoder {name}: cannot be imported: {told(error, path)}.") from error
+    return module
+
+
+def _of_package(name: str, place: str) -> types.ModuleType:
+    folder = str(Path.cwd())
+    if folder not in sys.path:  # as by python -m
+        sys.path.append(folder)
+    try:
+        return importlib.import_module(place)
+    except Exception as error:  # whatever somebody's code raises
+        raise InputError(f"--encoder {name}: {place} cannot be imported: {told(error)}.") from error
+
+
+def told(error: BaseException, path: Path | None = None) -> str:
+    """Returns in one line what somebody's code raised, and where in it.
+
+    Args:
+        error: What was raised.
+        path: Their file; None: the last place is named whatever its file.
+    """
+    text = " ".join(str(error).split())
+    places = traceback.extract_tb(error.__traceback__)
+    own = [each for each in places if path is None or Path(each.filename) == path]
+    where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
+    if isinstance(error, SyntaxError):
+        where = f" (line {error.lineno})"
+    return f"{type(error).__name__}{f': {text}' if text else ''}{where}"
+
+
+def _is_encoder(cls: Any) -> bool:
+    return isinstance(cls, type) and any((each.__module__, each.__name__) == _BASE for each in cls.__mro__)
+
+
+def _check(name: str, cls: Any) -> None:
+    """Checks a class against what is asked of an encoder.
+
+    Raises:
+        InputError: It is none, defines neither ``audio`` nor ``visual``, or something that is called otherwise.
+    """
+    if not _is_encoder(cls):
+        raise InputError(f"--encoder {name}: found {cls!r}, valid: a subclass of avbench.Encoder.")
+    if not {"audio", "visual"} & {each for each in ("audio", "visual") if callable(getattr(cls, each, None))}:
+        raise InputError(f"--encoder {name}: {cls.__name__} defines neither audio nor visual; define one of them.")
+    for each, arguments in CALLED_WITH.items():
+        function = getattr(cls, each, None)
+        if function is None or not callable(function):
+            continue
+        given = arguments if isinstance(inspect.getattr_static(cls, each), staticmethod) else ("self", *arguments)
+        try:
+            inspect.signature(function).bind(*given)
+        except TypeError as error:
+            raise InputError(
+                f"--encoder {name}: {cls.__name__}.{each}: {error}; valid: {each}(self, {', '.join(arguments)})."
+            ) from None
+    options_of(cls, name)

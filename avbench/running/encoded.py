@@ -1,0 +1,150 @@
+"""A run of anybody's encoder: its configuration, what its ids hold of it, and the encoder itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from avbench import registry
+from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig, Weights
+from avbench.data.locate import EMBEDDED
+from avbench.errors import InputError
+from avbench.recipes import presets
+from avbench.running.layers import SECTION, apply, read_layers, task_class
+from avbench.settings import Settings, change
+
+if TYPE_CHECKING:
+    from avbench.data.wants import Wants
+    from avbench.encoders.adapted import Adapted
+    from avbench.running.asked import Request
+
+GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
+_SET = {"train": ("workers", "threads")}  # of these sections, what an encoder's run has
+
+
+def is_encoder(config: RunConfig) -> bool:
+    """Returns whether a run judges anybody's encoder."""
+    return registry.is_encoder("method", config.method_name)
+
+
+def resolve(request: Request, entry: registry.Component) -> RunConfig:
+    """Returns the complete configuration of a request; see :func:`avbench.running.request.resolve`.
+
+    Raises:
+        InputError: An unknown key, a wrong value, or a setting of what an encoder has not.
+    """
+    if request.recipe:
+        raise InputError(f"--recipe {request.recipe}: not used with an encoder; leave it out.")
+    user = read_layers(request.config, request.sets, method=request.method, task=request.task)
+    source = request.data or next(
+        (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
+    )
+    sections: dict[str, Settings] = {
+        "data": change(DataConfig(), dict(zip(("n_frames", "sampling"), entry.card["frames"], strict=True))),
+        "input": InputConfig(),
+        SECTION: entry.config_class(),
+        "train": TrainConfig(),
+        "task": task_class(request.task)(),
+    }
+    own = (EMBEDDED,) if source == EMBEDDED and EMBEDDED not in request.presets else ()
+    for name in (*own, *request.presets):
+        preset = presets.load(name)
+        of_task = preset.get(presets.TASKS, {}).get(request.task, {})
+        for layer in ({key: preset.get(key, {}) for key in ("data", "input", "task")}, {"task": of_task}):
+            sections = apply(sections, layer, f"{name}: ", lenient=("task",))
+    for layer in user:
+        _check_sections(layer, sections)
+        sections = apply(sections, layer, "")
+    named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
+    sections["data"] = change(sections["data"], named)
+    options = sections.pop(SECTION)
+    config = RunConfig(
+        method_name=request.method,
+        task_name=request.task,
+        seed=request.seed,
+        precision=request.precision,
+        weights=GIVEN,
+        checkpoint=request.checkpoint,
+        presets=(*own, *request.presets),
+        method=options,
+        model=ModelConfig(),
+        **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
+    )
+    wants(config)
+    return config
+
+
+def _check_sections(layer: Mapping[str, Any], sections: Mapping[str, Settings]) -> None:
+    """Refuses settings that change nothing of what an encoder does.
+
+    Raises:
+        InputError: There is one.
+    """
+    for section, values in layer.items():
+        for key in values:
+            if section in (SECTION, "data", "task") or key in _SET.get(section, ()):
+                continue
+            fix = "" if section not in ("input", "model") else "; it says itself what it hears and sees"
+            raise InputError(
+                f"{section}.{key}: not used with an encoder{fix}; valid: {SECTION}.KEY, data.KEY, task.KEY,"
+                f" {', '.join(f'{name}.{each}' for name, keys in _SET.items() for each in keys)}."
+            )
+
+
+def wants(config: RunConfig) -> Wants | None:
+    """Returns what the encoder of a run hears and sees; None where a method is judged."""
+    if not is_encoder(config):
+        return None
+    from avbench.encoders.adapted import wants_of
+
+    return wants_of(config.method_name, config.method)
+
+
+def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what ids hold of an encoder: what it is made of, its arguments, what it hears and sees; else nothing.
+
+    Args:
+        config: The run.
+        options: Its arguments.
+    """
+    heard = wants(config)
+    if heard is None:
+        return {}
+    entry = registry.find("method", config.method_name)
+    return {
+        "encoder": entry.shown,
+        "options": dict(options),
+        "wants": dataclasses.asdict(heard),
+        "precision": config.precision,
+        "source": entry.sources,
+    }
+
+
+def drawn(config: RunConfig) -> int | None:
+    """Returns the seed of the first weights; None where they are the same for every seed."""
+    fixed = is_encoder(config) and not registry.find("method", config.method_name).load().METHOD.random
+    return None if fixed else config.seed
+
+
+def load(config: RunConfig, device: str) -> Adapted:
+    """Returns the encoder of a run, a new object with its weights on a device.
+
+    Raises:
+        RunError: It cannot be loaded.
+    """
+    from avbench.encoders.adapted import Adapted
+
+    return Adapted(
+        config.method_name,
+        config.method,
+        checkpoint=config.checkpoint,
+        device=device,
+        precision=config.precision,
+        seed=config.seed,
+    )
+
+
+def by_itself(methods: Iterable[str]) -> bool:
+    """Returns whether all of some are encoders, which compute as they are written where no precision is named."""
+    return all(registry.is_encoder("method", name) for name in methods)
