@@ -148,4 +148,5 @@ class Run:
         before = extracted.EMBEDDING if given else ""
         audio, visual = (arrays[f"{before}{side}"][rows] for side in ("audio", "visual"))
         pair = (audio, visual) if given else (extracted.unit_length(audio), extracted.unit_length(visual))
-        return Features(list(ids), *pair, self.record["config"])
+        scores = arrays[extracted.SCORES][rows][:, rows] if extracted.SCORES in arrays else None
+        return Features(list(ids), *extracted.alike(*pair), self.record["config"], scores)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from avbench.registry.encoders import told
 from avbench.settings import Settings, shown
 from avbench.training.precision import autocast
 
+_BLOCK = 1024  # pictures that are compared at once
 _RANGES: dict[str, tuple[int, int]] = {"sample_rate": (1000, 192_000), "channels": (1, 2), "frames": (1, 512)}
 
 
@@ -124,6 +125,11 @@ class Adapted:
         return int(self.encoder.batch_size)
 
     @property
+    def compares(self) -> bool:
+        """Whether it compares clips by a similarity of its own."""
+        return hasattr(self.encoder, "similarity")
+
+    @property
     def prepare(self) -> dict[str, Callable[..., Any]]:
         """What its ``prepare_`` functions do to one clip, as :class:`~avbench.data.feed.heard.HeardClips` calls it."""
         names = {each: f"prepare_{each}" for each in self.wants.modalities}
@@ -172,6 +178,37 @@ class Adapted:
                 " valid: the same, to compare them."
             )
         return {"visual": patches, "audio": np.repeat(sounds, frames // sounds.shape[1], axis=1)}
+
+    def scores(self, audio: Float32, visual: Float32) -> Iterator[Float32]:
+        """Yields how similar the sounds of some clips and the pictures of all are, (B, n), as the encoder has it.
+
+        Args:
+            audio: (n, F, D) of all clips.
+            visual: (n, G, D) likewise.
+
+        Raises:
+            RunError: ``similarity`` failed, or returned what cannot be used.
+        """
+        for start in range(0, len(audio), self.batch_size):
+            part = torch.from_numpy(audio[start : start + self.batch_size]).to(self.device)
+            blocks = (torch.from_numpy(visual[first : first + _BLOCK]) for first in range(0, len(visual), _BLOCK))
+            yield np.concatenate([self._scores(part, block.to(self.device)) for block in blocks], axis=1)
+
+    def _scores(self, sounds: torch.Tensor, pictures: torch.Tensor) -> Float32:
+        where, count = f"{self._called}: similarity", f"{len(sounds)} sounds and {len(pictures)} pictures"
+        try:
+            with torch.inference_mode(), autocast(self.precision, self.device):
+                value = self.encoder.similarity(sounds, pictures)
+        except Exception as error:  # whatever somebody's code raises
+            raise RunError(f"{where} failed with {count}: {told(error, self._file)}.") from error
+        tensor = isinstance(value, torch.Tensor)
+        if not tensor or value.shape != (len(sounds), len(pictures)):
+            found = f"shape {tuple(value.shape)}" if tensor else type(value).__name__
+            raise RunError(f"{where} returned {found} for {count}, valid: a tensor (A, V).")
+        scores: Float32 = value.to("cpu", torch.float32).numpy()
+        if not np.isfinite(scores).all():
+            raise RunError(f"{where} returned values that are not finite for {count}, valid: finite numbers.")
+        return scores
 
     def _vectors(self, name: str, batch: HeardBatch, clips: Sequence[str]) -> Float32:
         found = self._checked(name, batch, clips, returned.VECTORS)

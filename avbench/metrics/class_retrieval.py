@@ -34,7 +34,9 @@ class ByClass(NamedTuple):
     miss: Float64  # the chance that it is not the own counterpart
 
 
-def by_class(audio: Array, visual: Array, labels: Array, *, aggregation: Aggregation) -> tuple[ByClass, ByClass]:
+def by_class(
+    audio: Array, visual: Array, labels: Array, *, aggregation: Aggregation, scores: Array | None = None
+) -> tuple[ByClass, ByClass]:
     """Returns what sounds find among pictures, and pictures among sounds.
 
     Args:
@@ -42,6 +44,7 @@ def by_class(audio: Array, visual: Array, labels: Array, *, aggregation: Aggrega
         visual: (n, G, d); row i belongs to row i of ``audio``.
         labels: (n, C) zeros and ones, one or more of each clip.
         aggregation: As in :func:`avbench.metrics.retrieval.similarity`.
+        scores: (n, n) similarities in place of cosines, as for :func:`avbench.metrics.retrieval.ranks`.
 
     Raises:
         InputError: Features that cannot be compared, or labels of another shape.
@@ -55,8 +58,15 @@ def by_class(audio: Array, visual: Array, labels: Array, *, aggregation: Aggrega
     for start in range(0, n, size):
         rows = np.arange(start, min(start + size, n))
         gains = _gains(marks[rows], marks)
-        found[0].append(_judge(similarity(audio[rows], visual, aggregation=aggregation), gains, rows))
-        found[1].append(_judge(similarity(audio, visual[rows], aggregation=aggregation).T, gains, rows))
+        if scores is None:
+            a2v, v2a = (
+                similarity(audio[rows], visual, aggregation=aggregation),
+                similarity(audio, visual[rows], aggregation=aggregation).T,
+            )
+        else:
+            a2v, v2a = (np.asarray(side[rows], np.float64) for side in (scores, scores.T))
+        found[0].append(_judge(a2v, gains, rows))
+        found[1].append(_judge(v2a, gains, rows))
     first, second = (ByClass(*(np.concatenate(parts) for parts in zip(*side, strict=True))) for side in found)
     return first, second
 

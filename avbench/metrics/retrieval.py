@@ -10,7 +10,7 @@ times and drops queries with NaN; docs/protocol/cavmae.md 4.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -207,6 +207,7 @@ def ranks(
     aggregation: Aggregation = "diagonal_mean",
     ids: Sequence[str] | None = None,
     block: int | None = None,
+    scores: Array | None = None,
 ) -> Ranks:
     """Returns the rank of every clip's counterpart in both directions, from one pass over the similarities.
 
@@ -216,10 +217,17 @@ def ranks(
         aggregation: As in :func:`similarity`.
         ids: The clips' names, for errors.
         block: Clips a side of one block; None: as many as fit about 200 MB. It does not change the result.
+        scores: (n, n) similarities of sounds (rows) and pictures in place of cosines; then vectors are not looked at.
 
     Raises:
         InputError: Values that are not finite, vectors of zeros, or shapes that do not fit each other.
     """
+    if scores is not None:
+        return _counted(
+            np.asarray(scores.diagonal(), np.float64),
+            lambda rows: lambda columns: np.asarray(scores[rows, columns], np.float64),
+            block or BLOCK,
+        )
     a, v = _sides(audio, visual, aggregation, ids)
     n, all_pairs = len(a), aggregation == "max"
     if len(v) != n:
@@ -228,11 +236,22 @@ def ranks(
     own = np.empty(n)
     for rows in _slices(n, size):
         own[rows] = _own(a.units(rows), v.units(rows), all_pairs=all_pairs)
+
+    def of_rows(rows: slice) -> Callable[[slice], Float64]:
+        units = a.units(rows)
+        return lambda columns: _similarities(units, v.units(columns), all_pairs=all_pairs)
+
+    return _counted(own, of_rows, size)
+
+
+def _counted(own: Float64, of_rows: Callable[[slice], Callable[[slice], Float64]], size: int) -> Ranks:
+    """Returns the ranks of pairs from their similarities, (n,), and blocks (B, C) of all."""
+    n = len(own)
     better, as_good = np.zeros((2, n), np.int64), np.zeros((2, n), np.int64)  # the latter: at least as similar
     for rows in _slices(n, size):
-        units = a.units(rows)
+        block_of = of_rows(rows)
         for columns in _slices(n, size):
-            block_similarities = _similarities(units, v.units(columns), all_pairs=all_pairs)  # (B, C)
+            block_similarities = block_of(columns)
             for lost, limit in ((better, TIE), (as_good, -TIE)):
                 lost[0, rows] += np.count_nonzero(block_similarities > (own[rows] + limit)[:, None], axis=1)
                 lost[1, columns] += np.count_nonzero(block_similarities > own[columns] + limit, axis=0)

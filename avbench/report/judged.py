@@ -106,8 +106,11 @@ def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Retr
         audio, visual = (side[:, options.frame : options.frame + 1] for side in (audio, visual))
     rows = positions(np.array(features.ids), queries)
     found = {}
+    close: Any
     for direction in DIRECTIONS:
-        if direction == "a2v":
+        if features.scores is not None:
+            close = (features.scores if direction == "a2v" else features.scores.T)[rows]
+        elif direction == "a2v":
             close = similarity(audio[rows], visual, aggregation=options.aggregation)  # (Q, n)
         else:
             close = similarity(audio, visual[rows], aggregation=options.aggregation).T

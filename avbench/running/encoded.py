@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig, Weights
 from avbench.data.locate import EMBEDDED
-from avbench.errors import InputError
+from avbench.errors import InputError, RunError
 from avbench.recipes import presets
 from avbench.running.layers import SECTION, apply, read_layers, task_class
 from avbench.settings import Settings, change
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
     from avbench.data.wants import Wants
     from avbench.encoders.adapted import Adapted
     from avbench.running.asked import Request
+    from avbench.tasks.subject import Part
 
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
+_COMPARED = 20_000  # clips whose pairs are kept: 1.6 GB
 _SET = {"train": ("workers", "threads")}  # of these sections, what an encoder's run has
 
 
@@ -148,3 +153,35 @@ def load(config: RunConfig, device: str) -> Adapted:
 def by_itself(methods: Iterable[str]) -> bool:
     """Returns whether all of some are encoders, which compute as they are written where no precision is named."""
     return all(registry.is_encoder("method", name) for name in methods)
+
+
+def compare(encoder: Adapted, folder: Path, part: Part) -> None:
+    """Writes how similar all sounds and pictures of an extraction are, where an encoder has a similarity of its own.
+
+    Args:
+        encoder: With its weights.
+        folder: Where its vectors are.
+        part: Of which split the clips are; training clips are not compared where they are many.
+
+    Raises:
+        RunError: There are too many clips, or the encoder fails.
+    """
+    from avbench.store import extracted
+
+    found = extracted.arrays(folder)
+    if not encoder.compares or not {"audio", "visual"} <= found.keys():
+        return
+    n = len(found["audio"])
+    if n > _COMPARED and part == "train":
+        return
+    if n > _COMPARED:
+        raise RunError(
+            f"encoder {encoder.shown}: found {n:,} clips, valid with a similarity of its own: {_COMPARED:,}, as it is kept"
+            " for all pairs; --set data.subset=FILE judges some of them."
+        )
+    array = np.lib.format.open_memmap(folder / f"{extracted.SCORES}.npy", "w+", np.dtype(np.float32), (n, n))
+    row = 0
+    for scores in encoder.scores(np.array(found["audio"]), np.array(found["visual"])):
+        array[row : row + len(scores)] = scores
+        row += len(scores)
+    array.flush()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avbench.files import Damaged, read_json, set_aside, write_json
-from avbench.running import weights
+from avbench.running import encoded, weights
 from avbench.running.batches import Batches
 from avbench.running.identity import Extraction, Kind
 from avbench.store import parts
@@ -41,9 +41,12 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
         InputError: The weights do not fit the model.
         RunError: A clip cannot be read, or a process ended early.
     """
+    from avbench.encoders.adapted import Adapted
+
+    method = weights.load(stage.config, stage.after, execution.device)
     extract(
         stage.kind,
-        weights.load(stage.config, stage.after, execution.device),
+        method,
         stage.clips,
         stage.config,
         stage.folder,
@@ -51,6 +54,8 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
         progress=execution.progress,
         processes=execution.processes,
     )
+    if isinstance(method, Adapted) and stage.kind == "vectors":
+        encoded.compare(method, stage.folder, stage.part)
     return {"n": len(stage.clips)}
 
 

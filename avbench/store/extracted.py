@@ -16,6 +16,8 @@ from avbench.store.arrays import open_rows
 from avbench.store.features import Features
 
 Arrays = dict[str, npt.NDArray[np.float32]]
+Vectors = npt.NDArray[np.float32]
+SCORES = "scores"  # (n, n) similarities of sounds and pictures, of an encoder that compares by its own
 EMBEDDING = "embedding_"  # what the names of arrays begin with that retrieval compares in place of the vectors
 IDS = "ids.json"  # whose rows these are; equal sets of clips share a folder, whatever their order
 
@@ -64,7 +66,7 @@ def _of(folder: Path, ids: list[str]) -> Arrays:
         return found
     rows = np.empty(len(ids), np.int64)
     rows[np.argsort(np.array(ids), kind="stable")] = np.argsort(np.array(stored), kind="stable")
-    return {name: array[rows] for name, array in found.items()}
+    return {name: array[rows][:, rows] if name == SCORES else array[rows] for name, array in found.items()}
 
 
 def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Features:
@@ -84,10 +86,15 @@ def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Fea
         raise InputError(
             f"method {config['method']['name']}: found one modality, valid: audio and visual, to embed pairs."
         )
-    audio, visual = (unit_length(found[name]) for name in names)
-    frames = max(audio.shape[1], visual.shape[1])  # one vector of a clip stands beside each of several
-    audio, visual = (np.repeat(each, frames, axis=1) if each.shape[1] == 1 else each for each in (audio, visual))
-    return Features(list(ids), audio, visual, dict(config))
+    pair = alike(*(unit_length(found[name]) for name in names))
+    return Features(list(ids), *pair, dict(config), found.get(SCORES))
+
+
+def alike(audio: Vectors, visual: Vectors) -> tuple[Vectors, Vectors]:
+    """Returns the vectors of both, (n, F, d); one vector of a clip stands beside each of several."""
+    frames = max(audio.shape[1], visual.shape[1])
+    first, second = (np.repeat(each, frames, axis=1) if each.shape[1] == 1 else each for each in (audio, visual))
+    return first, second
 
 
 def unit_length(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

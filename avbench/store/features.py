@@ -30,7 +30,8 @@ NAMED = 3  # ids named in an error
 class Features:
     """Embeddings of paired clips: row i of ``audio`` and ``visual`` belongs to ``ids[i]``.
 
-    Two axes, (n, d), are taken as one frame a clip; other kinds of numbers become float32.
+    Two axes, (n, d), are taken as one frame a clip; other kinds of numbers become float32. ``scores``, where there are
+    any, are the similarities of sounds (rows) and pictures by which an encoder compares in place of the cosine.
 
     Raises:
         InputError: Shapes, lengths or ids that cannot be used; values are checked where they are compared.
@@ -40,6 +41,7 @@ class Features:
     audio: npt.NDArray[np.float32]  # (n, F, d)
     visual: npt.NDArray[np.float32]  # (n, F, d)
     config: dict[str, Any] = field(default_factory=dict)
+    scores: npt.NDArray[np.float32] | None = None  # (n, n)
 
     def __post_init__(self) -> None:
         """Checks the arrays and gives them their three axes."""
@@ -50,7 +52,7 @@ class Features:
             raise InputError(
                 f"found {n} ids, {len(self.audio)} audio and {len(self.visual)} visual rows, valid: as many of each."
             )
-        if self.audio.shape[2] != self.visual.shape[2]:
+        if self.audio.shape[2] != self.visual.shape[2] and self.scores is None:
             raise InputError(
                 f"found widths {self.audio.shape[2]} (audio) and {self.visual.shape[2]} (visual), valid: the same."
             )

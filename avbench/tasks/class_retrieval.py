@@ -133,9 +133,10 @@ def _marks(labels: Array) -> Array:
 def _outputs(features: Features, labels: Array, config: ClassRetrievalConfig) -> dict[str, Array]:
     """Returns what is kept of each query: its rank, and what it finds by class."""
     audio, visual = retrieval.compared(features, config)
-    ranks = instance.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids)
+    scores = features.scores
+    ranks = instance.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids, scores=scores)
     found = {"id": np.array(features.ids, dtype=np.str_), "labels": labels, **retrieval.outputs_of(ranks)}
-    sides = metric.by_class(audio, visual, _marks(labels), aggregation=config.aggregation)
+    sides = metric.by_class(audio, visual, _marks(labels), aggregation=config.aggregation, scores=scores)
     for side, queries in zip(instance.DIRECTIONS, sides, strict=True):
         found |= {f"{side}_{name}": values for name, values in queries._asdict().items()}
     return found

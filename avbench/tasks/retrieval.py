@@ -87,7 +87,8 @@ class Retrieval(Task[RetrievalConfig]):
 
 
 def _ranks(features: Features, config: RetrievalConfig) -> metric.Ranks:
-    return metric.ranks(*compared(features, config), aggregation=config.aggregation, ids=features.ids)
+    pair = compared(features, config)
+    return metric.ranks(*pair, aggregation=config.aggregation, ids=features.ids, scores=features.scores)
 
 
 def compared(features: Features, config: RetrievalConfig) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -97,6 +98,8 @@ def compared(features: Features, config: RetrievalConfig) -> tuple[npt.NDArray[n
         InputError: There is no such frame.
     """
     audio, visual = features.audio, features.visual
+    if config.frame >= 0 and features.scores is not None:
+        raise InputError("task.frame: found a frame, valid: -1, as the encoder's own similarity takes all.")
     if config.frame >= 0:
         frames = min(audio.shape[1], visual.shape[1])
         if config.frame >= frames:

@@ -17,11 +17,11 @@ from avbench.registry import encoders
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight videos of two labels, by folder."""
+    """Eight videos of two labels, by folder; beside it the masks of what sounds."""
     made = make(tmp_path_factory.mktemp("made"), train=8, tune=0, test=0, seed=0, workers=1, progress=False)
-    folder = tmp_path_factory.mktemp("videos")
+    folder = made / "by_label"
     for i, path in enumerate(sorted((made / "videos").glob("*.mp4"))):
-        (folder / ("low", "high")[i % 2]).mkdir(exist_ok=True)
+        (folder / ("low", "high")[i % 2]).mkdir(parents=True, exist_ok=True)
         path.rename(folder / ("low", "high")[i % 2] / path.name)
     return folder
 

@@ -239,3 +239,57 @@ def test_what_cannot_be_run_is_refused_before_anything_is_begun(
     assert said in error
     assert len(error.strip().splitlines()) == 1
     assert not Path("results").exists()
+
+
+def test_a_similarity_of_its_own(judge: Judge, capsys: pytest.CaptureFixture) -> None:
+    source = f"""
+class Mine(avbench.Encoder):
+    frames = 3
+{AUDIO}
+    def visual(self, frames, times):
+        return torch.stack([torch.full((3, 4), f.float().mean()) for f in frames])
+    def similarity(self, audio, visual):
+        assert audio.shape[1:] == (1, 2) and visual.shape[1:] == (3, 4)
+        return -(audio[:, 0, 1][:, None] - visual[:, 0, 0][None] / 255).abs()
+"""
+    status, (record,) = judge(source)
+    found = of_stage(record)
+    sound, colour = found["audio"][:, 0, 1], found["visual"][:, 0, 0] / 255
+    close = -np.abs(sound[:, None] - colour[None])
+    ranks = (close > close.diagonal()[:, None]).sum(axis=1) + 1
+    assert status == 0
+    assert record["metrics"]["a2v/median_rank"] == np.median(ranks)
+    assert record["metrics"]["v2a/R@1"] == np.mean(close.argmax(axis=0) == np.arange(8))
+    status, (record,) = judge(source, task="class_retrieval")
+    assert status == 0
+    assert record["metrics"]["a2v/median_rank"] == np.median(ranks)
+    capsys.readouterr()
+    status, records = judge(source.replace("visual[:, 0, 0][None] / 255", "visual[:1, 0, 0][None]"))
+    assert (status, records) == (1, [])
+    assert "similarity returned shape (8, 1) for 8 sounds and 8 pictures" in capsys.readouterr().err
+
+
+def test_patches_of_another_grid_are_localized(judge: Judge, tmp_path: Path, videos: Path) -> None:
+    source = """
+class Mine(avbench.Encoder):
+    image = (96, 96)
+    frames = 3
+
+    def audio(self, waves, rate):
+        return torch.ones(len(waves), 1)
+
+    def visual(self, frames, times):
+        return torch.stack([f.float().mean((0, 1, 2))[:1] for f in frames])
+
+    def patches(self, frames, times):
+        pictures = torch.stack(frames).float().mean(-1)  # (B, F, H, W)
+        pooled = torch.nn.functional.adaptive_avg_pool2d(pictures, (7, 5))
+        return (pooled - pooled.mean((2, 3), keepdim=True))[..., None]
+"""
+    words = ("--set", f"task.annotations={videos.parent / 'masks.npz'}", "task.pictures=0", "data.split=all")
+    status, (record,) = judge(source, *words, "task.similarity=dot", task="localization")
+    assert status == 0
+    assert of_stage(record, "tokens")["visual"].shape == (8, 3, 7, 5, 1)
+    assert record["n"] == 8
+    # Shapes are brighter than the dark ground, in any picture: the sum of colours finds them.
+    assert record["metrics"]["AP"] > record["metrics"]["random/AP"]
