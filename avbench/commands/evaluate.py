@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(LauncherOptions, ConfigOptions):
-    """Evaluates a checkpoint on data, or a file of features or heat maps on its own."""
+    """Evaluates a checkpoint on data, a file of features or heat maps on its own, or the scores of a run."""
 
     task: str = "retrieval"
     """The task; see: avbench list tasks."""
@@ -33,8 +33,10 @@ class Command(LauncherOptions, ConfigOptions):
     labels: Path | None = None
     """A CSV id,label[,split] of the clips in --features: for linear_probe, knn, class_retrieval, and, of arrays called
     scores, classification."""
+    run: str | None = None
+    """A recorded run, by its id or first digits, whose class scores are judged; for vggsounder."""
     annotations: Path | None = None
-    """What the heat maps are judged by."""
+    """What heat maps, or the scores of --run or --features, are judged by."""
     name: str | None = None
     """What the row of --features or --heatmaps is called in tables; by default the file's name. --data names the data
     that their clips are of."""
@@ -45,13 +47,20 @@ class Command(LauncherOptions, ConfigOptions):
 
     def execute(self) -> int:
         """Evaluates and prints the result."""
-        for path, others in ((self.features, ("heatmaps", "annotations")), (self.heatmaps, ("features", "labels"))):
+        run = None if self.run is None else f"run {self.run}"
+        for path, others in (
+            (run, ("features", "heatmaps", "labels", "name", "data")),
+            (self.features, ("heatmaps",)),
+            (self.heatmaps, ("features", "labels")),
+        ):
             if path is not None:
                 self._refuse(*others, "eval_data", "checkpoint", "method", beside=path)
                 given = {"--processes": self.processes != 1, "--launcher": self.on_cluster, "--dry-run": self.dry_run}
                 unused = next((option for option, value in given.items() if value), None)
                 if unused is not None:
                     raise InputError(f"{unused}: not used where {path} is evaluated; leave one of them out.")
+        if self.run is not None:
+            return self._of_run(self.run)
         if self.features is not None:
             return self._of_features(self.features)
         if self.heatmaps is not None:
@@ -62,7 +71,7 @@ class Command(LauncherOptions, ConfigOptions):
             raise InputError("--name: not used with a checkpoint, whose row has the method's name; leave it out.")
         return self._from_checkpoint()
 
-    def _refuse(self, *names: str, beside: Path) -> None:
+    def _refuse(self, *names: str, beside: Path | str) -> None:
         refused = [name for name in names if getattr(self, name) is not None]
         if refused:
             raise InputError(
@@ -81,6 +90,13 @@ class Command(LauncherOptions, ConfigOptions):
 
         options = self._options()
         entry = registry.find("task", self.task)
+        if registry.of_records(entry):
+            self._refuse("labels", beside=path)
+            task, annotations = entry.load().TASK, self._annotations("the scores")
+            return self._judge(
+                path, "scores", options, lambda: (task.evaluate_stored(path, annotations, options), None)
+            )
+        self._refuse("annotations", beside=path)
         labels = self.labels
         if labels is not None:
             return self._judge(path, "features", options, lambda: judge_labelled(path, labels, self.task, options))
@@ -90,17 +106,30 @@ class Command(LauncherOptions, ConfigOptions):
             )
         return self._judge(path, "features", options, lambda: judge_features(path, entry.load().TASK, options))
 
+    def _of_run(self, name: str) -> int:
+        from avbench import registry
+        from avbench.compare.run import find
+        from avbench.running.rejudged import rejudge
+
+        if not registry.of_records(registry.find("task", self.task)):
+            tasks = ", ".join(task for task, entry in registry.entries("task").items() if registry.of_records(entry))
+            raise InputError(f"--run: not used by task '{self.task}', valid: {tasks}.")
+        options, annotations = self._options(), self._annotations("the scores")
+        record = find(self.results, name).record
+        return self._show(*rejudge(record, self.results, self.task, options, annotations, force=self.force))
+
+    def _annotations(self, judged: str) -> Path:
+        if self.annotations is None:
+            raise InputError(f"--annotations: found nothing, valid: the file or folder that {judged} are judged by.")
+        return self.annotations
+
     def _of_heatmaps(self, path: Path) -> int:
         from avbench import registry
 
         task = registry.find("task", self.task).load().TASK
         if not hasattr(task, "evaluate_heatmaps"):
             raise InputError(f"--heatmaps: not used by task '{self.task}', valid: localization.")
-        annotations = self.annotations
-        if annotations is None:
-            raise InputError(
-                "--annotations: found nothing, valid: the file or folder that the heat maps are judged by."
-            )
+        annotations = self._annotations("the heat maps")
         options = self._options()
         return self._judge(
             path, "heatmaps", options, lambda: (task.evaluate_heatmaps(path, annotations, options), None)
@@ -108,8 +137,6 @@ class Command(LauncherOptions, ConfigOptions):
 
     def _judge(self, path: Path, kind: str, options: Settings, evaluate: Callable[[], Judged]) -> int:
         """Judges a file, records it and prints what was found."""
-        from avbench import registry
-        from avbench.compare.terminal import render_evaluation
         from avbench.running.given import Given, data_name, judge
 
         given = Given(
@@ -122,7 +149,13 @@ class Command(LauncherOptions, ConfigOptions):
             annotations=self.annotations,
             labels=self.labels,
         )
-        record, where = judge(given, self.results, evaluate, force=self.force)
+        return self._show(*judge(given, self.results, evaluate, force=self.force))
+
+    def _show(self, record: dict[str, Any], where: Path) -> int:
+        """Prints what a record says."""
+        from avbench import registry
+        from avbench.compare.terminal import render_evaluation
+
         shown = {key: record[key] for key in ("task", "n", "ids_sha256", "metrics", "chance", "ci95", "config")}
         if self.format == "json":
             used = {**record["config"]["task"], "version": registry.find("task", self.task).load().TASK.version}

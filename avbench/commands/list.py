@@ -138,10 +138,12 @@ def _encoders() -> list[tuple[str, str]]:
 
 
 def _tasks() -> list[tuple[str, str]]:
-    return [
-        (name, f"{entry.card['summary']} (methods: {', '.join(registry.methods_for(entry)) or 'none'}){_origin(entry)}")
-        for name, entry in registry.entries("task").items()
-    ]
+    rows = []
+    for name, entry in registry.entries("task").items():
+        methods = f"methods: {', '.join(registry.methods_for(entry)) or 'none'}"
+        of = "any record or file of scores: evaluate --run" if registry.of_records(entry) else methods
+        rows.append((name, f"{entry.card['summary']} ({of}){_origin(entry)}"))
+    return rows
 
 
 def _data() -> list[tuple[str, str]]:

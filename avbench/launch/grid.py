@@ -47,7 +47,8 @@ def expand(methods: Sequence[str], tasks: Sequence[str]) -> Cells:
 
 def _names(kind: registry.Kind, names: Sequence[str]) -> list[str]:
     known = registry.entries(kind)
-    chosen = list(known) if ALL in names else list(dict.fromkeys(names))
+    every = [name for name, entry in known.items() if kind != "task" or not registry.of_records(entry)]
+    chosen = every if ALL in names else list(dict.fromkeys(names))
     for name in chosen:
         registry.find(kind, name)
     return chosen

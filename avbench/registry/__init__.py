@@ -225,6 +225,8 @@ def why_not(method: Component, task: Component) -> str:
 
     It can where it takes the modalities and has the abilities that the task's card asks for.
     """
+    if of_records(task):
+        return f"method '{method.name}' cannot do task '{task.name}': it judges recorded scores (evaluate --run ID)."
     takes, compared = method.card["modalities"], task.card.get("modalities", ())
     has = (*method.card["abilities"], *(("pretraining",) if method.card.get("objectives") else ()))
     lacks = [each for each in task.card.get("abilities", ()) if each not in has]
@@ -244,6 +246,11 @@ def _not_of_encoders(has: Sequence[str], needs: Sequence[str]) -> str:
     if "finetuned" in needs and "fine_tuning" not in has:
         return "it says no trainable = True"
     return "the task asks for a method's weights" if {"weights", "training log"} & set(needs) else ""
+
+
+def of_records(task: Component) -> bool:
+    """Returns whether a task judges recorded scores, and asks nothing of a method."""
+    return set(task.card["needs"]) <= {"scores", "annotations"}
 
 
 def tasks_of(method: Component) -> tuple[str, ...]:

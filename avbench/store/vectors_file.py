@@ -4,6 +4,7 @@
 - ``audio``, ``visual``, ``joint``: (n, D) or (n, F, D) numbers, of any width each; those that there are
 - ``scores``, or ``STREAM/scores``: (n, C) class scores, of the stream ``joint`` where none is named
 - ``classes``: (C,) text, which class each column of the scores is of
+- ``target``: (n,) or (n, C), what the scores were judged by before
 - ``config``: JSON text, what made them
 """
 
@@ -34,6 +35,7 @@ class Vectors:
     streams: dict[str, npt.NDArray[np.float32]]  # (n, F, D)
     scores: dict[str, npt.NDArray[Any]]  # (n, C), by stream
     classes: list[str] | None
+    target: npt.NDArray[np.int64] | None  # (n,), where each clip had one class
     config: dict[str, Any]
 
     def pooled(self, rows: npt.NDArray[np.int64]) -> Pooled:
@@ -81,6 +83,7 @@ def read_vectors(path: Path) -> Vectors:
                 if name not in STREAMS
             },
             classes,
+            _target(arrays["target"], len(ids)) if "target" in arrays.files else None,
             features.read_config(arrays),
         )
 
@@ -90,3 +93,7 @@ def _scores(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         found = f"shape {values.shape} of type {values.dtype}"
         raise InputError(f"{name}: found {found}, valid: (clips, classes) numbers.")
     return values if values.dtype.kind == "f" else values.astype(np.float64)
+
+
+def _target(values: npt.NDArray[Any], n: int) -> npt.NDArray[np.int64] | None:
+    return values.astype(np.int64) if values.shape == (n,) and values.dtype.kind in "iu" else None

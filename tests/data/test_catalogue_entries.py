@@ -33,6 +33,7 @@ LISTED = {  # where the shared folder has a list of the set, and how many clips 
     "msrvtt": ("msrvtt", {"test": 1000}),
     "soundshapes": None,
     "vggsound": ("vggsound", {"test": 15446}),
+    "vggsounder": ("vggsounder", {"test": 12014}),
     "vggss": ("vggss", {"test": 5158}),
 }
 

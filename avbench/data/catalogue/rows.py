@@ -147,6 +147,13 @@ def _vggss(reading: _Reading) -> Iterator[AnnotationRow]:
         yield AnnotationRow(item["file"], reading.split, (reading.entry.class_name(item["class"]),), video, start)
 
 
+def _vggsounder(reading: _Reading) -> Iterator[AnnotationRow]:
+    """A CSV with video_id and label, a row a label."""
+    for _, row in reading.named("video_id", "label"):
+        video, start = _second(row["video_id"])
+        yield AnnotationRow(row["video_id"], reading.split, (reading.entry.class_name(row["label"]),), video, start)
+
+
 def _flickr(reading: _Reading) -> Iterator[AnnotationRow]:
     """``ID``, ``ID.jpg`` or ``ID,first frame``, one a line."""
     for _, cells in reading.table():
@@ -216,6 +223,7 @@ READERS: dict[str, Callable[[_Reading], Iterator[AnnotationRow]]] = {
     "kinetics": _kinetics,
     "msrvtt": _msrvtt,
     "vggss": _vggss,
+    "vggsounder": _vggsounder,
     "flickr": _flickr,
     "is3": _is3,
     "avsbench": _avsbench,

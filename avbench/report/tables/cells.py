@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from avbench import registry
 from avbench.metrics.units import unit
 from avbench.report import ranking
 from avbench.report.archive import Archive
@@ -90,7 +91,9 @@ class Builder:
 
     def _cell(self, layout: Layout, row: RowEntry, column: int, found: Found | None) -> Cell:
         number = layout.number(row, column) if layout.has_cell(row, column) else None
-        runnable = layout.query(row, column) is not None and row.where.get("weights") != WEIGHTS
+        query = layout.query(row, column)
+        runs = query is not None and row.where.get("weights") != WEIGHTS
+        runnable = runs and query is not None and not registry.of_records(registry.find("task", query.task))
         cell = Cell(runnable=runnable)
         if number is not None:
             cell = dataclasses.replace(cell, published=number.value, published_text=number.text)

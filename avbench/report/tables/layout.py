@@ -147,7 +147,7 @@ def _can(method: str, task: str, metric: str) -> bool:
     needed = {"audio": ("audio",), "visual": ("visual",), "joint": ("audio", "visual")}.get(
         metric.partition("/")[0], ()
     )
-    able = judged is not None and not registry.why_not(entry, judged)
+    able = judged is not None and (registry.of_records(judged) or not registry.why_not(entry, judged))
     return able and set(needed) <= set(entry.card["modalities"])
 
 
