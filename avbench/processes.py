@@ -12,6 +12,8 @@ import fcntl
 import functools
 import logging
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,6 +227,25 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def sweep(path: Path) -> None:
+    """Removes what writers of this machine that are gone left of a path, or in a folder; the caller holds its lock."""
+    for left in [*path.parent.glob(f".{path.name}.*"), *path.glob(".*.tmp")]:
+        name, _, process = left.name.removesuffix(".old").removesuffix(".tmp").rpartition(".")
+        own = name.endswith(f".{platform.node()}") or name == ".job"
+        if own and process.isdecimal() and not _alive(int(process)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def is_locked(path: Path) -> bool:

@@ -15,7 +15,7 @@ from avbench.config import RunConfig
 from avbench.data.locate import Source
 from avbench.data.sources import Sources
 from avbench.errors import AvbenchError
-from avbench.processes import code_sha256, locked
+from avbench.processes import code_sha256, locked, sweep
 from avbench.running import encoded, stages, weights
 from avbench.running.execution import Execution
 from avbench.running.plan import Plan, make_plan, plan_pretraining
@@ -189,6 +189,7 @@ class Runner:
                 reused = self._reused(plan)
                 if reused is not None:
                     return reused
+                sweep(run_folder(results, run_id))
                 record, path = self._evaluate(plan, source)
         except Exception as error:
             reason = why(error)

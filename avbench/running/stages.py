@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.files import Damaged, set_aside, write_sealed
-from avbench.processes import locked
+from avbench.processes import locked, sweep
 from avbench.running import extraction, finetuning, pretraining
 from avbench.running.execution import Execution
 from avbench.running.identity import Extraction, Finetuning, Pretraining, Stage
@@ -72,6 +72,7 @@ def settle(stage: Stage, execution: Execution) -> None:
             group.alike(False)
             return
         group.alike(True)
+        sweep(stage.folder)
         start = time.monotonic()
         figures = _compute(stage, execution)
         _finish(stage, {"wall_s": time.monotonic() - start, **figures})

@@ -12,6 +12,7 @@ import pytest
 
 from avbench.data.corpus.manifest_file import content_hash, content_line, schema, table_hash
 from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.prepare.driver import PrepareSettings, prepare
 from avbench.errors import InputError, RunError
 
 
@@ -122,3 +123,48 @@ def test_the_hash_of_a_table_is_that_of_its_rows() -> None:
     assert table_hash([table]) == expected
     assert table_hash([table.slice(7), table.slice(0, 7)]) == expected
     assert table_hash([]) == table_hash([table.slice(0, 0)]) == content_hash([])
+
+
+def test_bytes_that_changed_are_not_decoded(tmp_path: Path) -> None:
+    """A JPEG of a changed byte is mostly a picture still, and another one."""
+    from video_files import tone, write_video
+
+    write_video(tmp_path / "source" / "a.mp4", levels=[40, 80, 120, 160] * 5, sound=tone(1, 440))
+    prepare(tmp_path / "source", tmp_path / "p", PrepareSettings(n_frames=2, size=16), workers=1, progress=False)
+    row = pq.read_table(tmp_path / "p" / "manifest.parquet").to_pylist()[0]
+    shard = tmp_path / "p" / row["shard"]
+    whole = shard.read_bytes()
+
+    def opened(place: int) -> PreparedClips:
+        data = bytearray(whole)
+        data[place] ^= 1
+        shard.write_bytes(data)
+        return PreparedClips.open(tmp_path / "p")
+
+    clips = opened(row["frame_offsets"][1] + row["frame_sizes"][1] - 10)
+    assert clips.frame(0, 0).shape == (16, 16, 3)
+    with pytest.raises(RunError, match=r"frame 1 in .* cannot be read \(its bytes are not those that were written"):
+        clips.frame(0, 1)
+    with pytest.raises(RunError, match=r"sound in .*\(its bytes"):
+        opened(row["audio_offset"] + 60).waveform(0)
+
+
+def test_a_manifest_whose_pages_changed_is_refused(tmp_path: Path) -> None:
+    from video_files import tone, write_video
+
+    write_video(tmp_path / "source" / "a.mp4", levels=[40] * 20, sound=tone(1, 440))
+    prepare(tmp_path / "source", tmp_path / "p", PrepareSettings(n_frames=2, size=16), workers=1, progress=False)
+    path = tmp_path / "p" / "manifest.parquet"
+    data = bytearray(path.read_bytes())
+    place = data.index(b"a.mp4") - 60  # in the first pages, in front of the names of files
+    refused = 0
+    for offset in range(place - 40, place):
+        changed = data.copy()
+        changed[offset] ^= 2
+        path.write_bytes(changed)
+        try:
+            clips = PreparedClips.open(tmp_path / "p")
+            assert list(clips.ids) == ["a"]
+        except InputError as error:
+            refused += "not a manifest" in str(error)
+    assert refused >= 10

@@ -53,6 +53,8 @@ def schema() -> Any:
             ("sha256", pa.string()),
             ("silent", pa.bool_()),
             ("notes", pa.string()),
+            ("frame_crc32", pa.list_(pa.uint32())),
+            ("audio_crc32", pa.uint32()),
         ]
     )
 
@@ -121,7 +123,7 @@ def write_manifest(path: Path, parts: Iterable[list[dict[str, Any]]]) -> Summary
     seconds: list[float] = []
     silent = 0
     group: list[dict[str, Any]] = []
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, columns) as writer:
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, columns, write_page_checksum=True) as writer:
         for rows in parts:
             group += rows
             lines += [content_line(row) for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,8 @@ _COLUMNS = (
     "sha256",
     "silent",
 )
-_LARGE = ("frame_offsets", "frame_sizes", "sha256", "frame_times")
+_CHECKSUMS = ("frame_crc32", "audio_crc32")  # folders of older versions have none
+_LARGE = ("frame_offsets", "frame_sizes", "sha256", "frame_times", "frame_crc32")
 CLASSES = "classes.txt"  # id, tab, name; what preparing a set of the catalogue leaves
 _HASHED = ("id", "split", "labels", "sha256")
 
@@ -103,7 +105,9 @@ class PreparedClips:
         self._rows = np.arange(table.num_rows) if rows is None else rows
         self._scalars = {name: numbers(table[name]) for name in ("duration", "n_frames", "audio_offset", "audio_size")}
         self._lists = {
-            name: one_array(table[name]) for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes")
+            name: one_array(table[name])
+            for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes", *_CHECKSUMS)
+            if name in table.column_names
         }
         self.ids: Sequence[str] = TextColumn(self._chosen("id"))
         self.splits: Sequence[str] = TextColumn(self._chosen("split"))
@@ -121,19 +125,22 @@ class PreparedClips:
                 f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out {root}'."
             )
         try:
-            file = pq.ParquetFile(path)  # not read_table, which imports pyarrow.dataset and pandas
+            file = pq.ParquetFile(
+                path, page_checksum_verification=True
+            )  # not read_table, which imports pyarrow.dataset and pandas
             found = file.schema_arrow.names
             missing = [name for name in _COLUMNS if name not in found]
             if missing:
                 raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
+            wanted = [*_COLUMNS, *(name for name in _CHECKSUMS if name in found)]
             # One column after the other, the largest first: two million rows would otherwise be in memory two or three
             # times.
             columns = {
                 name: one_array(file.read(columns=[name])[name]).cast(schema().field(name).type)
-                for name in sorted(_COLUMNS, key=lambda name: name not in _LARGE)
+                for name in sorted(wanted, key=lambda name: name not in _LARGE)
             }
             pa.default_memory_pool().release_unused()
-            table = pa.table({name: columns[name] for name in _COLUMNS})
+            table = pa.table({name: columns[name] for name in wanted})
         except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -237,6 +244,7 @@ class PreparedClips:
         shard = self._shard(i)
         row = self._rows[i]
         data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
+        self._check(i, "sound", data, self._checksum("audio_crc32", int(row)))
         try:
             return decode_flac(data)
         except (FFmpegError, ValueError) as error:
@@ -258,10 +266,20 @@ class PreparedClips:
         offset = self._lists["frame_offsets"][row][k].as_py()
         size = self._lists["frame_sizes"][row][k].as_py()
         data = self._reader.read(self._shard(i), offset, size)
+        checksums = self._checksum("frame_crc32", row)
+        self._check(i, f"frame {k}", data, None if checksums is None else checksums[k])
         try:
             return decode_jpeg(data)
         except (OSError, SyntaxError, ValueError) as error:
             raise self._damaged(i, f"frame {k}", error) from None
+
+    def _checksum(self, name: str, row: int) -> Any:
+        """Returns what the manifest says of the bytes of a clip's sound or frames; None where it says nothing."""
+        return self._lists[name][row].as_py() if name in self._lists else None
+
+    def _check(self, i: int, what: str, data: bytes, checksum: int | None) -> None:
+        if checksum is not None and zlib.crc32(data) != checksum:
+            raise self._damaged(i, what, "its bytes are not those that were written")
 
     def _damaged(self, i: int, what: str, error: object) -> RunError:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -159,4 +160,6 @@ def _write_clip(
         "sha256": clip.sha256,
         "silent": clip.silent,
         "notes": clip.notes,
+        "frame_crc32": [zlib.crc32(frame) for frame in clip.frames],
+        "audio_crc32": zlib.crc32(clip.audio),
     }
