@@ -24,7 +24,7 @@ from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.corpus.shards import ShardWriter
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.spectrogram import window_starts
-from avbench.data.media.sound import encode_flac
+from avbench.data.media.waveform import encode_wav
 
 ITEM_TARGET, SYNC_TARGET = 1.5, 8.0
 _SYNC = InputConfig(segment_length=416)
@@ -33,7 +33,7 @@ _SHARD = "shards/000000.tar"
 
 
 def _sound(rng: np.random.Generator, rate: int) -> NDArray[np.int16]:
-    """Tones over coloured noise, which a lossless coder finds about as hard as real sound."""
+    """Tones over coloured noise."""
     time = np.arange(round(_SECONDS * rate)) / rate
     noise = np.convolve(rng.standard_normal(len(time)), np.exp(-np.arange(64) / 8), "same")
     tones = sum(np.sin(2 * np.pi * pitch * time) for pitch in rng.uniform(100, 2000, 3))
@@ -65,7 +65,7 @@ def _write(folder: Path, config: InputConfig) -> None:
             samples = _sound(rng, config.sample_rate)
             pictures = [_picture(rng, config.image_size) for _ in range(_FRAMES)]
             frames = [shard.add(f"{i}.{k}.jpg", data) for k, data in enumerate(pictures)]
-            audio = shard.add(f"{i}.flac", encode_flac(samples, config.sample_rate))
+            audio = shard.add(f"{i}.wav", encode_wav(samples, config.sample_rate))
             rows.append(_row(i, frames, audio, len(samples), config))
             with wave.open(str(folder / f"{i}.wav"), "wb") as writer:
                 writer.setparams((1, 2, config.sample_rate, len(samples), "NONE", ""))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from video_files import tone, write_video
 
 import avbench
+from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.prepare.driver import PrepareSettings, prepare
 from avbench.data.prepare.pool import Decoders
 from avbench.data.prepare.verify import verify
@@ -74,13 +76,27 @@ def test_the_folder_holds_what_the_manifest_says(videos: Path, prepared: Path) -
     assert verify(prepared) == []
 
 
+def test_flac_is_the_same_sound_and_the_same_clips(videos: Path, prepared: Path, tmp_path: Path) -> None:
+    small = dataclasses.replace(SMALL, sound="flac")
+    prepare(videos, tmp_path / "flac", small, workers=1, progress=False)
+    pcm, flac = PreparedClips.open(prepared), PreparedClips.open(tmp_path / "flac")
+    assert flac.sha256 == pcm.sha256
+    for i in range(len(pcm)):
+        assert flac.waveform(i)[1] == pcm.waveform(i)[1]
+        np.testing.assert_array_equal(flac.waveform(i)[0], pcm.waveform(i)[0])
+    assert verify(tmp_path / "flac") == []
+    with tarfile.open(next((tmp_path / "flac" / "shards").iterdir())) as archive:
+        assert any(name.endswith(".flac") for name in archive.getnames())
+    assert prepare(videos, tmp_path / "flac", SMALL, progress=False).reused  # it is not made again
+
+
 def test_members_are_grouped_for_webdataset(prepared: Path) -> None:
     keys = []
     for shard in sorted((prepared / "shards").iterdir()):
         with tarfile.open(shard) as archive:
             names = archive.getnames()
         keys += [name.partition(".")[0] for name in names]
-        assert all(name.partition(".")[2] in {"0.jpg", "1.jpg", "2.jpg", "flac", "json"} for name in names)
+        assert all(name.partition(".")[2] in {"0.jpg", "1.jpg", "2.jpg", "wav", "json"} for name in names)
     assert "v1%2E2 é日" in keys
     assert keys == sorted(keys, key=keys.index)  # members of a key are adjacent
 

@@ -26,7 +26,7 @@ def test_a_whole_folder_has_no_problems(out: Path) -> None:
 def change_sound(out: Path) -> None:
     shard = out / "shards" / "000000.tar"
     data = bytearray(shard.read_bytes())
-    data[data.index(b"fLaC") + 200] ^= 1
+    data[data.index(b"RIFF") + 200] ^= 1
     shard.write_bytes(data)
 
 

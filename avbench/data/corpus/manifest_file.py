@@ -55,6 +55,7 @@ def schema() -> Any:
             ("notes", pa.string()),
             ("frame_crc32", pa.list_(pa.uint32())),
             ("audio_crc32", pa.uint32()),
+            ("stored_sha256", pa.string()),  # of the bytes, where they are not those of which sha256 is
         ]
     )
 

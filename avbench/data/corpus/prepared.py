@@ -1,4 +1,4 @@
-"""Clips of a prepared folder: Parquet manifest, JPEG frames and FLAC sound in tar shards, read by offset."""
+"""Clips of a prepared folder: Parquet manifest, JPEG frames and WAV or FLAC sound in tar shards, read by offset."""
 
 from __future__ import annotations
 
@@ -239,14 +239,14 @@ class PreparedClips:
         """
         from av.error import FFmpegError  # late, as all below: who only asks for ids decodes nothing
 
-        from avbench.data.media.waveform import decode_flac
+        from avbench.data.media.waveform import decode_stored
 
         shard = self._shard(i)
         row = self._rows[i]
         data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
         self._check(i, "sound", data, self._checksum("audio_crc32", int(row)))
         try:
-            return decode_flac(data)
+            return decode_stored(data)
         except (FFmpegError, ValueError) as error:
             raise self._damaged(i, "sound", error) from None
 

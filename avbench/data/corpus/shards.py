@@ -34,7 +34,7 @@ class ShardWriter:
         """Appends one member.
 
         Args:
-            name: Its name in the tar, such as ``KEY.flac``.
+            name: Its name in the tar, such as ``KEY.wav``.
             data: Its content.
 
         Returns:

@@ -33,7 +33,8 @@ LIKE: dict[str, dict[str, Any]] = {
 class PrepareSettings(Settings):
     """How a media file becomes clips (docs/protocol/cavmae.md 2.2; Sync's extractor: docs/protocol/cavmae_sync.md 2).
 
-    The fields marked ``identity=False`` only bound the work: they cannot change a clip that is accepted.
+    The fields marked ``identity=False`` only bound the work, or say in what form the same samples are stored: they
+    cannot change a clip that is accepted.
     """
 
     n_frames: int = setting(10, "frames kept per clip (CAV-MAE 10, Sync 16)", ge=1, le=512)
@@ -61,6 +62,9 @@ class PrepareSettings(Settings):
         0.5, "a clip with less than this share of its sound, picture or length is rejected", ge=0, le=1
     )
     max_pixels: int = setting(2**26, "largest width x height that is decoded", ge=1, le=2**30)
+    sound: Literal["pcm", "flac"] = setting(
+        "pcm", "stored sound: pcm is read in a twentieth of the time; flac takes a quarter less disk", identity=False
+    )
     file_timeout: float = setting(60.0, "longest time for one clip, s of the wall clock", gt=0, identity=False)
     memory_gb: float = setting(4.0, "largest address space of one worker, GiB", ge=0.5, identity=False)
 

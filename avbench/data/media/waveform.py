@@ -1,7 +1,8 @@
-"""Reading whole sound files and FLAC members to a mono float32 waveform, and resampling."""
+"""Reading whole sound files and stored sound to a mono float32 waveform, and resampling."""
 
 from __future__ import annotations
 
+import struct
 import wave
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ from numpy.typing import NDArray
 # STREAMINFO of a FLAC file: its length, and where its sample rate's 20 bits begin (RFC 9639, 8.2).
 _STREAMINFO = 34
 _RATE_AT = 10
+_WAV_HEADER = 44  # bytes
+_WAV_LARGEST = 2**32 - 1 - _WAV_HEADER  # bytes of sound
+
+
+def encode_wav(samples: NDArray[np.int16], rate: int) -> bytes:
+    """Returns int16 (n,) mono samples as a WAV file."""
+    return _wav_header(len(samples), rate) + samples.astype("<i2", copy=False).tobytes()
+
+
+def _wav_header(samples: int, rate: int) -> bytes:
+    size = min(2 * samples, _WAV_LARGEST)
+    sound = (16, 1, 1, rate, 2 * rate, 2, 16)  # bytes that follow, PCM, channels, rates, bytes and bits of a sample
+    return struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVEfmt ", *sound, b"data", size)
 
 
 def read_sound(path: Path) -> tuple[NDArray[np.float32], int]:
@@ -68,6 +82,21 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
     mean = values[0] if channels == 1 else values.mean(axis=0, dtype=np.float64)
     samples: NDArray[np.float32] = (mean * scale).astype(np.float32)
     return samples
+
+
+def decode_stored(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """Returns the stored sound of a clip, WAV or FLAC, as a waveform (samples,) in [-1, 1] and its sample rate.
+
+    Raises:
+        ValueError: The bytes are neither a mono 16-bit WAV file of ours nor such a FLAC file.
+        av.error.FFmpegError: A frame of FLAC is damaged.
+    """
+    if data[:4] != b"RIFF":
+        return decode_flac(data)
+    rate, size = int.from_bytes(data[24:28], "little"), len(data) - _WAV_HEADER
+    if size < 0 or data[:_WAV_HEADER] != _wav_header(size // 2, rate):
+        raise ValueError("not a mono 16-bit WAV file, or not a whole one")
+    return np.frombuffer(data, "<i2", offset=_WAV_HEADER) * np.float32(1 / 32768), rate
 
 
 def decode_flac(data: bytes) -> tuple[NDArray[np.float32], int]:

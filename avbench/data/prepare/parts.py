@@ -149,7 +149,7 @@ def _write_clip(
     }
     described = canonical_json(row).encode()
     frames = [writer.add(f"{key}.{number}.jpg", frame) for number, frame in enumerate(clip.frames)]
-    audio = writer.add(f"{key}.flac", clip.audio)
+    audio = writer.add(f"{key}.{'flac' if clip.stored_sha256 is None else 'wav'}", clip.audio)
     writer.add(f"{key}.json", described)
     return row | {
         "shard": shard,
@@ -158,6 +158,7 @@ def _write_clip(
         "audio_offset": audio[0],
         "audio_size": audio[1],
         "sha256": clip.sha256,
+        "stored_sha256": clip.stored_sha256,
         "silent": clip.silent,
         "notes": clip.notes,
         "frame_crc32": [zlib.crc32(frame) for frame in clip.frames],

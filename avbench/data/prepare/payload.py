@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """A clip, encoded: JPEG frames and FLAC sound, and their columns of the manifest."""
+    """A clip, encoded: JPEG frames and sound as WAV or FLAC, and their columns of the manifest.
+
+    ``sha256`` tells what the clip is, in whatever form its sound is stored: it is that of the frames and of the sound
+    as FLAC. ``stored_sha256`` is that of the bytes that are written, where these are others.
+    """
 
     start: float
     duration: float
@@ -25,6 +29,7 @@ class EncodedClip:
     silent: bool
     notes: str
     sha256: str
+    stored_sha256: str | None
 
     @property
     def size(self) -> int:
@@ -60,11 +65,14 @@ def encode(clip: DecodedSpan, settings: PrepareSettings) -> EncodedClip:
     """Encodes a decoded clip; a frame that stands for several times is encoded once."""
     from avbench.data.media.sound import encode_flac
     from avbench.data.media.stored_picture import encode_jpeg
+    from avbench.data.media.waveform import encode_wav
 
     encoded = {id(frame): frame for frame in clip.frames}
     jpegs = {key: encode_jpeg(frame, settings.jpeg_quality) for key, frame in encoded.items()}
     frames = [jpegs[id(frame)] for frame in clip.frames]
-    audio = encode_flac(clip.samples, clip.sample_rate)
+    flac = encode_flac(clip.samples, clip.sample_rate)
+    pcm = settings.sound == "pcm"
+    audio = encode_wav(clip.samples, clip.sample_rate) if pcm else flac
     return EncodedClip(
         start=clip.start,
         duration=clip.duration,
@@ -75,5 +83,6 @@ def encode(clip: DecodedSpan, settings: PrepareSettings) -> EncodedClip:
         sample_rate=clip.sample_rate,
         silent=clip.silent,
         notes=clip.notes,
-        sha256=content_sha256(frames, audio),
+        sha256=content_sha256(frames, flac),
+        stored_sha256=content_sha256(frames, audio) if pcm else None,
     )

@@ -55,7 +55,7 @@ def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
     from av.error import FFmpegError
 
     from avbench.data.media.stored_picture import decode_jpeg
-    from avbench.data.media.waveform import decode_flac
+    from avbench.data.media.waveform import decode_stored
 
     name = row["id"]
     try:
@@ -67,7 +67,7 @@ def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
     except (RunError, ValueError) as error:
         return [f"{name}: {error}"]
     problems = []
-    if content_sha256(frames, audio) != row["sha256"]:
+    if content_sha256(frames, audio) != (row.get("stored_sha256") or row["sha256"]):
         problems.append(f"{name}: its bytes in {row['shard']} are not those that were written")
     if not len(frames) == row["n_frames"] == len(row["frame_times"]):
         problems.append(f"{name}: {len(frames)} frames stored, {row['n_frames']} listed")
@@ -77,7 +77,7 @@ def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
         except (OSError, SyntaxError, ValueError) as error:
             problems.append(f"{name}: frame {number} does not decode ({error})")
     try:
-        samples, rate = decode_flac(audio)
+        samples, rate = decode_stored(audio)
     except (FFmpegError, OSError, ValueError, IndexError) as error:
         return [*problems, f"{name}: its sound does not decode ({error})"]
     if (len(samples), rate) != (row["n_samples"], row["sample_rate"]):
