@@ -176,8 +176,8 @@ def compare(encoder: Adapted, folder: Path, part: Part) -> None:
         return
     if n > _COMPARED:
         raise RunError(
-            f"encoder {encoder.shown}: found {n:,} clips, valid with a similarity of its own: {_COMPARED:,}, as it is kept"
-            " for all pairs; --set data.subset=FILE judges some of them."
+            f"encoder {encoder.shown}: found {n:,} clips, valid with a similarity of its own: {_COMPARED:,}, as it is"
+            " kept for all pairs; --set data.subset=FILE judges some of them."
         )
     array = np.lib.format.open_memmap(folder / f"{extracted.SCORES}.npy", "w+", np.dtype(np.float32), (n, n))
     row = 0
