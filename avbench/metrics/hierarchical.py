@@ -13,7 +13,8 @@ and too little of the seeds where they are few; the one used here,
     clips + max(seeds - both, 0)
 
 has neither fault. Percentiles would take two or three seeds for all there are: the quantiles are those of Student's t,
-of S - 1 degrees of freedom for the seeds' part and of n - 1 for the clips', weighted by these parts (Cochran 1964).
+of S - 1 degrees of freedom for the seeds' part and of n - 1 for the rest, weighted by these parts (Cochran 1964); the
+part taken is ``seeds`` whole, because less is not enough for the small p-values that many tests ask for.
 ``benchmarks/coverage.py`` measures how often such intervals hold the truth.
 """
 
@@ -108,10 +109,9 @@ class Estimate:
     def quantile(self, tail: float) -> float:
         """Returns how many standard errors are exceeded with a chance of ``tail``, in (0, 0.5]."""
         found = -float(special.stdtrit(max(min(self.units, self.resamples) - 1, 1), tail))
-        parts = self.spread.seeds + self.spread.clips
-        if self.seeds < 2 or parts == 0:
+        if self.seeds < 2 or self.spread.total == 0:
             return found
-        share = self.spread.seeds / parts
+        share = min(self.spread.seeds / self.spread.total, 1.0)
         return share * -float(special.stdtrit(self.seeds - 1, tail)) + (1 - share) * found
 
     def interval(self, *, level: float = LEVEL, share: bool = False) -> tuple[float, float]:

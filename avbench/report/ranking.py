@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,15 +37,11 @@ MARKS = {
     OURS: ("¶", "our recipe: the paper does not state its own, or it cannot be had exactly"),
 }
 DASH = "–"
-ONE_SEED, NO_OUTPUTS, UNVARIED, TOGETHER = (
-    "one seed",
-    "no outputs by sample",
-    "nothing varies",
-    "two models together",
-)
+NO_OUTPUTS, UNVARIED, TOGETHER = "no outputs by sample", "nothing varies", "two models together"
+FEWEST_SEEDS = 3  # of two, equal models would be told apart too often: benchmarks/coverage.py
 ALPHA = 1 - hierarchical.LEVEL
 CACHE = Path(".cache", "estimates.json")
-VERSION = 1
+VERSION = 1  # of what is kept
 P = TypeVar("P", bound=Hashable)
 
 
@@ -173,7 +170,7 @@ class Family(Generic[P]):
     Attributes:
         verdicts: Of each place.
         tests: How many pairs the correction is for.
-        shown: Task and metric to the smallest difference that would have been found, the median over its tests.
+        shown: Task and metric to the smallest difference that would have been found, of the tests' mean variance.
     """
 
     verdicts: Mapping[P, Verdict]
@@ -228,7 +225,10 @@ class _Test(NamedTuple):
 
 def _untested(entry: Entry[P]) -> str:
     """Returns why a number cannot be tested; "": it can, where its outputs are there."""
-    return TOGETHER if entry.measured is None else ONE_SEED if len(entry.measured.runs) < 2 else ""
+    if entry.measured is None:
+        return TOGETHER
+    seeds = len(entry.measured.runs)
+    return "" if seeds >= FEWEST_SEEDS else "one seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def _tested(best: Entry[P], other: Entry[P], judge: Judge) -> _Test | str:
@@ -246,4 +246,5 @@ def _shown(tests: Sequence[_Test], count: int) -> dict[tuple[str, str], float]:
     sizes: dict[tuple[str, str], list[float]] = {}
     for test in tests:
         sizes.setdefault(test.metric, []).append(test.estimate.shown(ALPHA / count, power=POWER))
-    return {metric: statistics.median(each) for metric, each in sizes.items()}
+    # Variances are right on average; errors are too small, as are medians of few seeds.
+    return {metric: math.sqrt(statistics.fmean([size**2 for size in each])) for metric, each in sizes.items()}

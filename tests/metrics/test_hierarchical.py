@@ -52,7 +52,7 @@ def test_it_is_a_plain_loop_over_seeds_and_resamples(seeds: int) -> None:
     assert found.value == pytest.approx(values.mean())
     assert (found.spread.clips, found.spread.seeds, found.spread.both) == pytest.approx((clips, of_seeds, both))
     error = np.sqrt(clips + max(of_seeds - both, 0))
-    share = of_seeds / (clips + of_seeds)
+    share = min(of_seeds / error**2, 1)
 
     def width(tail: float) -> float:
         own = stats.t.isf(tail, seeds - 1) if seeds > 1 else 0.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import table_records
 
-from avbench.report.page import build, groups
+from avbench.report.page import build, groups, leaders
 from avbench.report.tables import formats
 from avbench.report.tables.table import Row, Table
 from avbench.report.tables.tables_of import tables_of
@@ -112,7 +112,7 @@ def test_an_ensemble_on_other_clips_is_marked_and_not_the_best(tmp_path: Path) -
 def page(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     rows = groups.group(groups.read(results)[0], results)
     main = groups.main_clips(rows)
-    return [build._row(row, main) for row in rows], build._glance(rows, main)
+    return [build._row(row, main) for row in rows], build._glance(rows, main, leaders.leaders(rows, main))
 
 
 def test_the_leaderboard_marks_them_and_lets_the_others_compete(results: Path) -> None:

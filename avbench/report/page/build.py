@@ -13,7 +13,7 @@ from typing import Any
 
 from avbench.errors import InputError
 from avbench.files import write_text
-from avbench.report.page import drawn, gallery, groups, health, media, runs
+from avbench.report.page import drawn, gallery, groups, health, leaders, media, runs
 from avbench.report.page.groups import Group, Record
 
 _HERE = Path(__file__).parent
@@ -58,10 +58,12 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
     rows = groups.group(records, results)
     shared = runs.described(rows, results)
     main = groups.main_clips(rows)
+    leads = leaders.leaders(rows, main)
+    rows[0].judge.save()
     return {
         "head": _head(records, results),
         "broken": broken,
-        "glance": _glance(rows, main),
+        "glance": _glance(rows, main, leads),
         "tables": list(_tables(results, [data] if data else [None, *sorted({record["data"] for record in records})])),
         "figures": list(_figures(results, data)),
         "galleries": (shown := gallery.galleries(rows, results)),
@@ -70,8 +72,8 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
         "json": {
             "results": results.name,
             "tasks": {name: groups.task_info(name, members) for name, members in _by_task(rows).items()},
-            "metrics": {key: groups.metric_info(key, each.place[0]) for each in rows for key in each.values()},
-            "groups": [_row(each, main) for each in rows],
+            "metrics": {key: groups.metric_info(key, each.place[0]) for each in rows for key in each.values},
+            "groups": [_row(each, main) | {"leads": leads.get(i, {})} for i, each in enumerate(rows)],
             "galleries": shown,
             **shared,
         },
@@ -112,9 +114,10 @@ def _head(records: Sequence[Record], results: Path) -> dict[str, Any]:
     }
 
 
-def _glance(rows: Sequence[Group], main: groups.MainClips) -> list[dict[str, Any]]:
-    """Returns the best trained row of each task and data set, by the metric shown first, of those that compare."""
+def _glance(rows: Sequence[Group], main: groups.MainClips, leads: leaders.Leads) -> list[dict[str, Any]]:
+    """Returns the trained row that leads each task and data set, by the metric shown first, of those that compare."""
     found = []
+    said = {id(row): leads.get(i, {}) for i, row in enumerate(rows)}
     for task, members in _by_task(rows).items():
         key = groups.task_info(task, members)["first"]
         if not key or key.startswith(_NO_SCORE):
@@ -122,15 +125,15 @@ def _glance(rows: Sequence[Group], main: groups.MainClips) -> list[dict[str, Any
         info = groups.metric_info(key, task)
         places: dict[str, list[Group]] = {}
         for each in members:
-            if key in each.values() and groups.competes(each, main):
+            if key in each.values and groups.competes(each, main):
                 places.setdefault(each.first["data"], []).append(each)
         for data, candidates in places.items():
-            best = (max if info["up"] else min)(candidates, key=lambda each: each.values()[key][0] or 0.0)
-            _, _, low, high, level = best.values()[key]
+            best = (max if info["up"] else min)(candidates, key=lambda each: each.values[key][0] or 0.0)
+            _, _, low, high, level = best.values[key]
             nothing = low is not None and high is not None and level is not None and low <= level <= high
+            lead = "" if nothing else said[id(best)].get(key, "")
             mean, sd, _, _, chance = (
-                None if value is None else f"{value * info['factor']:.{info['digits']}f}"
-                for value in best.values()[key]
+                None if value is None else f"{value * info['factor']:.{info['digits']}f}" for value in best.values[key]
             )
             found.append(
                 {
@@ -138,6 +141,7 @@ def _glance(rows: Sequence[Group], main: groups.MainClips) -> list[dict[str, Any
                     "name": task,
                     "data": data,
                     "method": "none clear of chance" if nothing else best.first["method"],
+                    "lead": "" if lead == leaders.BEST else lead,
                     "metric": info["label"],
                     "unit": info["unit"],
                     "mean": mean,
@@ -170,7 +174,7 @@ def _row(each: Group, main: groups.MainClips) -> dict[str, Any]:
         "differs": differing,
         "values": {
             key: [None if value is None else round(value, _ROUND) for value in values]
-            for key, values in each.values().items()
+            for key, values in each.values.items()
         },
     }
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avbench.compare.outputs import Measured, Ran
 from avbench.compare.terminal import DIRECTIONS, columns
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json
 from avbench.metrics.units import unit
+from avbench.report.ranking import Judge
 from avbench.store.records import record_paths
 
 Record = dict[str, Any]
@@ -31,10 +34,12 @@ class Group:
 
     Attributes:
         records: In order of seed.
+        judge: Of the results they are from.
         settings: What tells them from other rows of the same method, weights, data and task, as ``key=value``.
     """
 
     records: tuple[Record, ...]
+    judge: Judge = field(compare=False, repr=False)
     settings: tuple[str, ...] = ()
 
     @property
@@ -57,30 +62,34 @@ class Group:
         data = first["config"].get("data") or {}
         return clips(first["ids_sha256"], {"data": first["data"], "data.clips_seed": data.get("clips_seed", 0)})
 
+    def measured(self, key: str) -> Measured:
+        """Returns what the mean of a metric is of, as it is tested."""
+        options = {name: value for name, value in self.first["config"].get("task", {}).items() if name != "name"}
+        runs = {
+            record["seed"]: Ran(record["id"], record.get("created", ""), record["seed"], float(record["metrics"][key]))
+            for record in sorted(self.records, key=lambda record: (record.get("created", ""), record["id"]))
+            if key in record["metrics"]
+        }
+        return Measured(self.place[0], key, options, self.clips, tuple(runs[seed] for seed in sorted(runs)))
+
+    @functools.cached_property
     def values(self) -> dict[str, list[float | None]]:
-        """Returns mean, standard deviation, low and high end and chance of each metric.
-
-        Interval and chance are the means over seeds; of one seed there is no deviation.
-        """
+        """Mean, standard deviation, low and high end and chance of each metric; of one seed there is no deviation."""
         keys = dict.fromkeys(key for record in self.records for key in record["metrics"])
-        return {key: _value(self.records, key) for key in keys}
+        return {key: self._value(key) for key in keys}
 
-
-def _value(records: Sequence[Record], key: str) -> list[float | None]:
-    found = [record for record in records if key in record["metrics"]]
-    values = [float(record["metrics"][key]) for record in found]
-    bounds = [record.get("ci95", {}).get(key) for record in found]
-    known = [bound for bound in bounds if bound is not None]
-    whole = len(known) == len(found)
-    low, high = (statistics.fmean(ends) for ends in zip(*known, strict=True)) if known and whole else (None, None)
-    chances = [record["chance"][key] for record in found if key in record.get("chance", {})]
-    return [
-        statistics.fmean(values),
-        statistics.stdev(values) if len(values) > 1 else None,
-        low,
-        high,
-        statistics.fmean(chances) if chances else None,
-    ]
+    def _value(self, key: str) -> list[float | None]:
+        found = [record for record in self.records if key in record["metrics"]]
+        values = [float(record["metrics"][key]) for record in found]
+        chances = [record["chance"][key] for record in found if key in record.get("chance", {})]
+        low, high = self.judge.ends(self.measured(key)) or (None, None)
+        return [
+            statistics.fmean(values),
+            statistics.stdev(values) if len(values) > 1 else None,
+            low,
+            high,
+            statistics.fmean(chances) if chances else None,
+        ]
 
 
 def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str]]:
@@ -108,6 +117,8 @@ def group(records: Sequence[Record], results: Path) -> list[Group]:
     """Returns records by all but their seed, in order of task, data, method and weights (trained ones first)."""
     from avbench.report.facts import facts
 
+    judge = Judge(results)
+
     by_key: dict[str, list[Record]] = {}
     shared: dict[str, dict[str, Any]] = {}
     for record in records:
@@ -122,7 +133,7 @@ def group(records: Sequence[Record], results: Path) -> list[Group]:
     for keys in rows.values():
         told = _told_apart([shared[key] for key in keys])
         groups += [
-            Group(records=tuple(sorted(by_key[key], key=lambda record: record["seed"])), settings=settings)
+            Group(records=tuple(sorted(by_key[key], key=lambda record: record["seed"])), judge=judge, settings=settings)
             for key, settings in zip(keys, told, strict=True)
         ]
     return sorted(groups, key=lambda each: (*each.place[:3], each.place[3] == "untrained", each.settings))
@@ -184,7 +195,7 @@ def task_info(task: str, groups: Sequence[Group]) -> dict[str, Any]:
 
     First are those its tables show; of them, the first that most rows have.
     """
-    counts = Counter(key for each in groups for key in each.values())
+    counts = Counter(key for each in groups for key in each.values)
     try:
         shown = columns(task)
     except Exception:  # a task of a package that is not installed here

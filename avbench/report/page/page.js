@@ -64,8 +64,7 @@
     { id: "seeds", label: "Seeds", number: true, of: (row) => row.seeds.length },
     { id: "hours", label: "Device-hours", number: true, of: (row) => row.hours },
   ];
-  // Rows of one task, data set and set of clips compare and share a scale. The best of each metric, looked for once, is
-  // one of the trained models on the clips that most rows judge; one at chance is none.
+  // Rows of one task, data set and set of clips compare and share a scale.
   const peers = new Map();
   for (const row of D.groups) {
     row.peers = `${row.task}\n${row.data}\n${row.clips}`;
@@ -82,10 +81,7 @@
         const [mean, , low, high, chance] = values[key];
         return [mean, low, high, chance].filter((value) => value != null);
       }) : [0];
-      const means = rows.filter((each) => each.competes).map((each) => each.values[key][0]);
-      const best = info(key).up ? Math.max(...means) : Math.min(...means);
-      const distinct = new Set(means).size > 1;
-      scales.set(name, { low: Math.min(...ends), high: Math.max(...ends), best: info(key).ranked && distinct ? best : null });
+      scales.set(name, { low: Math.min(...ends), high: Math.max(...ends) });
     }
     return scales.get(name);
   }
@@ -93,8 +89,6 @@
     const [, , low, high, chance] = row.values[key];
     return low != null && chance != null && low <= chance && chance <= high;
   }
-  const isBest = (row, key) =>
-    row.competes && row.values[key] && !atChance(row, key) && row.values[key][0] === scaleOf(row, key).best;
 
   function bar(row, key) {
     const [mean, , low, high, chance] = row.values[key];
@@ -114,13 +108,14 @@
   function boardRow(row) {
     const key = metricOf(row);
     const value = row.values[key];
-    const best = isBest(row, key);
+    const lead = row.leads[key];
+    const best = lead === "best";
     const open = () => openRuns(row.runs, key);
     const note = state.task === ALL ? el("small", {}, ` ${info(key).label}`) : null;
     return el("tr", { class: [best ? "best" : "", row.weights === "untrained" ? "untrained" : ""].join(" ").trim() || null, on: { click: open } },
       el("th", { scope: "row" },
         el("button", { type: "button", class: "open", "aria-haspopup": "dialog" }, row.method),
-        best ? el("span", { class: "badge" }, "best") : null,
+        best ? el("span", { class: "badge" }, "best") : lead ? el("abbr", { class: "badge unsure", title: `best mean, ${lead}` }, "top") : null,
         row.settings.length ? el("span", { class: "settings" }, row.settings.join(", ")) : null),
       el("td", {}, row.weights), el("td", {}, words(row.task)), el("td", {}, row.data),
       el("td", { class: "number value" }, shown(value[0], key), value[1] == null ? null : el("small", {}, ` ± ${shown(value[1], key)}`), note),
