@@ -76,7 +76,8 @@ class Outline:
         """Returns it as lines of text."""
         config = self.config
         data = config.data.source + (f", judged on {config.data.eval_source}" if config.data.eval_source else "")
-        lines = [f"{config.method_name} {config.task_name} on {data}, seed {config.seed}:"]
+        precision = "" if config.precision == "fp32" else f", {config.precision}"
+        lines = [f"{config.method_name} {config.task_name} on {data}, seed {config.seed}{precision}:"]
         if self.judged:
             lines.append(f"  {self.judged}")
         clips = clips_per_contrast(config)

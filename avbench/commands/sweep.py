@@ -50,7 +50,7 @@ class Command:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
+    """Arithmetic; auto: as avbench run takes it."""
     results: Path = Path("results")
     """Where records, weights and the sweep's folder go."""
     dry_run: bool = False

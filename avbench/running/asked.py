@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from avbench.config import Precision
 
@@ -22,4 +23,4 @@ class Request:
     config: Path | None = None
     sets: tuple[str, ...] = ()
     seed: int = 0
-    precision: Precision = "fp32"
+    precision: Precision | Literal["auto"] = "fp32"  # auto: by model, on this machine's CPU

@@ -42,7 +42,7 @@ class ConfigOptions:
     set: Words = ()
     """Single settings, which override everything else: method.lambda_c=0.1 train.steps=200."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
+    """Arithmetic; auto: bf16 (or fp16) on a GPU; on a CPU fp32, or bf16 to pretrain wide models if that is faster."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""
     results: Path = Path("results")
@@ -59,8 +59,8 @@ class ConfigOptions:
                 words += [f"--{option.name.replace('_', '-')}", *map(str, values)]
         return words
 
-    def settled_precision(self) -> Precision:
-        """Returns what ``--precision`` means where the work is done: here.
+    def settled_precision(self) -> Precision | Literal["auto"]:
+        """Returns what ``--precision`` means where the work is done: here; auto, where that depends on the model, too.
 
         Raises:
             InputError: The device cannot do it.
@@ -68,7 +68,9 @@ class ConfigOptions:
         from avbench.training.device import resolve_device
         from avbench.training.precision import resolve_precision
 
-        return resolve_precision(self.precision, resolve_device(self.device))
+        device = resolve_device(self.device)
+        precision = resolve_precision(self.precision, device)
+        return "auto" if device == "cpu" and self.precision == "auto" else precision
 
     def methods_of(self, given: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the methods of ``--method``, or the recipe's where none is given.

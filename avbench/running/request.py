@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig
+from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.recipes import presets, recipe
@@ -91,13 +91,36 @@ def resolve(request: Request) -> RunConfig:
         method_name=request.method,
         task_name=request.task,
         seed=request.seed,
-        precision=request.precision,
+        precision=_precision(request, sections["model"], trained=trained),
         weights="checkpoint" if request.checkpoint else "pretrained" if trained else "untrained",
         checkpoint=request.checkpoint,
         presets=names,
         fits_batch=fits_batch and not any("batch_size" in layer.get("train", {}) for layer in user),
         **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
     )
+
+
+def _precision(request: Request, model: Settings, *, trained: bool) -> Precision:
+    """Returns the arithmetic of a run; of ``auto`` on a CPU, weights that are given keep float32, as published numbers.
+
+    Args:
+        request: What the user asked for.
+        model: The sizes.
+        trained: Whether the method is one that is pretrained.
+    """
+    if request.precision != "auto":
+        return request.precision
+    if request.checkpoint is not None or not trained or not isinstance(model, ModelConfig):
+        return "fp32"
+    from avbench.training.precision import bf16_instructions, on_cpu
+
+    found = on_cpu(model.embed_dim)
+    if found == "bf16":
+        _say_once(
+            f"precision: bf16, as this processor has {bf16_instructions()} and the model is {model.embed_dim} wide;"
+            " --precision fp32 computes in float32"
+        )
+    return found
 
 
 def _check_start(chosen: recipe.Recipe, user: list[dict[str, Any]]) -> None:

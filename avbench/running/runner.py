@@ -81,8 +81,9 @@ class Runner:
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
         for config in configs:
             model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
-            if model not in self._models and not self._is_recorded(config):
-                weights.check(config, planning=planning)
+            if model not in self._models:
+                if planning or not self._is_recorded(config):
+                    weights.check(config, planning=planning)
                 self._models.add(model)
         return configs
 
@@ -90,7 +91,10 @@ class Runner:
         """Returns whether a run is recorded, whose model then was checked: asked before torch is imported."""
         if self.execution.force or not config.task_name or not all(each.ready for each in self.sources(config)):
             return False
-        plan = make_plan(config, self.corpus(config), self.execution.results)
+        try:
+            plan = make_plan(config, self.corpus(config), self.execution.results, with_variants=False)
+        except AvbenchError:  # which is told where the plan is asked for, after what may be wrong with the model
+            return False
         return usable_record(self.execution.results, plan.evaluation.id) is not None
 
     def sources(self, config: RunConfig) -> tuple[Source, Source]:

@@ -9,7 +9,9 @@ import pytest
 from avbench import registry
 from avbench.errors import InputError
 from avbench.recipes import presets
+from avbench.running import request
 from avbench.running.request import Request, fitted, resolve, task_options
+from avbench.training import precision
 
 
 def test_presets_lie_under_the_file_and_the_file_under_set(tmp_path: Path) -> None:
@@ -26,6 +28,38 @@ def test_the_defaults_are_the_papers() -> None:
     assert (config.input.target_length, config.input.audio_mean, config.input.audio_std) == (1024, -5.081, 4.4849)
     method = config.to_dict()["method"]
     assert (method["lambda_c"], method["temperature"], method["norm_pix_loss"]) == (0.01, 0.05, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "instructions", "expected"),
+    [
+        ({"presets": ("base",)}, "avx512_bf16", "bf16"),
+        ({"presets": ("small",)}, "amx_bf16", "bf16"),
+        ({"presets": ("base",)}, "", "fp32"),
+        ({"presets": ("base",), "precision": "fp32"}, "avx512_bf16", "fp32"),
+        ({"presets": ("starter",)}, "avx512_bf16", "fp32"),
+        ({"data": "soundshapes"}, "avx512_bf16", "fp32"),
+    ],
+)
+def test_auto_takes_bf16_on_a_cpu_where_it_is_faster_and_says_so(
+    changes: dict[str, object],
+    instructions: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(precision, "bf16_instructions", lambda: instructions)
+    request._say_once.cache_clear()
+    words: dict[str, object] = {"method": "cavmae", "data": ".", "precision": "auto", **changes}
+    assert resolve(Request(**words)).precision == expected  # type: ignore[arg-type]
+    assert (f"this processor has {instructions}" in caplog.text) == (expected == "bf16")
+
+
+def test_weights_that_are_given_are_evaluated_in_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "bf16_instructions", lambda: "avx512_bf16")
+    monkeypatch.setattr(request, "_checkpoint_sizes", lambda *_: {"model": {"embed_dim": 768}})
+    words = Request(method="cavmae", data=".", checkpoint=tmp_path / "w.safetensors", precision="auto")
+    assert resolve(words).precision == "fp32"
 
 
 def test_a_leaf_alone_is_enough_where_it_is_unique() -> None:
