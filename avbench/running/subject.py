@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from avbench import registry
 from avbench.errors import InputError
 from avbench.running import finetuning, stages, weights
+from avbench.running.changed import ChangedSubject
 from avbench.running.execution import Execution
 from avbench.running.plan import EXTRACTIONS, Plan
 from avbench.running.request import vary
@@ -114,6 +116,23 @@ class ReadySubject(Subject):
             if plan.config == wanted:
                 return ReadySubject(plan, self._execution)
         raise InputError(f"task '{self.config.task_name}': asks for a variant {sections} that it has not named.")
+
+    def on(self, clips: Clips) -> ChangedSubject:
+        """Returns the same model on other clips, which it embeds when asked."""
+        self._check(WEIGHTS)
+        return ChangedSubject(self, clips, self._extract)
+
+    def _extract(self, kind: Kind, clips: Clips, folder: Path) -> None:
+        from avbench.running.extraction import extract
+
+        work = self._execution
+        options = {"device": work.device, "progress": work.progress, "processes": work.processes}
+        extract(kind, self._model, clips, self.config, folder, **options)  # type: ignore[arg-type]
+
+    @functools.cached_property
+    def _model(self) -> Any:
+        """What embeds other clips, with its weights: one object for all of them."""
+        return weights.load(self.config, self.plan.stages, self.device)
 
     def _extraction(self, kind: Kind, part: Part) -> Extraction:
         self._check(next(need for need, each in EXTRACTIONS.items() if each == (kind, part)))

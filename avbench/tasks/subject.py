@@ -86,6 +86,10 @@ class Subject(Protocol):
         """Returns patch tokens and sound vectors for each clip of a split."""
         ...
 
+    def on(self, clips: Clips) -> Subject:
+        """Returns the same model on other clips, such as changed ones: embedded when asked for, and not kept."""
+        ...
+
     def variant(self, **sections: Mapping[str, Any]) -> Subject:
         """Returns the same run with other settings, such as ``train={"pairing": "shuffled"}``."""
         ...

@@ -33,7 +33,7 @@ def test_every_entry_loads_and_exposes_what_the_runner_needs() -> None:
 
 
 _ALONE = ("classification", "knn", "linear_probe", "reconstruction")
-_PAIRS = tuple(sorted((*_ALONE, "class_retrieval", "localization", "retrieval", "shuffled_pairs")))
+_PAIRS = tuple(sorted((*_ALONE, "class_retrieval", "localization", "offset", "retrieval", "shuffled_pairs")))
 MATRIX = {
     "audiomae": _ALONE,
     "avmae": _PAIRS,

@@ -8,7 +8,7 @@ would be the number of other frames than those named.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,8 @@ def eval_frame(clips: Clips, i: int, inputs: InputConfig) -> int:
     count = max(1, clips.n_frames(i))
     if inputs.eval_frame >= 0:
         return min(inputs.eval_frame, count - 1)
-    if isinstance(clips, FramedClips) and not inputs.segment_length:
-        return clips.middle(i)
-    return count // 2
+    middle: Callable[[int], int] | None = getattr(clips, "middle", None)
+    return count // 2 if middle is None or inputs.segment_length else middle(i)
 
 
 def framed(clips: StoredClips, wanted: FrameGrid, source: Path, *, nearest: bool = False) -> Clips:

@@ -1,0 +1,72 @@
+"""Clips whose sounds or pictures are changed as they are read: what they would be with another sound, or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from avbench.data.corpus.clips import Clips
+from avbench.files import canonical_json, sha256_text
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a clip; here nothing. A frozen dataclass of its settings, which are its identity."""
+
+    def waveform(self, clips: Clips, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the sound of clip ``i``, (samples,), and its sample rate."""
+        return clips.waveform(i)
+
+    def n_frames(self, clips: Clips, i: int) -> int:
+        """Returns how many frames clip ``i`` has."""
+        return clips.n_frames(i)
+
+    def frame(self, clips: Clips, i: int, k: int) -> NDArray[np.uint8]:
+        """Returns frame ``k`` of clip ``i``, (H, W, 3)."""
+        return clips.frame(i, k)
+
+
+class _ChangedClips:
+    """See :func:`changed`; what a change does not touch is the clips' own."""
+
+    def __init__(self, clips: Clips, change: Change) -> None:
+        self._clips = clips
+        self._change = change
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of an object that is being copied to another process, and has nothing yet
+            raise AttributeError(name)
+        return getattr(self._clips, name)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the content: that of the clips, and how they are changed."""
+        return sha256_text(canonical_json([self._clips.sha256, repr(self._change)]))
+
+    def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the mono waveform (samples,) and its sample rate."""
+        return self._change.waveform(self._clips, i)
+
+    def n_frames(self, i: int) -> int:
+        """Returns how many frames clip ``i`` has."""
+        return self._change.n_frames(self._clips, i)
+
+    def frame(self, i: int, k: int) -> NDArray[np.uint8]:
+        """Returns frame ``k`` as RGB (H, W, 3)."""
+        return self._change.frame(self._clips, i, k)
+
+    def select(self, indices: Sequence[int] | NDArray[np.integer]) -> Clips:
+        """Returns the clips at ``indices``, in that order."""
+        return changed(self._clips.select(indices), self._change)
+
+
+def changed(clips: Clips, change: Change) -> Clips:
+    """Returns clips as a change leaves them; see :class:`avbench.data.corpus.clips.Clips`."""
+    return cast(Clips, _ChangedClips(clips, change))
