@@ -67,12 +67,18 @@ def test_citations_of_pages_name_a_section_and_no_page_that_is_not_here() -> Non
         assert all((ROOT / _PROTOCOL / f"{page}.md").exists() for page in pages), path
 
 
+def _shell(page: Path) -> list[str]:
+    """Returns the lines of a page's blocks of shell commands, fenced or indented, continued lines joined."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    fenced = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [*"".join(fenced).splitlines(), *re.findall(r"^    (.*)$", text, re.MULTILINE)]
+
+
 def _command_lines() -> list[list[str]]:
     """Returns the words of each ``avbench`` command in a block of code, without those that stand for others (...)."""
     found = []
     for page in (page for page in PAGES if page.name != "CHANGELOG.md"):
-        text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-        for line in re.findall(r"^(?:    )?(?:torchrun .*-m )?avbench (.*)$", text, re.MULTILINE):
+        for line in re.findall(r"^(?:torchrun .*-m )?avbench (.*)$", "\n".join(_shell(page)), re.MULTILINE):
             words = shlex.split(line.replace("[RUN ...]", ""), comments=True)
             if "..." not in words:
                 found.append(words)
@@ -91,8 +97,8 @@ def test_every_command_line_is_accepted(words: list[str]) -> None:
 def test_command_lines_mean_the_same_in_zsh() -> None:
     """It refuses a word with brackets, stars or braces that matches no file, where bash leaves it as it is."""
     for page in PAGES:
-        for line in re.findall(r"^(?:avbench|pip) .*$", page.read_text(encoding="utf-8"), re.MULTILINE):
-            if "..." not in line:
+        for line in _shell(page):
+            if line.startswith(("avbench ", "pip ")) and "..." not in line:
                 bare = re.sub(r"'[^']*'|\"[^\"]*\"|#.*|\$\([^)]*\)", "", line)
                 assert not re.search(r"[][*?{}]", bare), f"{page.name}: {line}"
 

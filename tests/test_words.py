@@ -14,6 +14,7 @@ PLAIN = {
     r"\b(?:go(?:es|ing)?|gone) on with\b|again to go on\b": "resume",
     r"\bless is better": "lower is better",
     r"\bmore is better": "higher is better",
+    r"\"(?:more|less)\"\} is better": "higher, lower",
     r"\bweights? (?:come|comes|came) about": "how weights are obtained",
     r"\bwhat a coin\b": "random guessing",
     r"\bmanieth\b": "every n-th",

@@ -182,7 +182,7 @@ def judged(columns: Sequence[tuple[bool, Sequence[Entry[P]]]], judge: Judge) -> 
     """Returns the verdicts on columns of numbers. A column whose best is at chance has no best.
 
     Args:
-        columns: Whether more is better, and the numbers that compare: of the same clips.
+        columns: Whether higher is better, and the numbers that compare: of the same clips.
         judge: Of the results they are from.
     """
     verdicts: dict[P, Verdict] = {}

@@ -150,7 +150,7 @@
     }
     const without = kept.length - rows.length;
     $("count").textContent = `${rows.length} of ${D.groups.length} rows` +
-      (state.task === ALL ? "; each task by its own first metric" : `, ${info(state.metric).label}${unit(state.metric) ? ` in ${unit(state.metric)}` : ""}, ${info(state.metric).up ? "more" : "less"} is better`) +
+      (state.task === ALL ? "; each task by its own first metric" : `, ${info(state.metric).label}${unit(state.metric) ? ` in ${unit(state.metric)}` : ""}, ${info(state.metric).up ? "higher" : "lower"} is better`) +
       (without ? `; ${without} without this metric not shown` : "") + ".";
     for (const head of $("board-head").children) {
       if (head.dataset.column === state.sort) head.setAttribute("aria-sort", state.down ? "descending" : "ascending");
