@@ -38,7 +38,7 @@ COMMANDS = {
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import or export weights",
     "list": "methods, encoders, tasks, data, recipes, presets, weights, settings, tables, figures or runs",
-    "check": "what is installed here, and whether it works together",
+    "check": "what is installed here, and whether it works together; check encoder: whether yours can be judged",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from avbench.commands.parse import parse
 from avbench.store import provenance
 
 MODULES = ("numpy", "torch", "torchvision", "torchaudio", "timm", "av", "pandas", "pyarrow", "safetensors")
@@ -13,7 +16,24 @@ MODULES = ("numpy", "torch", "torchvision", "torchaudio", "timm", "av", "pandas"
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """Imports every part, encodes and decodes a clip, and reports versions and hardware."""
+    """Imports every part, and reports versions and hardware; "avbench check encoder FILE.py:Class" checks yours."""
+
+    @classmethod
+    def parse(cls, program: str, arguments: Sequence[str]) -> Any:
+        """Reads the options; after the word ``encoder`` those of the command that checks one.
+
+        Args:
+            program: What the user typed so far.
+            arguments: The rest.
+
+        Raises:
+            InputError: They are not understood.
+        """
+        if arguments[:1] == ["encoder"]:
+            from avbench.commands import check_encoder
+
+            return parse(check_encoder.Command, f"{program} encoder", arguments[1:])
+        return parse(cls, program, arguments)
 
     def execute(self) -> int:
         """Prints one line a check; returns 1 when one failed."""

@@ -163,10 +163,10 @@ class Adapted:
 
         A sound is the mean of its tokens, or its vector. Of several vectors beside one picture it is their mean.
         """
-        patches = self._checked("patches", batch, clips, returned.PATCHES)
+        patches = self.checked("patches", batch, clips, returned.PATCHES)
         patches = patches if patches.ndim == 5 else patches[:, None]
         if hasattr(self.encoder, "audio_tokens"):
-            sounds = self._checked("audio_tokens", batch, clips, returned.TOKENS).mean(axis=1, keepdims=True)
+            sounds = self.checked("audio_tokens", batch, clips, returned.TOKENS).mean(axis=1, keepdims=True)
         else:
             sounds = self._vectors("audio", batch, clips)
         frames = patches.shape[1]
@@ -211,10 +211,21 @@ class Adapted:
         return scores
 
     def _vectors(self, name: str, batch: HeardBatch, clips: Sequence[str]) -> Float32:
-        found = self._checked(name, batch, clips, returned.VECTORS)
+        found = self.checked(name, batch, clips, returned.VECTORS)
         return found if found.ndim == 3 else found[:, None]
 
-    def _checked(self, name: str, batch: HeardBatch, clips: Sequence[str], shapes: dict[int, str]) -> Float32:
+    def checked(self, name: str, batch: HeardBatch, clips: Sequence[str], shapes: dict[int, str]) -> Float32:
+        """Returns what a function gives for some clips.
+
+        Args:
+            name: The function.
+            batch: The clips.
+            clips: Their ids.
+            shapes: What it may return, by number of axes.
+
+        Raises:
+            RunError: It failed, or returned something else.
+        """
         sounds, pictures = (_to(each, self.device) for each in (batch.sounds, batch.pictures))
         times = _to(batch.times, self.device)
         heard, seen = (sounds, batch.rate), (pictures, times)

@@ -68,7 +68,7 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
         method_name=request.method,
         task_name=request.task,
         seed=request.seed,
-        precision="fp32" if request.precision == "auto" else request.precision,
+        precision=request.precision,
         weights=GIVEN,
         checkpoint=request.checkpoint,
         presets=(*own, *request.presets),
@@ -176,8 +176,8 @@ def compare(encoder: Adapted, folder: Path, part: Part) -> None:
         return
     if n > _COMPARED:
         raise RunError(
-            f"encoder {encoder.shown}: found {n:,} clips, valid with a similarity of its own: {_COMPARED:,}, as it is"
-            " kept for all pairs; --set data.subset=FILE judges some of them."
+            f"encoder {encoder.shown}: found {n:,} clips, valid with a similarity of its own, whose every pair is kept:"
+            f" {_COMPARED:,}; --set data.subset=FILE judges some of them."
         )
     array = np.lib.format.open_memmap(folder / f"{extracted.SCORES}.npy", "w+", np.dtype(np.float32), (n, n))
     row = 0
