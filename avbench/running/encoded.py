@@ -68,7 +68,7 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
         method_name=request.method,
         task_name=request.task,
         seed=request.seed,
-        precision=request.precision,
+        precision="fp32" if request.precision == "auto" else request.precision,  # as it is written
         weights=GIVEN,
         checkpoint=request.checkpoint,
         presets=(*own, *request.presets),
