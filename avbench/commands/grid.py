@@ -93,7 +93,9 @@ class Command(LauncherOptions, ConfigOptions):
             if self.format == "table" and not self.list:
                 sys.stdout.write("--list shows every run with its stages and ids\n")
         else:
-            print_records([record for config in configs for record in runner.recorded(config)], self.format)
+            print_records(
+                [record for config in configs for record in runner.recorded(config)], self.format, self.results
+            )
         return 0
 
     def _run(

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 from avbench import registry
@@ -57,7 +58,7 @@ class Command(LauncherOptions, ConfigOptions):
         beside = not self.skip_untrained
         outcomes = [outcome for config in configs for outcome in runner.run(config, with_untrained=beside)]
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
-        print_records(records, self.format)
+        print_records(records, self.format, self.results)
         if self.format == "table":
             _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
         failed = [outcome for outcome in outcomes if outcome.error]
@@ -92,19 +93,27 @@ class Command(LauncherOptions, ConfigOptions):
         if self.dry_run:
             sys.stdout.write(outline.show(runner, configs, self.format))
         else:
-            print_records([record for config in configs for record in runner.recorded(config)], self.format)
+            print_records(
+                [record for config in configs for record in runner.recorded(config)], self.format, self.results
+            )
         return 0
 
 
-def print_records(records: list[dict[str, Any]], form: str) -> None:
-    """Prints records as JSON, or as one table for each task, data set and split."""
+def print_records(records: list[dict[str, Any]], form: str, results: Path) -> None:
+    """Prints records as JSON, or as one table for each task, data set and split.
+
+    Args:
+        records: The records.
+        form: ``json`` or a table.
+        results: Where they are.
+    """
     if form == "json":
         sys.stdout.write(json.dumps(records, indent=2) + "\n")
     else:
-        _print_tables(records)
+        _print_tables(records, results)
 
 
-def _print_tables(records: list[dict[str, Any]]) -> None:
+def _print_tables(records: list[dict[str, Any]], results: Path) -> None:
     from avbench.compare.terminal import render
     from avbench.running.division import account
 
@@ -113,7 +122,7 @@ def _print_tables(records: list[dict[str, Any]]) -> None:
 
     for _, group in groupby(sorted(records, key=table), key=table):
         rows = list(group)
-        sys.stdout.write(f"\n{render(rows)}\n\n")
+        sys.stdout.write(f"\n{render(rows, results)}\n\n")
         for line in dict.fromkeys(account(row["selection"]) for row in rows if "selection" in row):
             sys.stdout.write(f"{line}\n\n" if line else "")
 

@@ -16,7 +16,8 @@ from avbench.errors import InputError
 from avbench.files import sha256_text
 from avbench.metrics import bootstrap
 from avbench.metrics.evidence import Evidence, Mean
-from avbench.metrics.hierarchical import Sample
+from avbench.metrics.hierarchical import Sample, mean
+from avbench.metrics.units import unit
 from avbench.settings import Settings, build
 from avbench.store.records import read_per_sample
 from avbench.tasks.base import Task, no_embeddings
@@ -68,17 +69,35 @@ class Measured:
         return sha256_text(json.dumps([self.metric, self.clips, *(run[:2] for run in self.runs)]))[:20]
 
 
+def of_records(records: Sequence[Mapping[str, Any]], metric: str, clips: str = "") -> Measured:
+    """Returns a metric of records that differ in the seed alone, the newest of each seed.
+
+    Args:
+        records: One or more.
+        metric: Its key; those without it are left out.
+        clips: Which clips were judged, where it is to be compared with others.
+    """
+    task = records[0]["task"]
+    options = {name: value for name, value in records[0]["config"].get("task", {}).items() if name != "name"}
+    runs = {
+        record["seed"]: Ran(record["id"], record.get("created", ""), record["seed"], float(record["metrics"][metric]))
+        for record in sorted(records, key=lambda record: (record.get("created", ""), record["id"]))
+        if metric in record["metrics"]
+    }
+    return Measured(task, metric, options, clips, tuple(runs[seed] for seed in sorted(runs)))
+
+
 class Outputs:
     """Reads the per-sample outputs of each run of a results folder once."""
 
     def __init__(self, results: Path) -> None:
         self.results = results
         self._drawn: dict[tuple[str, str], Float64] = {}
-        self._units: dict[str, int] = {}
+        self._units: dict[str, tuple[int, str]] = {}  # how many, and a hash of their names
         self._weights: dict[int, Float64] = {}
 
     def sample(self, measured: Measured) -> Sample | None:
-        """Returns a metric of every seed on the same resamples; None where outputs are gone, or of another version."""
+        """Returns a metric of every seed on the same resamples; None: outputs are gone, or not of the same clips."""
         try:
             drawn = [self._estimates(run.id, measured) for run in measured.runs]
         except (InputError, KeyError, ValueError):
@@ -87,12 +106,17 @@ class Outputs:
         if len(units) > 1 or len({len(each) for each in drawn}) > 1:
             return None
         values = np.array([run.value for run in measured.runs])
-        return Sample(tuple(run.seed for run in measured.runs), values, np.stack(drawn), units.pop())
+        return Sample(tuple(run.seed for run in measured.runs), values, np.stack(drawn), units.pop()[0])
+
+    def interval(self, measured: Measured) -> tuple[float, float] | None:
+        """Returns the 95 % interval of a mean over seeds; None where outputs are gone."""
+        sample = self.sample(measured)
+        return None if sample is None else mean(sample).interval(share=unit(measured.metric, measured.task).share)
 
     def _estimates(self, run_id: str, measured: Measured) -> Float64:
         if (run_id, measured.metric) not in self._drawn:
             evidence = self._evidence(run_id, measured)
-            self._units[run_id] = len(evidence.units)
+            self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
             self._drawn |= {(run_id, name): drawn for name, drawn in self._drawn_of(evidence, measured.metric).items()}
         return self._drawn[run_id, measured.metric]
 
@@ -128,8 +152,8 @@ class Outputs:
 
 
 def _means(means: Mapping[str, Mean], weights: Float64) -> Float64:
-    totals = np.stack([mean.totals for mean in means.values()], axis=1)
-    counts = np.stack([mean.counts for mean in means.values()], axis=1)
+    totals = np.stack([each.totals for each in means.values()], axis=1)
+    counts = np.stack([each.counts for each in means.values()], axis=1)
     found: Float64 = ((weights @ totals) / np.maximum(weights @ counts, 1)).T
     return found
 

@@ -5,21 +5,28 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from avbench.metrics.units import unit
 
+Intervals = Callable[[Sequence[dict[str, Any]], str], tuple[float, float] | None]
 NONE = "–"
 DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
 NOTE = "[95 % interval over clips], ° contains chance"
+NOTE_SEEDS = "[95 % interval over seeds and clips], ° contains chance"
 
 
-def render(records: Sequence[dict[str, Any]]) -> str:
+def render(records: Sequence[dict[str, Any]], results: Path | None = None) -> str:
     """Returns records of one task and one set of clips as text.
 
     Each metric is printed in its unit. One record a row: value and 95 % interval. Several that differ in the seed only:
-    mean and standard deviation over seeds, and the mean of their intervals, which is not too narrow whatever the
-    correlation of the seeds. Where the interval contains chance, the cell says so.
+    mean, standard deviation and interval over seeds, where their outputs are there. Where the interval contains chance,
+    the cell says so.
+
+    Args:
+        records: The records.
+        results: Where their per-sample outputs are; None: they are not kept.
     """
     first, counts = records[0], sorted({record["n"] for record in records})
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -30,11 +37,12 @@ def render(records: Sequence[dict[str, Any]]) -> str:
         groups.setdefault(label, []).append(record)
     seeds = sorted({record["seed"] for record in records})
     spread = "± standard deviation over seeds, " if len(seeds) > 1 else ""
+    note = NOTE_SEEDS if len(seeds) > 1 else NOTE
     title = (
         f"{first['task']} on {first['data']}, split {first['split']}, n = {' or '.join(map(str, counts))} clips,"
-        f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; {_unit(records)}{spread}{NOTE}"
+        f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; {_unit(records)}{spread}{note}"
     )
-    return "\n\n".join([title, _table(groups, first["task"]), *_other_clips(groups)])
+    return "\n\n".join([title, _table(groups, first["task"], results), *_other_clips(groups)])
 
 
 def _other_clips(groups: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
@@ -74,7 +82,7 @@ def _header(name: str, task: str, *, several: bool) -> str:
     return f"{shown.name or name}, {shown.symbol}" if several and shown.symbol else shown.name or name
 
 
-def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
+def _table(groups: dict[str, list[dict[str, Any]]], task: str, results: Path | None = None) -> str:
     """Returns one row for each group and for what comes before the last part of its metrics' names, if anything."""
     from tabulate import tabulate
 
@@ -100,8 +108,9 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str) -> str:
         lines = [row(label, prefix, lambda metric, chance=chance: _chance(chance, metric, task)) for prefix in prefixes]  # type: ignore[misc]
         one = all(line[2:] == lines[0][2:] for line in lines)  # for all
         rows += [[label, "", *lines[0][2:]]] if one else lines
+    ends = _intervals(results)
     for label, group in groups.items():
-        rows += [row(label, prefix, lambda metric, group=group: _cell(group, metric)) for prefix in prefixes]  # type: ignore[misc]
+        rows += [row(label, prefix, lambda metric, group=group: _cell(group, metric, ends)) for prefix in prefixes]  # type: ignore[misc]
     rows = [line for line in rows if any(cell.strip(NONE) for cell in line[2:])]
     for before, line in reversed(list(pairwise(rows))):
         line[0] = "" if line[0] == before[0] else line[0]  # named once
@@ -124,7 +133,26 @@ def _chance(chance: Mapping[str, float], metric: str, task: str) -> str:
     return NONE if value is None else f"{value * shown.factor:.{shown.digits}f}"
 
 
-def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
+def _intervals(results: Path | None) -> Intervals:
+    """Returns the interval of a metric of records: of one that it has, of several over seeds and clips."""
+    outputs: list[Any] = []  # opened for the first that needs it
+
+    def of(group: Sequence[dict[str, Any]], metric: str) -> tuple[float, float] | None:
+        if len(group) == 1:
+            ends = group[0].get("ci95", {}).get(metric)
+            return None if ends is None else (float(ends[0]), float(ends[1]))
+        if results is None or len({record["ids_sha256"] for record in group}) > 1:
+            return None
+        from avbench.compare.outputs import Outputs, of_records
+
+        outputs[:] = outputs or [Outputs(results)]
+        found: tuple[float, float] | None = outputs[0].interval(of_records(group, metric))
+        return found
+
+    return of
+
+
+def _cell(group: Sequence[dict[str, Any]], metric: str, intervals: Intervals) -> str:
     shown = unit(metric, group[0]["task"])
     factor, digits = shown.factor, shown.digits
     values = [record["metrics"][metric] * factor for record in group if metric in record["metrics"]]
@@ -133,11 +161,9 @@ def _cell(group: Sequence[dict[str, Any]], metric: str) -> str:
     text = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.{digits}f}"
-    bounds = [record.get("ci95", {}).get(metric) for record in group]
-    known = [bound for bound in bounds if bound is not None]
-    if len(known) < len(group):
+    ends = intervals(group, metric)
+    if ends is None:
         return text
-    low, high = (statistics.mean(ends) for ends in zip(*known, strict=True))
     chance = group[0].get("chance", {}).get(metric)
-    mark = "°" if chance is not None and low <= chance <= high else " "
-    return f"{text} [{low * factor:.{shown.coarse}f}, {high * factor:.{shown.coarse}f}]{mark}"
+    mark = "°" if chance is not None and ends[0] <= chance <= ends[1] else " "
+    return f"{text} [{ends[0] * factor:.{shown.coarse}f}, {ends[1] * factor:.{shown.coarse}f}]{mark}"

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from avbench.compare.outputs import Outputs, of_records
 from avbench.compare.terminal import render, render_evaluation
+from avbench.store.records import SCHEMA, write_record
 
 
 def record(**changes: Any) -> dict[str, Any]:
@@ -57,18 +62,29 @@ def test_a_metric_that_nobody_states_is_printed_as_it_was_recorded() -> None:
     assert "2.500 [2.250, 2.750]" in text
 
 
-def test_seeds_are_one_row_of_mean_deviation_and_mean_interval() -> None:
-    other = record(seed=1, metrics={**record()["metrics"], "a2v/R@10": 0.27})
-    other["ci95"] = {**other["ci95"], "a2v/R@10": (0.24, 0.30)}
-    text = render([record(), other])
+def test_seeds_are_one_row_of_mean_deviation_and_the_interval_over_seeds_and_clips(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    records = []
+    for seed, share in enumerate((0.25, 0.27)):
+        ranks = np.where(draw.permutation(1000) < 1000 * share, 1.0, 500.0)
+        found = record(id=f"r{seed}", schema=SCHEMA, seed=seed, config={"task": {}}, metrics={"a2v/R@10": share})
+        arrays = {"id": np.array([f"clip{i:04d}" for i in range(1000)]), "a2v_rank": ranks, "v2a_rank": ranks}
+        write_record(tmp_path, found, arrays)
+        records.append(found)
+    text = render(records, tmp_path)
     assert "seeds 0 1" in text
-    assert "26.00 ± 1.41 [23.0, 29.0]" in text
+    assert "[95 % interval over seeds and clips]" in text
+    ends = Outputs(tmp_path).interval(of_records(records, "a2v/R@10"))
+    assert ends is not None
+    assert f"26.00 ± 1.41 [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" in text
+    assert ends[1] - ends[0] > 0.2  # of two seeds that differ by two points little is known
 
 
-def test_an_interval_that_one_seed_lacks_is_left_out() -> None:
-    text = render([record(), record(seed=1, ci95={})])
-    assert "25.00 ± 0.00" in text
-    assert "[" not in text.split("°", 1)[1]
+def test_an_interval_over_seeds_without_outputs_is_left_out(tmp_path: Path) -> None:
+    seeds = [record(id="a", config={"task": {}}), record(id="b", config={"task": {}}, seed=1)]
+    for text in (render(seeds), render(seeds, tmp_path)):
+        assert "25.00 ± 0.00" in text
+        assert "[" not in text.split("°", 1)[1]
 
 
 def test_rows_of_other_clips_get_a_footnote_and_their_own_chance() -> None:

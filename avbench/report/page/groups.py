@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench.compare.outputs import Measured, Ran
+from avbench.compare.outputs import Measured, of_records
 from avbench.compare.terminal import DIRECTIONS, columns
 from avbench.errors import InputError
 from avbench.files import canonical_json, read_json
@@ -64,13 +64,7 @@ class Group:
 
     def measured(self, key: str) -> Measured:
         """Returns what the mean of a metric is of, as it is tested."""
-        options = {name: value for name, value in self.first["config"].get("task", {}).items() if name != "name"}
-        runs = {
-            record["seed"]: Ran(record["id"], record.get("created", ""), record["seed"], float(record["metrics"][key]))
-            for record in sorted(self.records, key=lambda record: (record.get("created", ""), record["id"]))
-            if key in record["metrics"]
-        }
-        return Measured(self.place[0], key, options, self.clips, tuple(runs[seed] for seed in sorted(runs)))
+        return of_records(self.records, key, self.clips)
 
     @functools.cached_property
     def values(self) -> dict[str, list[float | None]]:
