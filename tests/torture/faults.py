@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
-_CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate")
+_REMOVALS = ("os.remove", "os.rmdir")
+_CHANGES = (*_REMOVALS, "os.rename", "os.mkdir", "os.symlink", "os.link", "os.truncate")
 _LOCKS = ("fcntl.flock", "fcntl.lockf")
 _TORN = 37  # bytes of a write that still reach the disk
 
@@ -32,7 +33,8 @@ class Fault:
     """What goes wrong.
 
     Attributes:
-        kind: ``kill``, ``torn`` (killed in the middle of a write), or the name of an error such as ``ENOSPC``.
+        kind: ``kill``, ``stop`` (until somebody lets it continue), ``torn`` (killed in the middle of a write), or the
+            name of an error such as ``ENOSPC``; nothing can be removed for EIO, but from a full disk.
         at: The operation, from 0.
         lasting: All operations from there on fail, as on a full disk.
     """
@@ -90,13 +92,13 @@ class _Hook:
         fault = self.fault
         if fault is None or self.count < fault.at or (self.count > fault.at and not fault.lasting):
             return
-        if fault.kind == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
+        if fault.kind in ("kill", "stop"):
+            os.kill(os.getpid(), signal.SIGKILL if fault.kind == "kill" else signal.SIGSTOP)
         elif fault.kind == "torn":
             size = os.path.getsize(path) if os.path.isfile(path) else 0  # noqa: PTH113, PTH202
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (size + _TORN, resource.RLIM_INFINITY))
-        elif fault.kind != "ENOLCK":
+        elif fault.kind != "ENOLCK" and not (fault.kind == "ENOSPC" and what in _REMOVALS):
             raise _error(fault.kind, path)
 
 

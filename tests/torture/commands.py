@@ -1,0 +1,17 @@
+"""The commands that are tormented: small in size, real in every part."""
+
+from __future__ import annotations
+
+_CLIPS = ["data.train_clips=8", "data.test_clips=8", "train.workers=0"]
+SMALL = ["--set", *_CLIPS, "train.batch_size=4", "train.steps=3", "train.checkpoint_seconds=0.001"]
+RUN = ["run", "--method", "cavmae", "--skip-untrained", *SMALL]
+_TUNED = ["task.steps=4", "task.batch_size=4", "task.average_from=1", "task.average_to=2"]
+FINETUNE = ["run", "--method", "cavmae", "--task", "classification", "--skip-untrained", *SMALL, *_TUNED]
+COMMANDS = {
+    "run": RUN,
+    "best": [*RUN, "train.select=best"],
+    "finetune": FINETUNE,
+    "processes": [*RUN[:1], "--processes", "2", *RUN[1:], "data.test_clips=130"],
+}
+LISTS = (["status"], ["list", "runs"], ["tables", "--cost"], ["report"])
+FINISHED = (RUN, FINETUNE, *LISTS)
