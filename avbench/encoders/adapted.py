@@ -60,6 +60,22 @@ def wants_of(name: str, options: Settings) -> Wants:
     )
 
 
+@functools.lru_cache(maxsize=64)
+def revision_of(name: str, options: Settings) -> str:
+    """Returns what else decides an encoder's numbers, as it says.
+
+    Raises:
+        InputError: It cannot tell.
+    """
+    encoder, entry = build(name, options), registry.find("method", name)
+    try:
+        return str(encoder.revision())
+    except AvbenchError:
+        raise
+    except Exception as error:  # whatever somebody's code raises
+        raise InputError(f"encoder {entry.shown} ({name}): revision failed: {told(error, entry.path)}.") from error
+
+
 def build(name: str, options: Settings) -> Any:
     """Returns a new object of an encoder's class.
 

@@ -42,6 +42,10 @@ class Encoder:
     random: bool = False
     trainable: bool = False
 
+    def revision(self) -> str:
+        """Returns what else decides its numbers, such as the commit of weights that it loads by itself; part of ids."""
+        return ""
+
     def load(self, device: str, checkpoint: Path | None = None) -> Any:
         """Makes it ready to compute; a module of torch is brought to the device and into evaluation mode afterwards.
 

@@ -26,10 +26,15 @@ from avbench.registry.encoder_source import of_file, of_module
 from avbench.settings import Settings
 
 _BASE = ("avbench.encoders.base", "Encoder")  # not imported, as encoders stand above what finds them
-OURS: dict[str, str] = {}  # adapters, by name
+OURS = {  # adapters, by name
+    "imagebind": "avbench.encoders.imagebind:ImageBind",
+    "pair": "avbench.encoders.pair:Pair",
+    "pe_av": "avbench.encoders.pe_av:PeAv",
+}
 _FOLDERS: set[str] = set()  # where files of encoders were
 # What it defines, and how that is called (arguments beside self).
 CALLED_WITH = {
+    "revision": (),
     "load": ("device", "checkpoint"),
     "audio": ("waves", "rate"),
     "visual": ("frames", "times"),

@@ -116,6 +116,8 @@ def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
     heard = wants(config)
     if heard is None:
         return {}
+    from avbench.encoders.adapted import revision_of
+
     entry = registry.find("method", config.method_name)
     return {
         "encoder": entry.shown,
@@ -123,6 +125,7 @@ def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
         "wants": dataclasses.asdict(heard),
         "precision": config.precision,
         "source": entry.sources,
+        **({"revision": revision} if (revision := revision_of(config.method_name, config.method)) else {}),
     }
 
 
