@@ -17,18 +17,36 @@ if TYPE_CHECKING:
 
 
 def stream_seed(seed: int, name: str, *counters: int) -> int:
-    """Returns a 63-bit seed for the stream ``name`` at ``counters`` (epoch, step, clip ...)."""
+    """Returns a 63-bit seed for the stream ``name`` at ``counters`` (epoch, step, clip ...).
+
+    Args:
+        seed: The run's seed.
+        name: What is drawn.
+        *counters: Epoch, step, clip and so on.
+    """
     key = ":".join([str(seed), name, *map(str, counters)])
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
 
 
 def numpy_stream(seed: int, name: str, *counters: int) -> np.random.Generator:
-    """Returns NumPy's generator for the stream."""
+    """Returns NumPy's generator for the stream.
+
+    Args:
+        seed: The run's seed.
+        name: What is drawn.
+        *counters: Epoch, step, clip and so on.
+    """
     return np.random.default_rng(stream_seed(seed, name, *counters))
 
 
 def torch_stream(seed: int, name: str, *counters: int) -> torch.Generator:
-    """Returns a CPU torch generator for the stream; draw on the CPU and move, so devices agree."""
+    """Returns a CPU torch generator for the stream; draw on the CPU and move, so devices agree.
+
+    Args:
+        seed: The run's seed.
+        name: What is drawn.
+        *counters: Epoch, step, clip and so on.
+    """
     import torch
 
     generator = torch.Generator(device="cpu")

@@ -93,7 +93,13 @@ class Wanted:
         return runner.resolve_all(self.requests())
 
     def job(self, name: str, kind: str = "", **more: Any) -> Job:
-        """Returns the command that does it; a pretraining may be shared by several processes."""
+        """Returns the command that does it; a pretraining may be shared by several processes.
+
+        Args:
+            name: Its name.
+            kind: What it does, in a word; empty: ``run`` or ``pretrain``.
+            **more: Further fields of the job.
+        """
         kind = kind or ("run" if self.tasks else "pretrain")
         return Job(name, kind, self.words, together=not self.tasks, **more)
 

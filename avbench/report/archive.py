@@ -106,7 +106,13 @@ class Archive:
         self._load()
 
     def of(self, method: str, task: str, data: str) -> Iterator[tuple[Config, list[Light]]]:
-        """Yields each configuration of a method, task and data set, given by their names, with its records."""
+        """Yields each configuration of a method, task and data set, given by their names, with its records.
+
+        Args:
+            method: The method.
+            task: The task.
+            data: The data set.
+        """
         for rows in self._places.get((method, task, data), {}).values():
             yield rows[0].config, rows
 

@@ -119,7 +119,13 @@ class Moved(Change):
         return clips.n_frames(i) if self.inputs.segment_length else 1
 
     def frame(self, clips: Clips, i: int, k: int) -> npt.NDArray[np.uint8]:
-        """Returns the judged frame, or frame ``k`` of methods that hear windows around all."""
+        """Returns the judged frame, or frame ``k`` of methods that hear windows around all.
+
+        Args:
+            clips: The clips.
+            i: Which clip.
+            k: Which of its frames.
+        """
         return clips.frame(i, k if self.inputs.segment_length else eval_frame(clips, i, self.inputs))
 
 

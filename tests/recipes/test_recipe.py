@@ -97,6 +97,8 @@ def rows() -> list[Any]:
 def test_every_row_names_a_recipe_that_says_what_the_paper_states_and_the_row_asks_for() -> None:
     checked = 0
     for layout, row in rows():
+        if layout.entry.id == "table_vggsounder":  # which judges a run of any weights
+            continue
         if row.method:
             assert row.recipe, (layout.entry.id, row.stub)
         for column in range(len(layout.columns)):
@@ -173,7 +175,7 @@ def test_the_command_line_takes_the_method_from_the_recipe(tmp_path: Path, capsy
         (["run", "--recipe", "cavmae/bas"], "unknown recipe 'cavmae/bas'. Did you mean 'cavmae/base'"),
         (["run", "--method", "cav", "--recipe", "cavmae/base"], "recipe cavmae/base: found method cav, valid: cavmae"),
         (["grid", "--methods", "cav", "cavmae", "--recipe", "cavmae/base"], "found method cav, valid: cavmae"),
-        (["run"], "--method: found nothing, valid: one or more values, or --recipe NAME"),
+        (["run"], "--method: found nothing, valid: one or more values, --encoder FILE.py:Class or --recipe NAME"),
         (["pretrain", "--recipe", "cavmae/vggsound-after-audioset", "--data", "soundshapes"], "valid: --init FILE"),
     ],
 )

@@ -310,7 +310,7 @@ def test_wrong_requests_are_refused(results: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"unknown data set 'soundshape'. Did you mean 'soundshapes'"):
         Command(results=results, out=tmp_path, data="soundshape").execute()
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InputError, match=r"unknown table 'table_2aa'. Did you mean 'table_02a'"):
+    with pytest.raises(InputError, match=r"unknown table 'table_02aa'. Did you mean 'table_02a'"):
         Command(results=results, ids=("table_2aa",)).execute()
     with pytest.raises(InputError, match="about the papers' data sets"):
         Command(results=results, ids=("table_06",), data="soundshapes").execute()

@@ -26,7 +26,13 @@ class Change:
         return clips.n_frames(i)
 
     def frame(self, clips: Clips, i: int, k: int) -> NDArray[np.uint8]:
-        """Returns frame ``k`` of clip ``i``, (H, W, 3)."""
+        """Returns frame ``k`` of clip ``i``, (H, W, 3).
+
+        Args:
+            clips: The clips.
+            i: Which clip.
+            k: Which of its frames.
+        """
         return clips.frame(i, k)
 
 

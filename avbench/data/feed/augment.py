@@ -73,7 +73,13 @@ class Augment:
         )
 
     def mix(self, n: int, seed: int, *counters: int) -> Mix | None:
-        """Draws whether a clip is mixed, and with what; the partner is any of all ``n`` clips, itself included."""
+        """Draws whether a clip is mixed, and with what; the partner is any of all ``n`` clips, itself included.
+
+        Args:
+            n: How many clips there are.
+            seed: Of the draws.
+            *counters: Of the clip and the epoch.
+        """
         if self.mixup == 0:
             return None
         stream = numpy_stream(seed, "mixup", *counters)

@@ -78,7 +78,13 @@ def spectrogram(clips: Clips, i: int, record: dict[str, Any]) -> npt.NDArray[np.
 
 
 def show_sound(axis: Any, picture: npt.NDArray[np.float32], **options: Any) -> None:
-    """Draws a log-mel picture (M, T) without ticks."""
+    """Draws a log-mel picture (M, T) without ticks.
+
+    Args:
+        axis: Where to.
+        picture: (M, T).
+        **options: For matplotlib's ``imshow``.
+    """
     axis.imshow(picture, origin="lower", aspect="auto", cmap="magma", interpolation="nearest", **options)
     bare(axis)
 

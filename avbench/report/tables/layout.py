@@ -108,7 +108,13 @@ class Layout:
         return key.replace("{metric}", own_metric(chosen.data[0] if self.data is None and chosen.data else self.data))
 
     def number(self, row: RowEntry, column: int, **more: Any) -> published.Number | None:
-        """Returns the published number of a cell; None on other data, and where there is none."""
+        """Returns the published number of a cell; None on other data, and where there is none.
+
+        Args:
+            row: A row.
+            column: Position of the column.
+            **more: Further keys below the cell's.
+        """
         if self.data is not None or row.published is None:
             return None
         wanted = {**self.columns[column].published, **row.published, **more}
