@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import COMMANDS, FINISHED
+from tormented import COMMANDS, FINISHED
 
 from avbench.cli import main
 

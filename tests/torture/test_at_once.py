@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import COMMANDS
 from faults import Fault, give, start
 from test_crash_points import numbers
+from tormented import COMMANDS
 
 Ready = Callable[[str], list[str]]
 PATIENCE_S = 240.0

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import COMMANDS
 from faults import Ended, Fault, give
+from tormented import COMMANDS
 
 from avbench.running.verify import Verification
 from avbench.store.records import all_records
