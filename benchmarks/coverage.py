@@ -185,7 +185,6 @@ def tables(repeats: int) -> Iterator[list[str]]:
         "p uncorrected",
         "clips alone",
     ]
-    ranking.FEWEST_SEEDS = 2  # to see why two are not tested
     for n, seeds, (name, vary) in itertools.product((50, 200, 1000), SEEDS, VARY.items()):
         weights = resamples(n)
         draw = numpy_stream(0, "tables", n, seeds, round(1000 * vary))
@@ -223,8 +222,7 @@ def power(repeats: int) -> Iterator[list[str]]:
             own = [sample(hits(values[i], rate), weights) for i, rate in enumerate((0.3 + lift, 0.3))]  # noqa: B023
             return hierarchical.difference(own[0], own[1])
 
-        sizes = [once(0.0).shown(ranking.ALPHA) for _ in range(repeats)]
-        size = min(float(np.sqrt(np.mean(np.square(sizes)))), 0.69)
+        size = min(hierarchical.typical([once(0.0) for _ in range(repeats)]).shown(ranking.ALPHA), 0.69)
         found = [p for _ in range(repeats) if (p := once(size).p()) is not None]
         share = sum(p <= ranking.ALPHA for p in found) / repeats
         yield [f"{n:,}", str(seeds), name, f"{100 * size:.1f}", f"{100 * share:.0f}"]

@@ -8,18 +8,18 @@ bootstrap that draws seeds and clips together (the pigeonhole bootstrap: Owen 20
 ``clips``: of the mean when clips alone are drawn; ``seeds``: of the S values, over S; ``both``: what is particular to a
 seed on a clip, which is in each of the two. What drawing seeds would find is thus known, and clips alone are drawn, on
 the resamples of :mod:`avbench.metrics.bootstrap`, the same of every seed and model. That variance has ``both`` twice,
-and too little of the seeds where they are few; the one used here,
+and too little of the seeds where they are few; the one used here has neither fault:
 
-    clips + max(seeds - both, 0)
+    (clips - both) + seeds
 
-has neither fault. Percentiles would take two or three seeds for all there are: the quantiles are those of Student's t,
-of S - 1 degrees of freedom for the seeds' part and of n - 1 for the rest, weighted by these parts (Cochran 1964); the
-part taken is ``seeds`` whole, because less is not enough for the small p-values that many tests ask for.
+Percentiles would take two or three seeds for all there are. The error is taken for the sum of two, each Student's t
+with a variance of its own: of the clips with n - 1 degrees of freedom, of the seeds with S - 1 (Behrens 1929).
 ``benchmarks/coverage.py`` measures how often such intervals hold the truth.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,8 +33,9 @@ from avbench.metrics import shares
 
 Float64 = npt.NDArray[np.float64]
 LEVEL, POWER = 0.95, 0.8
-_SMALLEST = 1e-300  # p-value that is told from none
-_HALVINGS = 60
+_HALVINGS = 30
+_STEPS = 200
+_NORMAL = 1e6  # degrees of freedom of what is as good as normal
 _ROUNDING = 1e-12  # of values: less than this is no difference
 
 
@@ -78,9 +79,14 @@ class Spread:
     both: float = 0.0
 
     @property
+    def own(self) -> float:
+        """What is of the clips alone."""
+        return max(self.clips - self.both, 0.0)
+
+    @property
     def total(self) -> float:
         """The variance of the mean."""
-        return self.clips + max(self.seeds - self.both, 0.0)
+        return self.own + self.seeds
 
 
 @dataclass(frozen=True)
@@ -106,13 +112,29 @@ class Estimate:
         """The standard error."""
         return math.sqrt(self.spread.total)
 
+    def tail(self, distance: float) -> float:
+        """Returns the chance of an error above a distance, which is above 0."""
+        units = max(min(self.units, self.resamples) - 1, 1)
+        if self.seeds < 2:
+            return float(special.stdtr(units, -distance / self.error))
+        # Of the seeds' error Student's t is a normal one of a variance that is drawn.
+        scales, shares = _scales(self.seeds - 1)
+        variance = self.spread.own + self.spread.seeds * scales
+        known = variance * math.sqrt(units / _NORMAL)  # beside this, what is of the clips is known exactly
+        freedom = units * (variance / np.maximum(self.spread.own, known)) ** 2
+        return float(special.stdtr(freedom, -distance / np.sqrt(variance)) @ shares)
+
     def quantile(self, tail: float) -> float:
-        """Returns how many standard errors are exceeded with a chance of ``tail``, in (0, 0.5]."""
-        found = -float(special.stdtrit(max(min(self.units, self.resamples) - 1, 1), tail))
-        if self.seeds < 2 or self.spread.total == 0:
-            return found
-        share = min(self.spread.seeds / self.spread.total, 1.0)
-        return share * -float(special.stdtrit(self.seeds - 1, tail)) + (1 - share) * found
+        """Returns the error that is exceeded with a chance of ``tail``, in (0, 0.5)."""
+        if self.spread.total == 0:
+            return 0.0
+        low, high = 0.0, self.error
+        while self.tail(high) > tail:
+            low, high = high, 4 * high
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.tail(middle) > tail else (low, middle)
+        return high
 
     def interval(self, *, level: float = LEVEL, share: bool = False) -> tuple[float, float]:
         """Returns the interval.
@@ -125,8 +147,10 @@ class Estimate:
         width = self.quantile((1 - level) / 2)
         if share and 0 <= self.value <= 1:
             alike = self.value * (1 - self.value) / self.spread.total if self.spread.total > 0 else 0.0
-            return shares.score(self.value, alike or float(self.units), width)
-        return self.value - width * self.error, self.value + width * self.error
+            if not alike:  # all hits or none
+                return shares.wilson(self.value, self.units, level=level)
+            return shares.score(self.value, alike, width / self.error)
+        return self.value - width, self.value + width
 
     def p(self, other: float = 0.0) -> float | None:
         """Returns the two-sided p-value of the truth being ``other``; None: nothing varies, so it cannot be told."""
@@ -135,12 +159,7 @@ class Estimate:
             return 1.0
         if self.spread.total == 0 or self.units < 2 or not math.isfinite(distance):
             return None
-        # By halving the logarithm: the quantile falls as the tail grows.
-        low, high = math.log(_SMALLEST), math.log(0.5)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.quantile(math.exp(middle)) * self.error > distance else (low, middle)
-        return min(1.0, 2 * math.exp(high))
+        return min(1.0, 2 * self.tail(distance))
 
     def shown(self, p: float, *, power: float = POWER) -> float:
         """Returns the smallest true difference that would be found with a p-value below ``p``.
@@ -149,7 +168,7 @@ class Estimate:
             p: In (0, 1), after any correction.
             power: How often it would be found.
         """
-        return (self.quantile(p / 2) + self.quantile(1 - power)) * self.error
+        return self.quantile(p / 2) + self.quantile(1 - power)
 
 
 def mean(sample: Sample) -> Estimate:
@@ -186,6 +205,13 @@ def difference(first: Sample, second: Sample) -> Estimate:
     )
 
 
+def typical(estimates: Sequence[Estimate]) -> Estimate:
+    """Returns no difference, with the mean variance of some estimates and the fewest seeds, units and resamples."""
+    parts = [(each.spread.clips, each.spread.seeds, each.spread.both) for each in estimates]
+    fewest = (min(getattr(each, name) for each in estimates) for name in ("seeds", "units", "resamples"))
+    return Estimate(0.0, Spread(*np.mean(parts, axis=0).tolist()), *fewest)
+
+
 def holm(found: Sequence[float], *, tests: int = 0) -> list[float]:
     """Returns p-values that hold for all tests of a family together (Holm 1979), in the order given.
 
@@ -199,6 +225,14 @@ def holm(found: Sequence[float], *, tests: int = 0) -> list[float]:
         highest = max(highest, min(1.0, (count - rank) * found[i]))
         adjusted[i] = highest
     return adjusted
+
+
+@functools.cache
+def _scales(freedom: int) -> tuple[Float64, Float64]:
+    """Returns by what a variance of so many degrees of freedom may be too small, and the chance of each."""
+    middles = (np.arange(_STEPS) + 0.5) / _STEPS
+    shares = 4 * middles**3 / (4 * middles**3).sum()  # finer where the variance is far too small: there the tails are
+    return freedom / special.chdtri(freedom, 1 - middles**4), shares
 
 
 def _spread(sample: Sample) -> Spread:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
-import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,8 +35,12 @@ MARKS = {
     OURS: ("¶", "our recipe: the paper does not state its own, or it cannot be had exactly"),
 }
 DASH = "–"
-NO_OUTPUTS, UNVARIED, TOGETHER = "no outputs by sample", "nothing varies", "two models together"
-FEWEST_SEEDS = 3  # of two, equal models would be told apart too often: benchmarks/coverage.py
+ONE_SEED, NO_OUTPUTS, UNVARIED, TOGETHER = (
+    "one seed",
+    "no outputs by sample",
+    "nothing varies",
+    "two models together",
+)
 ALPHA = 1 - hierarchical.LEVEL
 CACHE = Path(".cache", "estimates.json")
 VERSION = 1  # of what is kept
@@ -227,8 +229,7 @@ def _untested(entry: Entry[P]) -> str:
     """Returns why a number cannot be tested; "": it can, where its outputs are there."""
     if entry.measured is None:
         return TOGETHER
-    seeds = len(entry.measured.runs)
-    return "" if seeds >= FEWEST_SEEDS else "one seed" if seeds == 1 else f"{seeds} seeds"
+    return ONE_SEED if len(entry.measured.runs) < 2 else ""
 
 
 def _tested(best: Entry[P], other: Entry[P], judge: Judge) -> _Test | str:
@@ -243,8 +244,10 @@ def _tested(best: Entry[P], other: Entry[P], judge: Judge) -> _Test | str:
 
 
 def _shown(tests: Sequence[_Test], count: int) -> dict[tuple[str, str], float]:
-    sizes: dict[tuple[str, str], list[float]] = {}
+    """Returns the smallest differences of each metric, for the mean variance: that of one test is rarely right."""
+    found: dict[tuple[str, str], list[Estimate]] = {}
     for test in tests:
-        sizes.setdefault(test.metric, []).append(test.estimate.shown(ALPHA / count, power=POWER))
-    # Variances are right on average; errors are too small, as are medians of few seeds.
-    return {metric: math.sqrt(statistics.fmean([size**2 for size in each])) for metric, each in sizes.items()}
+        found.setdefault(test.metric, []).append(test.estimate)
+    return {
+        metric: hierarchical.typical(estimates).shown(ALPHA / count, power=POWER) for metric, estimates in found.items()
+    }
