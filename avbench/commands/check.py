@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from avbench.commands.parse import parse
+import tyro
+
+from avbench.errors import InputError
+from avbench.running.options import Words
 from avbench.store import provenance
 
 MODULES = ("numpy", "torch", "torchvision", "torchaudio", "timm", "av", "pandas", "pyarrow", "safetensors")
@@ -18,25 +21,22 @@ MODULES = ("numpy", "torch", "torchvision", "torchaudio", "timm", "av", "pandas"
 class Command:
     """Imports every part, and reports versions and hardware; "avbench check encoder FILE.py:Class" checks yours."""
 
-    @classmethod
-    def parse(cls, program: str, arguments: Sequence[str]) -> Any:
-        """Reads the options; after the word ``encoder`` those of the command that checks one.
-
-        Args:
-            program: What the user typed so far.
-            arguments: The rest.
-
-        Raises:
-            InputError: They are not understood.
-        """
-        if arguments[:1] == ["encoder"]:
-            from avbench.commands import check_encoder
-
-            return parse(check_encoder.Command, f"{program} encoder", arguments[1:])
-        return parse(cls, program, arguments)
+    what: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Nothing: the installation; encoder FILE.py:Class: an encoder, on a few clips: shapes, numbers, batches,
+    repeats, silence, pairs, speed and memory."""
+    data: str | None = None
+    """Of an encoder: where the clips are from, as for run; without it the embedded set."""
+    checkpoint: Path | None = None
+    """Of an encoder: its weights."""
+    set: Words = ()
+    """Of an encoder: its arguments, as encoder.KEY=VALUE, and data.KEY=VALUE."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Of an encoder: where to compute."""
 
     def execute(self) -> int:
         """Prints one line a check; returns 1 when one failed."""
+        if self.what:
+            return self._encoder()
         failed = 0
         for name in MODULES:
             try:
@@ -55,3 +55,12 @@ class Command:
         for key, value in provenance.hardware(device).items():
             sys.stdout.write(f"        {key}: {value}\n")
         return 0
+
+    def _encoder(self) -> int:
+        from avbench.commands.check_encoder import check_encoder
+
+        if self.what[0] != "encoder" or len(self.what) != 2:
+            raise InputError(f"check {' '.join(self.what)}: valid: nothing, or encoder FILE.py:Class.")
+        settings = [text for group in self.set for text in group]
+        shared: dict[str, Any] = {"data": self.data, "checkpoint": self.checkpoint, "device": self.device}
+        return check_encoder(self.what[1], settings=settings, **shared)

@@ -129,7 +129,14 @@ def tell_failed(chains: Sequence[Chain]) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class ElsewhereOptions(ConfigOptions):
-    """Options of runs whose device is another machine's and has been settled."""
+    """Options of runs whose device is another machine's and has been settled; ``unnamed``: its precision, too."""
+
+    unnamed: bool = False
+
+    @property
+    def unnamed_precision(self) -> bool:
+        """Whether nobody named a precision."""
+        return self.unnamed
 
     def settled_precision(self) -> Precision:
         """Returns the precision that was settled."""
@@ -153,7 +160,8 @@ def elsewhere(options: ConfigOptions, profile: Profile) -> ElsewhereOptions:
     if precision == "auto":
         precision = "bf16" if device == "cuda" else "fp32"
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(ConfigOptions)}
-    return ElsewhereOptions(**{**given, "device": device, "precision": precision})
+    unnamed = options.unnamed_precision
+    return ElsewhereOptions(**{**given, "device": device, "precision": precision}, unnamed=unnamed)
 
 
 def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:

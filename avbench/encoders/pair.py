@@ -74,12 +74,5 @@ class Pair(Encoder):
         return found.view(*pictures.shape[:2], -1)
 
     def joint(self, waves: list[Tensor], rate: int, frames: list[Tensor], times: list[Tensor]) -> Tensor:
-        """Returns both end to end.
-
-        Args:
-            waves: Sounds.
-            rate: Samples a second.
-            frames: Pictures.
-            times: When they are, seconds.
-        """
+        """Returns both end to end; arguments as for :meth:`audio` and :meth:`visual`."""
         return torch.cat([self.audio(waves, rate), self.visual(frames, times).mean(dim=1)], dim=-1)

@@ -69,14 +69,7 @@ class PeAv(Encoder):
         return self._embedded(self._videos(torch.stack(frames)))
 
     def joint(self, waves: list[Tensor], rate: int, frames: list[Tensor], times: list[Tensor]) -> Tensor:
-        """Returns the embeddings of both together, (B, D).
-
-        Args:
-            waves: Sounds.
-            rate: Samples a second.
-            frames: Pictures.
-            times: When they are, seconds.
-        """
+        """Returns the embeddings of both together, (B, D); arguments as for :meth:`audio` and :meth:`visual`."""
         found, first = [], 0
         for part in _alike(waves):
             videos = torch.stack(frames[first : first + len(part)])

@@ -227,6 +227,8 @@ def _pretraining(
 
 
 def _wanted(config: RunConfig, options: ConfigOptions, tasks: tuple[str, ...], more: Sequence[str]) -> Wanted:
+    if registry.is_encoder("method", config.method_name):  # whose precision may be another than that of methods
+        options = dataclasses.replace(options, precision=config.precision)
     return Wanted(methods=(config.method_name,), tasks=tasks, seeds=(config.seed,), options=options, more=tuple(more))
 
 

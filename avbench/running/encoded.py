@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
         method_name=request.method,
         task_name=request.task,
         seed=request.seed,
-        precision="fp32" if request.precision == "auto" else request.precision,  # as it is written
+        precision="fp32" if request.precision == "auto" else request.precision,
         weights=GIVEN,
         checkpoint=request.checkpoint,
         presets=(*own, *request.presets),
@@ -151,11 +151,6 @@ def load(config: RunConfig, device: str) -> Adapted:
         precision=config.precision,
         seed=config.seed,
     )
-
-
-def by_itself(methods: Iterable[str]) -> bool:
-    """Returns whether all of some are encoders, which compute as they are written where no precision is named."""
-    return all(registry.is_encoder("method", name) for name in methods)
 
 
 def compare(encoder: Adapted, folder: Path, part: Part) -> None:

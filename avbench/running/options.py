@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 
 import tyro
 
+from avbench import registry
 from avbench.config import Precision
 from avbench.errors import InputError
 from avbench.files import check_folder
 from avbench.recipes import recipe as recipes
 from avbench.running.asked import Request
-from avbench.running.encoded import by_itself
 from avbench.store.seal import check_file
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction]
@@ -72,6 +72,11 @@ class ConfigOptions:
         precision = resolve_precision(self.precision, device)
         return "auto" if device == "cpu" and self.precision == "auto" else precision
 
+    @property
+    def unnamed_precision(self) -> bool:
+        """Whether nobody named a precision: then an encoder computes as it is written."""
+        return self.precision == "auto"
+
     def methods_of(self, given: tuple[str, ...]) -> tuple[str, ...]:
         """Returns the methods of ``--method``, or the recipe's where none is given.
 
@@ -111,7 +116,7 @@ class ConfigOptions:
         if self.checkpoint is not None:
             check_file(self.checkpoint)
         check_folder("--results", self.results)
-        precision = "fp32" if self.precision == "auto" and by_itself(methods) else self.settled_precision()
+        precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
         if self.init:
             if self.checkpoint is not None:
@@ -129,7 +134,7 @@ class ConfigOptions:
                 config=self.config,
                 sets=sets,
                 seed=seed,
-                precision=precision,
+                precision="fp32" if self.unnamed_precision and registry.is_encoder("method", method) else precision,
             )
             for method in dict.fromkeys(methods)
             for task in dict.fromkeys(tasks)

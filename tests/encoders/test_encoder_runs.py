@@ -160,3 +160,21 @@ def test_a_name_that_is_a_methods_is_refused(capsys: pytest.CaptureFixture) -> N
 def test_the_package_offers_the_class_without_torch() -> None:
     text = "import sys, avbench; avbench.Encoder; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", text], check=True)
+
+
+def test_a_cluster_gets_a_command_for_it(judge: Judge, videos: Path) -> None:
+    from avbench.commands.launching import ElsewhereOptions
+    from avbench.launch.planner import jobs_of_runs
+    from avbench.running.runner import Execution, Runner
+
+    judge(PLAIN, "--dry-run")
+    # A cluster of GPUs, where methods compute in bf16; an encoder computes as it is written.
+    options = ElsewhereOptions(data=str(videos), device="cpu", precision="bf16", unnamed=True, results=Path("other"))
+    runner = Runner(Execution(results=Path("other"), device="cpu"))
+    (config,) = runner.resolve_all(options.requests(("mine.py:Mine",), ("retrieval",), (0,)))
+    (job,) = jobs_of_runs(runner, [config], options)
+    assert config.precision == "fp32"
+    assert job.command.startswith("avbench run --encoder mine.py:Mine --task retrieval --seeds 0 --data ")
+    assert "--precision fp32" in job.command
+    assert cli.main([*job.arguments]) == 0
+    assert (Path("other") / job.makes[0] / "record.json").is_file()
