@@ -32,7 +32,7 @@ def test_every_entry_loads_and_exposes_what_the_runner_needs() -> None:
                 assert hasattr(module, name), f"{entry.module} has no {name}"
 
 
-_ALONE = ("classification", "knn", "linear_probe", "reconstruction")
+_ALONE = ("classification", "corruption", "knn", "linear_probe", "reconstruction")
 _PAIRS = tuple(sorted((*_ALONE, "class_retrieval", "localization", "offset", "retrieval", "shuffled_pairs")))
 MATRIX = {
     "audiomae": _ALONE,
