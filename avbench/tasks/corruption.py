@@ -32,7 +32,8 @@ Array = npt.NDArray[Any]
 CARD = TaskCard(
     summary="retrieval or kNN with damaged sounds or pictures: nine corruptions, five severities, mean drop",
     needs=("weights", "vectors", "training vectors", "training clips"),
-    abilities=("vectors",),
+    modalities=("audio", "visual"),
+    abilities=("embeddings", "vectors"),
     columns=("R@10", "top1", "mAP"),
 )
 CLEAN, DROP = "clean", "drop"
@@ -44,7 +45,7 @@ class CorruptionConfig(Settings):
     """Options of corruption."""
 
     measure: Literal["retrieval", "knn"] = setting("retrieval", "what is measured on the damaged clips")
-    corruptions: tuple[str, ...] = setting((), "which of them; empty: all that are of the method's modalities")
+    corruptions: tuple[str, ...] = setting((), "which of them; empty: all")
     severities: tuple[int, ...] = setting((1, 2, 3, 4, 5), "how strong, from 1 to 5", ge=1, le=SEVERITIES)
     seed: int = setting(0, "seed of the corruptions' draws", ge=0)
     label: str = setting("", "knn: parts of the class names to predict, such as shape+pitch; empty: whole names")
@@ -62,18 +63,6 @@ class CorruptionConfig(Settings):
         if strange is not None or not self.severities:
             what = f"corruptions: found {strange}" if strange is not None else "severities: found none"
             raise InputError(f"task.{what}, valid: one or more of {', '.join((*SOUNDS, *PICTURES))}, from 1 to 5.")
-
-    def chosen(self, modalities: tuple[str, ...]) -> list[str]:
-        """Returns the corruptions of a method that takes some modalities.
-
-        Raises:
-            InputError: One of a modality that it does not take.
-        """
-        able = [*(SOUNDS if "audio" in modalities else ()), *(PICTURES if "visual" in modalities else ())]
-        wrong = next((name for name in self.corruptions if name not in able), None)
-        if wrong is not None:
-            raise InputError(f"task.corruptions: found {wrong}, valid for this method: {', '.join(able)}.")
-        return list(dict.fromkeys(self.corruptions)) or able
 
     def inner(self) -> tuple[Task[Any], Settings]:
         """Returns the task that measures, and its options; its own intervals are not needed."""
@@ -107,15 +96,13 @@ class CorruptionTask(Task[CorruptionConfig]):
         """Measures; see :class:`~avbench.tasks.base.Task`.
 
         Raises:
-            InputError: The method takes one modality and the measure two, or labels cannot be used.
+            InputError: Labels cannot be used.
             RunError: A clip cannot be read.
         """
         task, options = config.inner()
-        if config.measure == "retrieval" and set(subject.modalities) < {"audio", "visual"}:
-            raise InputError("task.measure: found retrieval, valid for a method of one modality: knn.")
         clean = task.run(subject, options)
         outputs = {"id": clean.per_sample["id"], **_prefixed(CLEAN, clean.per_sample)}
-        for kind in config.chosen(subject.modalities):
+        for kind in dict.fromkeys(config.corruptions or (*SOUNDS, *PICTURES)):
             for severity in config.severities:
                 damaged = changed(subject.evaluated, Corruption(kind, severity, config.seed))
                 found = task.run(subject.on(damaged), options)

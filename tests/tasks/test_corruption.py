@@ -13,7 +13,7 @@ from labelled_clips import CLASSES, LabelledClips
 from avbench.cli import main
 from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.corrupted import Corruption
-from avbench.data.media.corrupt import SOUNDS
+from avbench.data.media.corrupt import PICTURES, SOUNDS
 from avbench.errors import InputError
 from avbench.running.execution import Execution
 from avbench.running.request import Request
@@ -37,12 +37,12 @@ class Model:
     device, progress, folder = "cpu", False, Path("unused")
     config = dataclasses.make_dataclass("Run", [("seed", int, 0), ("method_name", str, "mine")])()
 
-    def __init__(self, n: int = 30, clips: Any = None, modalities: tuple[str, ...] = ("audio", "visual")) -> None:
-        self.train, self.modalities = LabelledClips(30, first=100), modalities
+    def __init__(self, n: int = 30, clips: Any = None) -> None:
+        self.train = LabelledClips(30, first=100)
         self.evaluated = LabelledClips(n) if clips is None else clips
 
     def on(self, clips: Any) -> Model:
-        return Model(clips=clips, modalities=self.modalities)
+        return Model(clips=clips)
 
     def _vectors(self, clips: Any) -> tuple[Any, Any]:
         sounds = [np.abs(np.fft.rfft(clips.waveform(i)[0], 512)[::8]) for i in range(len(clips))]
@@ -96,14 +96,10 @@ def test_neighbours_of_damaged_clips_are_clean_training_clips_and_fewer_clips_ca
     assert part["sound_noise@5/audio/top1"] == pytest.approx(hits)
 
 
-def test_a_method_of_one_modality_is_damaged_in_that_one() -> None:
-    config = CorruptionConfig(measure="knn", severities=(3,), resamples=0)
-    places = {key.split("/")[0] for key in run(Model(modalities=("audio",)), config).metrics}
-    assert places == {"clean", "drop", *(f"{kind}@3" for kind in SOUNDS)}
-    with pytest.raises(InputError, match=r"task.corruptions: found blur, valid for this method: sound_noise"):
-        config.chosen(("audio",)) and dataclasses.replace(config, corruptions=("blur",)).chosen(("audio",))
-    with pytest.raises(InputError, match=r"task.measure: found retrieval, valid for a method of one modality: knn"):
-        run(Model(modalities=("audio",)))
+def test_without_a_choice_all_are_measured() -> None:
+    config = CorruptionConfig(severities=(3,), resamples=0)
+    places = {key.split("/")[0] for key in run(Model(9), config).metrics}
+    assert places == {"clean", "drop", *(f"{kind}@3" for kind in (*SOUNDS, *PICTURES))}
 
 
 @pytest.mark.parametrize(
