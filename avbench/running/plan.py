@@ -16,7 +16,7 @@ from avbench.running.division import Division, divide, training_clips
 from avbench.running.exposure import Exposure, seen
 from avbench.running.identity import Extraction, Finetuning, Kind, Part, Pretraining, Stage
 from avbench.running.request import fitted, vary
-from avbench.tasks.base import FINETUNED, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
+from avbench.tasks.base import FINETUNED, OTHER_CLIPS, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
@@ -123,7 +123,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
         make_plan(vary(config, sections), corpus, results, with_variants=False)
         for sections in (task.variants(config.task) if with_variants else ())
     )
-    own = (pretrain,) if pretrain is not None and needs & {WEIGHTS, TRAINING_LOG} else ()
+    own = (pretrain,) if pretrain is not None and needs & {WEIGHTS, TRAINING_LOG, OTHER_CLIPS} else ()
     return Plan(
         config=config,
         division=division,

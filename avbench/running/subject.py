@@ -17,7 +17,7 @@ from avbench.running.request import vary
 from avbench.store import extracted
 from avbench.store.extracted import Pooled, Tokens
 from avbench.store.records import stage_folder
-from avbench.tasks.base import FINETUNED, TRAINING_LOG, WEIGHTS
+from avbench.tasks.base import FINETUNED, OTHER_CLIPS, TRAINING_LOG, WEIGHTS
 from avbench.tasks.subject import Part, Subject
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ReadySubject(Subject):
 
     def on(self, clips: Clips) -> ChangedSubject:
         """Returns the same model on other clips, which it embeds when asked."""
-        self._check(WEIGHTS)
+        self._check(OTHER_CLIPS)
         return ChangedSubject(self, clips, self._extract)
 
     def _extract(self, kind: Kind, clips: Clips, folder: Path) -> None:

@@ -36,7 +36,9 @@ TRAINING_LOG = "training log"
 TRAINING_CLIPS = "training clips"  # it trains on them, or on what was made of them
 FINETUNED = "finetuned"
 EXTRACTED = ("vectors", "training vectors", "tokens", "training tokens")
-NEEDS = ("features", "heatmaps", "scores", "annotations", *EXTRACTED, WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED)
+OTHER_CLIPS = "other clips"  # it asks what the model makes of clips that are not the run's, such as changed ones
+MODELS = (WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED, OTHER_CLIPS)
+NEEDS = ("features", "heatmaps", "scores", "annotations", *EXTRACTED, *MODELS)
 
 
 @dataclass(frozen=True, kw_only=True)

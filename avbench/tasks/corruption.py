@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 CARD = TaskCard(
     summary="retrieval or kNN with damaged sounds or pictures: nine corruptions, five severities, mean drop",
-    needs=("weights", "vectors", "training vectors", "training clips"),
+    needs=("other clips", "vectors", "training vectors", "training clips"),
     modalities=("audio", "visual"),
     abilities=("embeddings", "vectors"),
     columns=("R@10", "top1", "mAP"),

@@ -31,7 +31,7 @@ Float64 = npt.NDArray[np.float64]
 
 CARD = TaskCard(
     summary="is the encoder in step with time: cosine of a frame and the sound moved by -2 to 2 s, accuracy at 0",
-    needs=("weights",),
+    needs=("other clips",),
     modalities=("audio", "visual"),
     abilities=("embeddings",),
     columns=("accuracy", "near", "distance"),

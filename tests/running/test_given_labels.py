@@ -149,6 +149,7 @@ def test_the_labels_are_part_of_the_id_and_plain_retrieval_needs_none(tmp_path: 
     [
         ("knn", {}, None, "--labels: found nothing, valid: a CSV with the columns id,label[,split], for task 'knn'"),
         ("classification", {}, None, "--labels: found nothing"),
+        ("class_retrieval", {}, None, "--labels: found nothing"),
         ("localization", {}, {}, "--labels: not used by task 'localization', valid: class_retrieval, classification"),
         ("knn", {"split": False}, {}, "found no clip of split train, which task 'knn' learns from"),
         ("knn", {"clips": 58}, {}, "found no row for 2 of the 60 clips that are judged (clip58, clip59)"),

@@ -119,11 +119,6 @@ def test_clips_without_labels_are_refused_before_anything_is_computed() -> None:
         TASK.check_clips(None, cast(Any, ClassSubject(bare=True)), QUICK)
 
 
-def test_embeddings_alone_are_refused_with_the_fix() -> None:
-    with pytest.raises(InputError, match="--labels: found nothing, valid: a CSV"):
-        TASK.evaluate(ClassSubject().features, QUICK)
-
-
 def test_units_are_read_from_the_card_and_retrieval_keeps_its_version() -> None:
     assert set(CARD.columns) <= {name.rpartition("/")[2] for name in KEYS | {OVERLAP}}
     assert unit("a2v/right_class_misses", "class_retrieval").share
