@@ -30,6 +30,7 @@ COMMANDS = {
     "sweep": "the papers' ablations, or one's own: settings varied by Optuna; resumes, prunes, plots",
     "status": "which jobs of a grid, a sweep or a cluster wait, run, have failed or are done",
     "features": "write a checkpoint's embeddings of a data set as .npz",
+    "predict": "the classes of videos by a fine-tuned model, with their probabilities",
     "compare": "what differs between runs: settings, metrics, paired intervals and p-values",
     "tables": "the papers' tables from the records, with the published numbers: LaTeX, Markdown, CSV, HTML",
     "figures": "the papers' figures and curves of sweeps from the records: PNG, PDF, CSV",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from avbench import registry
-from avbench.config import Precision
+from avbench.config import DataConfig, InputConfig, Precision
 from avbench.data.corpus.decoded import DecodedClips
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.spectrogram import window_starts
@@ -99,34 +99,9 @@ class Model:
         Raises:
             InputError: The file is not there, or nothing in it can be used; the reason is named.
         """
-        if not Path(path).is_file():
-            raise InputError(f"{path}: no such file.")
-        path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such file.")
         config = self.method.input_config
         around_frames = config.segment_length > 0
-        frames = frames_of(registry.find("method", self.method.name).card)
-        # No longer than prepared clips are, so that a clip embeds here as it does in ``avbench features``.
-        seconds = min(config.target_length * config.frame_shift_ms / 1000, PrepareSettings().max_seconds)
-        settings = PrepareSettings(
-            n_frames=frames.n_frames,
-            sampling=frames.sampling,
-            size=config.image_size,
-            sample_rate=config.sample_rate,
-            window=seconds,
-            min_fraction=0.0,
-        )
-        clips, rejected = DecodedClips.decode(path, settings)
-        audible = []
-        for i, window in enumerate(clips.windows):
-            if window.duration * 1000 > config.frame_length_ms:
-                audible.append(i)
-            else:
-                rejected.append(f"{window.start:.1f} s: shorter than one row of the spectrogram")
-        clips = clips.select(audible)
-        if len(clips) == 0:
-            raise InputError(f"{path}: nothing in it can be used ({'; '.join(rejected) or 'no sound and picture'}).")
+        clips, rejected = windows_of(Path(path), config, frames_of(registry.find("method", self.method.name).card))
         dataset = AudioVisualDataset(clips, config, mode="all_frames" if around_frames else "eval")
         sounds, pictures = [], []
         for i in range(len(clips)):
@@ -139,6 +114,42 @@ class Model:
         return VideoEmbedding(
             spans[:, :2], spans[:, 2], np.concatenate(sounds), np.concatenate(pictures), tuple(rejected)
         )
+
+
+def windows_of(path: Path, config: InputConfig, frames: DataConfig) -> tuple[DecodedClips, list[str]]:
+    """Decodes a video in consecutive windows as long as a model hears; returns them, and what cannot be used and why.
+
+    Args:
+        path: The video.
+        config: What the model hears and sees.
+        frames: How many frames of a window, and when.
+
+    Raises:
+        InputError: The file is not there, or nothing in it can be used; the reason is named.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    # No longer than prepared clips are, so that a clip embeds here as it does in ``avbench features``.
+    seconds = min(config.target_length * config.frame_shift_ms / 1000, PrepareSettings().max_seconds)
+    settings = PrepareSettings(
+        n_frames=frames.n_frames,
+        sampling=frames.sampling,
+        size=config.image_size,
+        sample_rate=config.sample_rate,
+        window=seconds,
+        min_fraction=0.0,
+    )
+    clips, rejected = DecodedClips.decode(path, settings)
+    audible = []
+    for i, window in enumerate(clips.windows):
+        if window.duration * 1000 > config.frame_length_ms:
+            audible.append(i)
+        else:
+            rejected.append(f"{window.start:.1f} s: shorter than one row of the spectrogram")
+    clips = clips.select(audible)
+    if len(clips) == 0:
+        raise InputError(f"{path}: nothing in it can be used ({'; '.join(rejected) or 'no sound and picture'}).")
+    return clips, rejected
 
 
 def _spans(window: DecodedSpan, dataset: AudioVisualDataset, i: int) -> list[tuple[float, float, float]]:

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.running import weights
 from avbench.running.identity import Finetuning
-from avbench.tasks.labels import read_pair
+from avbench.settings import to_dict
+from avbench.tasks.labels import LabelPair, read_pair
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
     from avbench.methods.base import Method
     from avbench.methods.classifier import Classifier
     from avbench.running.execution import Execution
+
+ABOUT = "finetuned"  # in the metadata of the weights: what builds the model again
 
 
 def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
@@ -42,10 +45,25 @@ def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
             seed=config.seed,
             train=config.train,
             progress=execution.progress,
-            about=trained_on.write(stage.folder, stage.train.ids),
+            about={**trained_on.write(stage.folder, stage.train.ids), ABOUT: _about(stage, labels)},
         ),
     )
     return {"mode": stage.mode, "n": len(stage.train)}
+
+
+def _about(stage: Finetuning, labels: LabelPair) -> dict[str, Any]:
+    """Returns what it takes to build the model again and to name its classes, for the file of its weights."""
+    config, options = stage.config, stage.options
+    return {
+        "method": config.method_name,
+        "settings": to_dict(config.method),
+        "model": to_dict(config.model),
+        "input": to_dict(config.input),
+        "data": {"n_frames": config.data.n_frames, "sampling": config.data.sampling},
+        "classes": list(labels.classes),
+        "loss": options.loss_for(single=labels.single),
+        "head": {"head": options.head, "streams": options.streams, "n_frames": _frames(stage)},
+    }
 
 
 def read(stage: Finetuning, device: str) -> Classifier:
@@ -64,13 +82,18 @@ def _classifier(stage: Finetuning, method: Method) -> Classifier:
 
     clips, options = stage.train, stage.options
     labels = read_pair(clips, stage.evaluated, kind=options.target, label=options.label, warn=False)
-    n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if options.head == "concat" else 1
     return build_classifier(
         method,
         len(labels.classes),
         mode=stage.mode,
         head=options.head,
         streams=options.streams,
-        n_frames=n_frames,
+        n_frames=_frames(stage),
         seed=stage.config.seed,
     )
+
+
+def _frames(stage: Finetuning) -> int:
+    """Returns the frames of a clip, for the one head whose size depends on them."""
+    clips = stage.train
+    return max(map(clips.n_frames, range(len(clips))), default=1) if stage.options.head == "concat" else 1

@@ -1,0 +1,192 @@
+"""The classes of a video by a fine-tuned model, ours or the authors', with their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avbench import registry
+from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
+from avbench.errors import InputError
+from avbench.methods.classifier import Classifier, build_classifier
+from avbench.running.embed import windows_of
+from avbench.running.finetuning import ABOUT
+from avbench.running.request import frames_of
+from avbench.settings import build, change
+from avbench.training.classifier_weights import read_classifier
+from avbench.training.device import resolve_device
+from avbench.training.finetune import Loss, Work, predict
+from avbench.training.precision import resolve_precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Probabilities of one window of a video.
+
+    Attributes:
+        start: Of the window, in seconds of the video.
+        end: Likewise.
+        probabilities: (C,) float32, of the classes in the model's order.
+    """
+
+    start: float
+    end: float
+    probabilities: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A fine-tuned model that names what it predicts.
+
+    Attributes:
+        model: In evaluation mode on ``device``.
+        input: What it hears and sees.
+        frames: How many frames of a window, and when.
+        classes: Names, in the order of its outputs.
+        mode: Which modalities it reads; see :data:`avbench.methods.classifier.MODES`.
+        loss: ``ce``: classes exclude each other (softmax); ``bce``: they do not (sigmoid).
+        device: Where it computes.
+        precision: The arithmetic.
+    """
+
+    model: Classifier
+    input: InputConfig
+    frames: DataConfig
+    classes: tuple[str, ...]
+    mode: str
+    loss: Loss
+    device: str
+    precision: Precision
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        *,
+        labels: Path | None = None,
+        mode: str = "",
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Predictor:
+        """Reads a fine-tuned model; ours says all of itself, the authors' only its sizes.
+
+        Args:
+            checkpoint: ``finetuned.safetensors`` of a run here, or the authors' file.
+            labels: Their label CSV (index,mid,display_name); None: of the catalogue's set with as many classes.
+            mode: Which modalities it reads; "": those it was fine-tuned on, or both.
+            device: ``auto``, ``cpu`` or ``cuda``.
+            precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+        Raises:
+            InputError: No fine-tuned model, or its classes have no names.
+        """
+        from avbench.training.inspect import describe
+        from avbench.training.weights_file import read_checkpoint
+
+        if not checkpoint.is_file():
+            raise InputError(f"--checkpoint {checkpoint}: no such file.")
+        where = resolve_device(device)
+        read = read_checkpoint(checkpoint)
+        about = read.metadata.get(ABOUT)
+        found = describe(read.state, read.metadata)
+        if isinstance(about, Mapping):
+            if labels is not None:
+                raise InputError(f"--labels: not used with {checkpoint}, which names its classes; leave it out.")
+            parts = _ours(checkpoint, about, str(read.metadata.get("mode", "")))
+        elif found.kind == "fine-tuned" and found.model:
+            found.check_told(checkpoint, ())
+            parts = _authors(checkpoint, found.n_classes, found.model, found.input, labels, mode or "multimodal")
+        else:
+            raise InputError(
+                f"--checkpoint {checkpoint}: found {found.summary}, valid: a fine-tuned model, such as"
+                " RESULTS/stages/finetune/ID/finetuned.safetensors of --task classification, or the authors'."
+            )
+        parts["model"].to(where).eval()
+        parts["mode"] = mode or parts["mode"]
+        return cls(**parts, device=where, precision=resolve_precision(precision, where))
+
+    def predict(self, video: Path) -> list[Prediction]:
+        """Returns the probabilities of each window of a video, as long as the model hears.
+
+        A last window of less than half that length is left out, unless it is the only one.
+
+        Raises:
+            InputError: The file is not there, or nothing in it can be used.
+        """
+        clips, _ = windows_of(video, self.input, self.frames)
+        whole = clips.windows[0].duration / 2
+        clips = clips.select([i for i, window in enumerate(clips.windows) if window.duration >= whole])
+        work = Work(
+            folder=video.parent,
+            stage="",
+            device=self.device,
+            precision=self.precision,
+            seed=0,
+            train=TrainConfig(workers=0),
+            progress=False,
+        )
+        scores = predict(self.model, clips, self.input, modes=(self.mode,), loss=self.loss, frames="all", work=work)[
+            self.mode
+        ]
+        return [
+            Prediction(start=window.start, end=window.start + window.duration, probabilities=row)
+            for window, row in zip(clips.windows, scores, strict=True)
+        ]
+
+
+def _ours(checkpoint: Path, about: Mapping[str, Any], mode: str) -> dict[str, Any]:
+    """Returns the parts of a model that was fine-tuned here."""
+    from avbench.training.checkpoints import load_weights
+
+    module = registry.find("method", str(about["method"])).load()
+    input = build(InputConfig, about["input"], "input")
+    settings = change(module.CONFIG(), about["settings"], "method")
+    method = module.METHOD(settings, build(ModelConfig, about["model"], "model"), input, seed=0)
+    model = build_classifier(method, len(about["classes"]), mode=mode, **about["head"])
+    load_weights(model, checkpoint)
+    return {
+        "model": model,
+        "input": input,
+        "frames": build(DataConfig, about["data"], "data"),
+        "classes": tuple(about["classes"]),
+        "mode": mode,
+        "loss": about["loss"],
+    }
+
+
+def _authors(
+    checkpoint: Path,
+    count: int,
+    model: Mapping[str, Any],
+    input: Mapping[str, Any],
+    labels: Path | None,
+    mode: str,
+) -> dict[str, Any]:
+    """Returns the parts of a fine-tuned CAV-MAE that says nothing of itself; 309 classes exclude each other."""
+    from avbench.data.catalogue.entry import entry, names
+
+    known = next((found for found in map(entry, names()) if len(found.classes) == count), None)
+    if labels is not None:
+        from avbench.data.corpus.authors_manifest import read_labels
+
+        classes = tuple(read_labels(labels).values())
+    elif known is not None:
+        classes = known.class_names
+    else:
+        raise InputError(f"--labels: found nothing, valid: a CSV (index,mid,display_name) of the {count} classes.")
+    if len(classes) != count:
+        raise InputError(f"--labels {labels}: found {len(classes)} classes, valid: {count}, those of {checkpoint}.")
+    sees = change(InputConfig(), input, "input")
+    return {
+        "model": read_classifier(checkpoint, change(ModelConfig(), model, "model"), sees, mode=mode),
+        "input": sees,
+        "frames": frames_of(registry.find("method", "cavmae").card),
+        "classes": classes,
+        "mode": mode,
+        "loss": "ce" if known is not None and not known.multi_label else "bce",
+    }
