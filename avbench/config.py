@@ -16,6 +16,7 @@ from avbench.settings import Settings, setting, to_dict
 Precision = Literal["fp32", "bf16", "fp16"]
 Sampling = Literal["even", "centre", "ends"]
 Weights = Literal["pretrained", "untrained", "checkpoint", "given"]
+_WIDEST, _DEEPEST = 65_536, 1000  # beyond all use, and still built on the meta device within seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +86,14 @@ class InputConfig(Settings):
 class ModelConfig(Settings):
     """Sizes of the transformer (paper 2.3). Defaults are ViT-Base."""
 
-    embed_dim: int = setting(768, "width of the encoder", ge=8)
+    embed_dim: int = setting(768, "width of the encoder", ge=8, le=_WIDEST)
     num_heads: int = setting(12, "attention heads of the encoder", ge=1)
-    modality_depth: int = setting(11, "blocks in each modality's own encoder", ge=0)
-    joint_depth: int = setting(1, "blocks of the joint encoder", ge=1)
+    modality_depth: int = setting(11, "blocks in each modality's own encoder", ge=0, le=_DEEPEST)
+    joint_depth: int = setting(1, "blocks of the joint encoder", ge=1, le=_DEEPEST)
     mlp_ratio: float = setting(4.0, "hidden width of the MLP over the width", gt=0)
     patch_size: int = setting(16, "side of a patch, in pixels, mel bins and spectrogram rows", ge=1)
-    decoder_embed_dim: int = setting(512, "width of the decoder", ge=8)
-    decoder_depth: int = setting(8, "blocks of the decoder", ge=1)
+    decoder_embed_dim: int = setting(512, "width of the decoder", ge=8, le=_WIDEST)
+    decoder_depth: int = setting(8, "blocks of the decoder", ge=1, le=_DEEPEST)
     decoder_num_heads: int = setting(16, "attention heads of the decoder", ge=1)
 
 

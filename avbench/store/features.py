@@ -8,10 +8,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
-from avbench.files import atomic_path, parse_json
+from avbench.files import atomic_path
+from avbench.store.npz import check_unique, opened
 
 ARRAYS = ("id", "audio", "visual")
-NAMED = 3  # ids named in an error
+_VALID = f"an .npz with {', '.join(ARRAYS)} (see: avbench features)"
 
 
 @dataclass(frozen=True)
@@ -56,22 +55,7 @@ class Features:
             raise InputError(
                 f"found widths {self.audio.shape[2]} (audio) and {self.visual.shape[2]} (visual), valid: the same."
             )
-        check_distinct(self.ids)
-
-
-def check_distinct(ids: Sequence[str]) -> None:
-    """Refuses ids that occur twice.
-
-    Raises:
-        InputError: Some do.
-    """
-    if len(set(ids)) < len(ids):
-        seen: set[str] = set()
-        twice = [name for name in ids if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        more = ", ..." if len(twice) > NAMED else ""
-        raise InputError(
-            f"id: found {len(twice)} ids a second time ({', '.join(twice[:NAMED])}{more}), valid: each clip once."
-        )
+        check_unique(self.ids)
 
 
 def with_frames(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -114,78 +98,5 @@ def read_features(path: Path) -> Features:
     Raises:
         InputError: It is missing, no .npz, lacks an array, or holds arrays that do not fit each other.
     """
-    with opened(path, ", ".join(ARRAYS)) as arrays:
-        missing = [name for name in ARRAYS if name not in arrays.files]
-        if missing:
-            raise InputError(
-                f"{path}: found {', '.join(arrays.files) or 'no arrays'}, missing {', '.join(missing)};"
-                f" valid: an .npz with {', '.join(ARRAYS)}."
-            )
-        return Features(read_ids(arrays), arrays["audio"], arrays["visual"], read_config(arrays))
-
-
-@contextlib.contextmanager
-def opened(path: Path, valid: str) -> Iterator[np.lib.npyio.NpzFile]:
-    """Opens an .npz of somebody's; what is wrong with it or its arrays is told with its path.
-
-    Args:
-        path: The file.
-        valid: The arrays that it should have, for messages.
-
-    Raises:
-        InputError: It is missing, no .npz, or what is read of it cannot be used.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; valid: an .npz with {valid} (see: avbench features).")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: found a single array, valid: an .npz with {valid}.")
-        with loaded as arrays:
-            yield arrays
-    except InputError as error:
-        raise (error if str(error).startswith(str(path)) else InputError(f"{path}: {error}")) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).partition("\n")[0]
-        hint = " Text must be stored as text: np.array(ids, dtype=str)." if "Object arrays" in reason else ""
-        raise InputError(f"{path}: cannot be read as .npz ({reason}).{hint}") from None
-
-
-def read_ids(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str]:
-    """Returns the clips' ids.
-
-    Raises:
-        InputError: They are no list of text.
-    """
-    return texts(arrays["id"], "id", "clips")
-
-
-def texts(array: npt.NDArray[Any], name: str, what: str) -> list[str]:
-    """Returns an array of text as a list.
-
-    Args:
-        array: (n,) text, or whole numbers that stand for it.
-        name: What it is called, for the error.
-        what: What it has one of each.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if array.ndim != 1 or array.dtype.kind not in "USiu":
-        raise InputError(f"{name}: found shape {array.shape} of type {array.dtype}, valid: ({what},) text.")
-    text = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
-    found: list[str] = text.tolist()
-    return found
-
-
-def read_config(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
-    """Returns the stored config, or nothing where there is none or another program put something else there."""
-    array = arrays.get("config")
-    if array is None or array.ndim != 0 or array.dtype.kind != "U":
-        return {}
-    try:
-        config: dict[str, Any] = parse_json(str(array).encode(), "config")
-        json.dumps(config, ensure_ascii=False).encode()  # escaped halves of signs cannot be written again
-    except (InputError, UnicodeEncodeError):
-        return {}
-    return config
+    with opened(path, _VALID, ARRAYS) as arrays:
+        return Features(arrays.text(), arrays.read("audio"), arrays.read("visual"), arrays.config())

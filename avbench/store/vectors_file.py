@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
-from avbench.store import features
 from avbench.store.extracted import Pooled
-from avbench.store.features import Features
+from avbench.store.features import Features, with_frames
+from avbench.store.npz import check_unique, opened
 
 STREAMS = ("audio", "visual", "joint")
 SCORES = "scores"
@@ -64,27 +64,28 @@ def read_vectors(path: Path) -> Vectors:
     Raises:
         InputError: It is missing, no .npz, or holds no such arrays, or such that do not fit each other.
     """
-    with features.opened(path, VALID) as arrays:
-        named = {name: arrays[name] for name in arrays.files if name.rpartition("/")[2] == SCORES or name in STREAMS}
-        if "id" not in arrays.files or not named:
-            raise InputError(f"found {', '.join(arrays.files) or 'no arrays'}, valid: an .npz with {VALID}.")
-        ids = features.read_ids(arrays)
-        features.check_distinct(ids)
+    with opened(path, f"an .npz with {VALID}") as arrays:
+        wanted = [name for name in arrays.names if name.rpartition("/")[2] == SCORES or name in STREAMS]
+        if "id" not in arrays.names or not wanted:
+            raise InputError(f"found {', '.join(arrays.names) or 'no arrays'}, valid: an .npz with {VALID}.")
+        named = {name: arrays.read(name) for name in wanted}
+        ids = arrays.text()
+        check_unique(ids)
         for name, values in named.items():
             if values.shape[:1] != (len(ids),):
                 raise InputError(f"found {len(ids)} ids and {name} of shape {values.shape}, valid: a row for each id.")
-        classes = features.texts(arrays["classes"], "classes", "classes") if "classes" in arrays.files else None
+        classes = arrays.text("classes", "classes") if "classes" in arrays.names else None
         return Vectors(
             ids,
-            {name: features.with_frames(name, values) for name, values in named.items() if name in STREAMS},
+            {name: with_frames(name, values) for name, values in named.items() if name in STREAMS},
             {
                 name.rpartition("/")[0] or "joint": _scores(name, values)
                 for name, values in named.items()
                 if name not in STREAMS
             },
             classes,
-            _target(arrays["target"], len(ids)) if "target" in arrays.files else None,
-            features.read_config(arrays),
+            _target(arrays.read("target"), len(ids)) if "target" in arrays.names else None,
+            arrays.config(),
         )
 
 

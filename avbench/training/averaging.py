@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from avbench.files import Damaged, atomic_path, canonical_json, parse_json
+from avbench.errors import InputError
+from avbench.files import Damaged, atomic_path, canonical_json
+from avbench.training.file_metadata import read_metadata
 
 FILE = "average.safetensors"
 _KEY = "avbench"
@@ -80,16 +82,12 @@ class WeightAverage:
         return epochs
 
     def _metadata(self) -> dict[str, Any]:
-        from safetensors import SafetensorError, safe_open
-
         if not self.path.exists():
             return {}
         try:
-            with safe_open(self.path, framework="pt", device="cpu") as file:
-                found: dict[str, Any] = parse_json((file.metadata() or {}).get(_KEY, "{}").encode(), self.path)
-                return found
-        except SafetensorError as error:
-            raise Damaged(f"{self.path}: cannot be read ({error}).", self.path) from None
+            return read_metadata(self.path, _KEY)
+        except InputError as error:
+            raise Damaged(str(error), self.path) from None
 
 
 def _hash(tensors: dict[str, Tensor]) -> str:

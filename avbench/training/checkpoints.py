@@ -172,12 +172,19 @@ def build_from_checkpoint(
     description.check_told(path, [f"model.{key}" for key in model or {}])
     module = registry.find("method", name).load()
     own = description.config if name == description.method else {}
-    built: Method = module.METHOD(
-        change(module.CONFIG(), {**own, **(config or {})}, "method"),
-        change(ModelConfig(), {**description.model, **(model or {})}, "model"),
-        change(InputConfig(), {**description.input, **(input or {})}, "input"),
-    )
-    _check_method(path, checkpoint, built)
+    try:
+        sections = (
+            change(module.CONFIG(), {**own, **(config or {})}, "method"),
+            change(ModelConfig(), {**description.model, **(model or {})}, "model"),
+            change(InputConfig(), {**description.input, **(input or {})}, "input"),
+        )
+        with torch.device("meta"):  # so that a file which does not fit costs no memory
+            planned = module.METHOD(*sections)
+    except InputError as error:
+        raise InputError(f"checkpoint {path}: {error}") from None
+    _check_method(path, checkpoint, planned)
+    load_weights(planned, checkpoint.state, name=f"checkpoint {path}")
+    built: Method = module.METHOD(*sections)
     load_weights(built, checkpoint.state, name=f"checkpoint {path}")
     return built
 

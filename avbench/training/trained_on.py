@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avbench.errors import InputError
 from avbench.files import atomic_path
 from avbench.recipes import initial_weights
+from avbench.training.file_metadata import read_metadata
 
 LIST = "trained_on.npy"
 KEY = "trained_on"  # in the metadata of a weights file
@@ -102,13 +104,7 @@ def _sha256(hashes: Hashes) -> str:
 
 def _metadata(weights: Path) -> Mapping[str, Any]:
     """Returns the metadata of a weights file of ours, without reading its tensors; of any other file, nothing."""
-    import json
-
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(weights, framework="numpy") as file:
-            found = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
-    except (SafetensorError, OSError, ValueError):
+        return read_metadata(weights, _METADATA)
+    except InputError:
         return {}
-    return found if isinstance(found, Mapping) else {}

@@ -6,9 +6,11 @@ apart without a doubt is unwrapped; what is not is refused, with the entries or 
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import warnings
+import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor
 
 from avbench.errors import InputError
+from avbench.training.file_metadata import read_metadata
 from avbench.training.inert import inert_globals
 
 State = dict[str, Tensor]
@@ -32,6 +35,7 @@ _PREFIXES = (PREFIX, "model.", "student.")  # of whole models; Lightning and dis
 _PASSING = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _LARGEST_HEADER = 100_000_000  # of a safetensors file, by its definition
 _DEEPEST = 3  # mappings within mappings
+_DAMAGED = "a damaged or truncated {} file"
 
 
 @dataclass(frozen=True)
@@ -69,15 +73,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
     with path.open("rb") as handle:
         head = handle.read(9)
     metadata: dict[str, Any] = {}
+    records: Counter[int] | None = None
     if _is_safetensors(head):
         loaded: Any
         loaded, metadata = _read_safetensors(path)
     elif head[:2] == b"PK" or head[:1] == b"\x80":
         loaded = _read_torch(path, zipped=head[:2] == b"PK")
+        records = _records(path) if head[:2] == b"PK" else None
     else:
         raise no_checkpoint(path, "an empty file" if not head else "neither a PyTorch nor a safetensors file")
     found_state, others, taken = _unwrap(loaded, path)
+    _check_stored(found_state, path, records)
     state, prefix = plain_keys(found_state)
+    wrapped = [key for key in state if key.startswith(PREFIX)]
+    if wrapped:
+        found = f"{len(wrapped)} of {len(state)} keys under '{PREFIX}' and the others without it"
+        raise no_checkpoint(path, f"{found}, such as {wrapped[0][:80]}")
     return Checkpoint(state, metadata, prefix, others, taken)
 
 
@@ -144,20 +155,59 @@ def _read_torch(path: Path, *, zipped: bool) -> Any:
         what = f"an object of {name[1]}" if name else "more than tensors and plain values"
         found = f"a pickle that is damaged or holds {what}, and is not opened (keep the weights alone)"
         raise no_checkpoint(path, found) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, TypeError, IndexError):
-        raise no_checkpoint(path, "a damaged or truncated PyTorch file") from None
+    except Exception:  # the unpickler meets whatever a malformed file makes of its stack
+        raise no_checkpoint(path, _DAMAGED.format("PyTorch")) from None
+
+
+def _records(path: Path) -> Counter[int]:
+    """Returns the sizes of what a PyTorch archive stores, and how often each is there."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return Counter(info.file_size for info in archive.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        raise no_checkpoint(path, _DAMAGED.format("PyTorch")) from None
+
+
+def _check_stored(state: State, path: Path, records: Counter[int] | None) -> None:
+    """Refuses tensors whose values are not all in the file, or that are more than the memory of this machine.
+
+    Args:
+        state: The tensors, which may be mapped from the file.
+        path: The file.
+        records: Sizes of what a PyTorch archive stores; a mapped tensor takes its own from elsewhere in the file.
+
+    Raises:
+        InputError: There are such tensors.
+    """
+    larger = [key for key, value in state.items() if value.untyped_storage().nbytes() < value.nbytes]
+    if larger:
+        found = f"{len(larger)} tensors of which less is stored than their shapes say: {some(larger)}"
+        raise no_checkpoint(path, found)
+    storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in state.values()}
+    if records is not None and Counter(size for size in storages.values() if size) - records:
+        raise no_checkpoint(path, "a PyTorch file whose parts are not of the size it says")
+    _check_memory(sum(storages.values()), path)
+
+
+def _check_memory(needed: int, path: Path) -> None:
+    """Refuses so many bytes of weights where they are more than the memory of this machine."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > memory:
+        found = f"{needed / 2**30:.0f} GiB of weights, more than the {memory / 2**30:.0f} GiB of memory here"
+        raise no_checkpoint(path, found)
 
 
 def _read_safetensors(path: Path) -> tuple[State, dict[str, Any]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
+    _check_memory(path.stat().st_size, path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            metadata = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, json.JSONDecodeError, OSError):
-        raise no_checkpoint(path, "a damaged or truncated safetensors file") from None
-    return state, metadata if isinstance(metadata, dict) else {}
+        "".join(state).encode()
+    except Exception:  # of a malformed header, or one that asks for terabytes
+        raise no_checkpoint(path, _DAMAGED.format("safetensors")) from None
+    return state, read_metadata(path, METADATA_KEY)
 
 
 def _unwrap(loaded: Any, path: Path) -> tuple[State, tuple[str, ...], str]:
@@ -173,7 +223,7 @@ def _unwrap(loaded: Any, path: Path) -> tuple[State, tuple[str, ...], str]:
             break
         inner = [name for name, value in loaded.items() if isinstance(value, Mapping) and _holds_tensors(value)]
         wrapper = next((name for name in _WRAPPERS if isinstance(loaded.get(name), Mapping)), None)
-        if wrapper is None and inner and not _holds_tensors(loaded, here=True):
+        if wrapper is None and inner and not _holds_tensors(loaded, 0):
             if len(inner) > 1:
                 found = f"weights under {', '.join(map(str, inner))}, of which none is named {' or '.join(_WRAPPERS)}"
                 raise no_checkpoint(path, found)
@@ -207,10 +257,11 @@ def _tensor(value: object) -> bool:
     return isinstance(value, Tensor)
 
 
-def _holds_tensors(values: Mapping[Any, Any], *, here: bool = False) -> bool:
-    """Returns whether names lead to tensors, directly or, unless only ``here``, within another mapping."""
+def _holds_tensors(values: Mapping[Any, Any], deepest: int = _DEEPEST) -> bool:
+    """Returns whether names lead to tensors, directly or within so many further mappings."""
     return any(
-        isinstance(key, str) and (_tensor(value) or (not here and isinstance(value, Mapping) and _holds_tensors(value)))
+        isinstance(key, str)
+        and (_tensor(value) or (deepest > 0 and isinstance(value, Mapping) and _holds_tensors(value, deepest - 1)))
         for key, value in values.items()
     )
 

@@ -223,7 +223,7 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as JSON"):
         read_annotations(tmp_path / "x.json")
     (tmp_path / "y.npz").write_bytes(b"PK")
-    with pytest.raises(InputError, match="no file of masks"):
+    with pytest.raises(InputError, match=r"cannot be read as \.npz; valid: masks"):
         read_annotations(tmp_path / "y.npz")
     (tmp_path / "n.csv").write_text("a,b\n1,2\n", encoding="utf-8")
     with pytest.raises(InputError, match="found columns a, b"):

@@ -412,7 +412,7 @@ def test_heat_maps_of_any_resolution_score_as_the_models_own(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"id": ["clip_00"]}, "found id, valid: an .npz with id"),
+        ({"id": ["clip_00"]}, "found id, missing map; valid: an .npz with id"),
         ({"id": ["clip_00"], "map": np.zeros((2, 4, 4))}, "found shape"),
         ({"id": ["clip_00"], "map": np.full((1, 4, 4), np.nan)}, r"not finite in 1 maps \(clip_00\)"),
         ({"id": ["clip_00", "clip_00"], "map": np.zeros((2, 4, 4))}, "a second time"),

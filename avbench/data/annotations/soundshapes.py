@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import numpy.typing as npt
 
 from avbench.data.annotations.sample import Annotations, Sample
 from avbench.errors import InputError
+from avbench.store.npz import Npz
 
 _TIMES = "times"
+_VALID = "masks.npz of avbench data make soundshapes"
 
 
 class MaskFile:
@@ -26,13 +27,12 @@ class MaskFile:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._arrays = np.load(path, allow_pickle=False)
-            self.times: npt.NDArray[np.float64] = np.asarray(self._arrays[_TIMES], dtype=np.float64)  # (frames,) s
-        except (OSError, ValueError, KeyError, IndexError, TypeError, zipfile.BadZipFile):
-            raise InputError(f"{path}: no file of masks; valid: masks.npz of avbench data make soundshapes.") from None
+        self._arrays = Npz(path, [_TIMES], _VALID)
+        self.times: npt.NDArray[np.float64] = self._arrays.read(_TIMES)  # (frames,) s
+        if self.times.ndim != 1 or self.times.dtype.kind not in "fiu" or not len(self.times):
+            raise InputError(f"{path}: {_TIMES}: found shape {self.times.shape}, valid: (frames,) seconds; {_VALID}.")
         self.path = path
-        self._known = set(self._arrays.files) - {_TIMES}
+        self._known = set(self._arrays.names) - {_TIMES}
 
     def __contains__(self, clip: str) -> bool:
         return clip in self._known
@@ -46,12 +46,15 @@ class MaskFile:
         """Returns the mask of the frame nearest to ``time`` (seconds), (H, W), 0 or 1.
 
         Raises:
-            InputError: There is none of this clip.
+            InputError: There is none of this clip, or none as they are made.
         """
         if clip not in self._known:
             raise InputError(f"{self.path}: no mask of clip '{clip}'; evaluate the clips that were made with it.")
         frame = int(np.abs(self.times - time).argmin())
-        return np.asarray(np.unpackbits(self._arrays[clip][frame], axis=-1), dtype=np.float32)
+        masks = self._arrays.read(clip)
+        if masks.ndim != 3 or masks.dtype != np.uint8 or len(masks) != len(self.times) or 0 in masks.shape:
+            raise InputError(f"{self.path}: {clip}: found shape {masks.shape} of type {masks.dtype}, valid: {_VALID}.")
+        return np.asarray(np.unpackbits(masks[frame], axis=-1), dtype=np.float32)
 
 
 class ClipMask:

@@ -6,7 +6,6 @@ Source: docs/protocol/cavmae_sync.md 5.1-5.2; centring and sign: docs/protocol/e
 from __future__ import annotations
 
 import functools
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
+from avbench.store.npz import NAMED, check_unique, opened
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -25,7 +25,6 @@ UPSAMPLINGS: tuple[Upsampling, ...] = get_args(Upsampling)
 _BLOCK = 64  # clips whose tokens are held at a time
 _CUBIC = -0.75  # of the convolution kernel, as torch and OpenCV have it
 _ARRAYS = ("id", "map")
-_NAMED = 3  # ids named in an error
 
 
 def similarity_map(visual: npt.NDArray[Any], sound: npt.NDArray[Any], kind: Similarity) -> Float32:
@@ -209,39 +208,18 @@ def read_heatmaps(path: Path) -> HeatMaps:
         InputError: It is missing, no .npz, or its arrays do not fit each other.
     """
     valid = "an .npz with id (n,) and map (n, h, w)"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; valid: {valid}.")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: found a single array, valid: {valid}.")
-        with loaded as arrays:
-            missing = [name for name in _ARRAYS if name not in arrays.files]
-            if missing:
-                raise InputError(f"{path}: found {', '.join(arrays.files) or 'no arrays'}, valid: {valid}.")
-            ids = arrays["id"]
-            found = {name: arrays[name] for name in ("map", "wrong_audio") if name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
-        # NumPy takes any text for pickled objects, and says how to load them unsafely.
-        reason = "Python objects, or no .npz" if "pickle" in reason else reason
-        raise InputError(f"{path}: cannot be read ({reason}); valid: {valid}.") from None
-    if ids.ndim != 1 or ids.dtype.kind not in "USiu":
-        raise InputError(f"{path}: id: found shape {ids.shape} of type {ids.dtype}, valid: (n,) text.")
-    if len(ids) == 0:
-        raise InputError(f"{path}: id: found none, valid: one or more.")
-    names: list[str] = (np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(np.str_)).tolist()
-    for name, array in found.items():
-        if array.ndim != 3 or array.dtype.kind not in "fiu" or len(array) != len(names) or 0 in array.shape:
-            raise InputError(
-                f"{path}: {name}: found shape {array.shape} of type {array.dtype}, valid: ({len(names)}, h, w) numbers."
-            )
-        bad = [names[row] for row in range(len(array)) if not np.isfinite(array[row]).all()]
-        if bad:
-            raise InputError(
-                f"{path}: {name}: found values that are not finite in {len(bad)} maps"
-                f" ({', '.join(bad[:_NAMED])}), valid: finite numbers."
-            )
-    if len(set(names)) < len(names):
-        raise InputError(f"{path}: id: found {len(names) - len(set(names))} ids a second time, valid: each once.")
+    with opened(path, valid, _ARRAYS) as arrays:
+        names = arrays.text()
+        check_unique(names)
+        found = {name: arrays.read(name) for name in ("map", "wrong_audio") if name in arrays.names}
+        for name, array in found.items():
+            if array.ndim != 3 or array.dtype.kind not in "fiu" or len(array) != len(names) or 0 in array.shape:
+                shape = f"found shape {array.shape} of type {array.dtype}"
+                raise InputError(f"{name}: {shape}, valid: ({len(names)}, h, w) numbers.")
+            bad = [names[row] for row in range(len(array)) if not np.isfinite(array[row]).all()]
+            if bad:
+                raise InputError(
+                    f"{name}: found values that are not finite in {len(bad)} maps ({', '.join(bad[:NAMED])}), valid:"
+                    " finite numbers."
+                )
     return HeatMaps(names, found["map"], found.get("wrong_audio"))
