@@ -35,12 +35,8 @@ MARKS = {
     OURS: ("¶", "our recipe: the paper does not state its own, or it cannot be had exactly"),
 }
 DASH = "–"
-ONE_SEED, NO_OUTPUTS, UNVARIED, TOGETHER = (
-    "one seed",
-    "no outputs by sample",
-    "nothing varies",
-    "two models together",
-)
+NO_OUTPUTS, UNVARIED, TOGETHER = "no outputs by sample", "nothing varies", "two models together"
+FEWEST_SEEDS = 3  # two often agree by chance, and equal models would be told apart: benchmarks/coverage.py
 ALPHA = 1 - hierarchical.LEVEL
 CACHE = Path(".cache", "estimates.json")
 VERSION = 1  # of what is kept
@@ -229,7 +225,8 @@ def _untested(entry: Entry[P]) -> str:
     """Returns why a number cannot be tested; "": it can, where its outputs are there."""
     if entry.measured is None:
         return TOGETHER
-    return ONE_SEED if len(entry.measured.runs) < 2 else ""
+    seeds = len(entry.measured.runs)
+    return "" if seeds >= FEWEST_SEEDS else "one seed" if seeds == 1 else f"{seeds} seeds"
 
 
 def _tested(best: Entry[P], other: Entry[P], judge: Judge) -> _Test | str:

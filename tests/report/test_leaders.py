@@ -44,10 +44,11 @@ def test_a_row_that_is_not_is_said_to_be_so(tmp_path: Path) -> None:
     assert (card["method"], card["lead"][:19]) == ("cav", "not separated from ")
 
 
-def test_one_seed_is_not_tested(tmp_path: Path) -> None:
-    write(tmp_path, "cav", 8.0, 1)
-    write(tmp_path, "avmae", 1.5, 1)
-    assert said(tmp_path) == {("cav", "pretrained"): "not tested: one seed"}
+@pytest.mark.parametrize(("seeds", "why"), [(1, "one seed"), (2, "2 seeds")])
+def test_few_seeds_are_not_tested(tmp_path: Path, seeds: int, why: str) -> None:
+    write(tmp_path, "cav", 8.0, seeds)
+    write(tmp_path, "avmae", 1.5, seeds)
+    assert said(tmp_path) == {("cav", "pretrained"): f"not tested: {why}"}
 
 
 def test_where_an_untrained_model_is_better_none_is_the_best(tmp_path: Path) -> None:

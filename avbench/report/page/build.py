@@ -131,7 +131,7 @@ def _glance(rows: Sequence[Group], main: groups.MainClips, leads: leaders.Leads)
             best = (max if info["up"] else min)(candidates, key=lambda each: each.values[key][0] or 0.0)
             _, _, low, high, level = best.values[key]
             nothing = low is not None and high is not None and level is not None and low <= level <= high
-            lead = "" if nothing else said[id(best)].get(key, "")
+            lead = "" if nothing else said[id(best)].get(key, "not told from others" if candidates[1:] else "")
             mean, sd, _, _, chance = (
                 None if value is None else f"{value * info['factor']:.{info['digits']}f}" for value in best.values[key]
             )
