@@ -125,6 +125,9 @@ def test_what_is_at_chance_is_marked_and_no_best(tmp_path: Path) -> None:
     assert [cell.marks for cell in cells] == [("chance",), ("chance",)]
     assert not any(cell.best or cell.tied or cell.untested for cell in cells)
     assert "° the 95 % interval contains chance." in table.notes
+    text = formats.find("latex").render(table)
+    assert r"\textsuperscript{$\circ$}" in text
+    assert r"$^\circ$ the 95 \% interval contains chance." in text
 
 
 def test_an_interval_over_seeds_is_the_estimators_and_of_one_seed_the_records(results: Path) -> None:

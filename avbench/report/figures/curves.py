@@ -132,7 +132,7 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
     return Drawing(
         canvas,
         table,
-        f"Scores against {name} ({field}) on {context.data}, {seeds_of(rows)}, mean and standard deviation. Best:"
+        f"Scores against {name} ({field}) on {context.data}, {seeds_of(rows)}, mean and standard deviation. Best mean:"
         f" {'; '.join(best)}.",
         f"{len(tasks)} panels of lines of the score against {name}.",
         part=field.rpartition(".")[2],

@@ -193,7 +193,7 @@ def _cell(cell: Cell, column: Column) -> str:
     own = escape(found.own)
     if found.best:
         own = rf"\textbf{{{own}}}" if found.best == "best" else rf"\underline{{{own}}}"
-    signs = "".join(escape(sign) for sign, _ in found.signs)
+    signs = "".join(escape(sign).replace("^", "") for sign, _ in found.signs)  # they are raised already
     text = own
     if found.sd:
         text += rf"{{\scriptsize$\pm${escape(found.sd)}}}"
