@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from avbench import registry
 from avbench.config import FinetuneConfig, RunConfig
-from avbench.files import sha256_file, sha256_text
+from avbench.files import sha256_text
 from avbench.running import encoded
 from avbench.settings import Settings, to_dict
+from avbench.store import seal
 from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def weights_key(config: RunConfig, pretrain: Pretraining | None) -> dict[str, An
     if pretrain is not None:
         return {"pretrain": pretrain.id}
     if config.checkpoint is not None:
-        return {"checkpoint": sha256_file(config.checkpoint)}
+        return {"checkpoint": seal.sha256(config.checkpoint)}
     return {"untrained": encoded.drawn(config)}
 
 

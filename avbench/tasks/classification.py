@@ -16,8 +16,8 @@ import numpy.typing as npt
 from avbench import registry
 from avbench.config import FinetuneConfig, RunConfig
 from avbench.errors import InputError
-from avbench.files import sha256_file
 from avbench.metrics.evidence import Evidence
+from avbench.store import seal
 from avbench.tasks import linear_probe
 from avbench.tasks.base import FINETUNED, Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import LabelPair, check_classes, check_labels, parts, read_labels, read_pair
@@ -130,7 +130,7 @@ class Classification(Task[FinetuneConfig]):
             return {}
         if not Path(config.weights).is_file():
             raise InputError(f"task.weights: {config.weights}: no such file.")
-        return {"weights": sha256_file(Path(config.weights))}
+        return {"weights": seal.sha256(Path(config.weights))}
 
 
 def ensemble(audio: npt.NDArray[Any], visual: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -20,9 +20,9 @@ from typing import Any
 from torch import Tensor
 
 from avbench.errors import InputError, did_you_mean
-from avbench.files import sha256_file
 from avbench.methods.base import Method
 from avbench.recipes.initial_weights import TIMM, known, locate, name_of
+from avbench.store import seal
 from avbench.training.checkpoints import load_weights
 from avbench.training.inspect import describe
 from avbench.training.weights_file import State, read_checkpoint
@@ -134,7 +134,7 @@ def identity(source: str) -> dict[str, str]:
     """
     source = locate(source)
     if not source.startswith(TIMM):
-        return {"sha256": sha256_file(_file(source))}
+        return {"sha256": seal.sha256(_file(source))}
     digest = hashlib.sha256()
     for key, tensor in sorted(_read(source)[0].items()):
         digest.update(key.encode())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avbench.cli import main
-from avbench.files import Damaged, write_json
+from avbench.files import Damaged, sha256_file, write_json
 from avbench.report.page.runs import curve
 from avbench.store import seal
 from avbench.store.records import all_records
@@ -113,6 +113,24 @@ def test_large_files_are_hashed_by_blocks_and_of_the_largest_arrays_some(
     assert found(everything=True) == ["audio.npy"]
     os.utime(tmp_path / "audio.npy")
     assert found() == ["audio.npy"]  # somebody wrote to it, so all of it is compared
+
+
+def test_weights_that_a_user_names_are_hashed_once_and_known_by_what_their_stage_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "BLOCK", 1024)
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(bytes(20_000))
+    whole = sha256_file(path)
+    assert seal.sha256(path) == whole
+    write_json(tmp_path / "done.json", {"key": {}, "wall_s": 1.0, seal.FILES: seal.seal(tmp_path)})
+    os.utime(path, ns=(1, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(seal, "sha256_file", None)  # its blocks are compared in parallel, and nothing else is read
+        assert [seal.sha256(path), seal.sha256(path)] == [whole, whole]
+    path.write_bytes(bytes(19_999) + b"1")
+    with pytest.raises(Damaged, match="is not what was written"):
+        seal.sha256(path)
 
 
 def test_a_course_that_was_changed_is_not_drawn_and_costs_no_training(
