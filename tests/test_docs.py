@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from avbench import cli
 
@@ -67,7 +68,7 @@ def test_citations_of_pages_name_a_section_and_no_page_that_is_not_here() -> Non
         assert all((ROOT / _PROTOCOL / f"{page}.md").exists() for page in pages), path
 
 
-def _shell(page: Path) -> list[str]:
+def shell_lines(page: Path) -> list[str]:
     """Returns the lines of a page's blocks of shell commands, fenced or indented, continued lines joined."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     fenced = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
@@ -78,7 +79,7 @@ def _command_lines() -> list[list[str]]:
     """Returns the words of each ``avbench`` command in a block of code, without those that stand for others (...)."""
     found = []
     for page in (page for page in PAGES if page.name != "CHANGELOG.md"):
-        for line in re.findall(r"^(?:torchrun .*-m )?avbench (.*)$", "\n".join(_shell(page)), re.MULTILINE):
+        for line in re.findall(r"^(?:torchrun .*-m )?avbench (.*)$", "\n".join(shell_lines(page)), re.MULTILINE):
             words = shlex.split(line.replace("[RUN ...]", ""), comments=True)
             if "..." not in words:
                 found.append(words)
@@ -97,10 +98,23 @@ def test_every_command_line_is_accepted(words: list[str]) -> None:
 def test_command_lines_mean_the_same_in_zsh() -> None:
     """It refuses a word with brackets, stars or braces that matches no file, where bash leaves it as it is."""
     for page in PAGES:
-        for line in _shell(page):
+        for line in shell_lines(page):
             if line.startswith(("avbench ", "pip ")) and "..." not in line:
                 bare = re.sub(r"'[^']*'|\"[^\"]*\"|#.*|\$\([^)]*\)", "", line)
                 assert not re.search(r"[][*?{}]", bare), f"{page.name}: {line}"
+
+
+def test_files_of_the_repository_are_yaml_and_name_what_is_there() -> None:
+    """Those that no tool here reads: forms, workflows, citation."""
+    found = [*ROOT.glob(".github/**/*.yml"), ROOT / "CITATION.cff", ROOT / ".pre-commit-config.yaml"]
+    read = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in found}
+    assert len(read) >= 6
+    assert all(isinstance(each, dict) for each in read.values())
+    assert [each["year"] for each in read["CITATION.cff"]["references"]] == [2023, 2025]
+    marks = {word for path in found for word in re.findall(r"pytest -m \"?(\w+)", path.read_text(encoding="utf-8"))}
+    assert marks == {"slow", "browser", "slurm"}
+    for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line), line
 
 
 def test_the_page_of_settings_is_what_the_code_says() -> None:
