@@ -9,17 +9,15 @@ import contextlib
 import errno
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.commands.parse import parse
 from avbench.commands.terminal import make_printable
 from avbench.errors import AvbenchError, InputError, unknown
-from avbench.files import check_folder
-from avbench.processes import check_code
 from avbench.version import __version__
 
 COMMANDS = {
@@ -44,6 +42,7 @@ COMMANDS = {
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 _NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EPERM)
+_CODE = "AVBENCH_CODE"  # avbench.processes.CODE, without the import: --help takes half the time
 USAGE = "usage: avbench COMMAND [options]"
 
 
@@ -77,6 +76,9 @@ def dispatch(arguments: Sequence[str]) -> int:
     name, *rest = arguments
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
+    from avbench.commands.parse import parse
+    from avbench.files import check_folder
+
     module = importlib.import_module(f"avbench.commands.{name}")
     program = f"avbench {name}"
     chosen: Any
@@ -123,7 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        check_code()
+        if _CODE in os.environ:
+            from avbench.processes import check_code
+
+            check_code()
         _check_text(words)
         return dispatch(words)
     except AvbenchError as error:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from avbench.cli import COMMANDS, main
+from avbench.processes import CODE
 
 RUN = ["run", "--method", "cavmae", "--task", "retrieval"]
 
@@ -30,6 +31,12 @@ def test_help_and_lists_do_not_import_torch_or_pandas(words: list[str]) -> None:
     modules = answer.stdout.splitlines()[-1]
     assert "'torch'" not in modules
     assert "'pandas'" not in modules
+
+
+def test_help_of_all_reads_no_file_and_starts_nothing() -> None:
+    code = "import sys; from avbench import cli; cli.main([]); print('avbench.processes' in sys.modules, cli._CODE)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == f"False {CODE}"
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from avbench import cli
+from avbench.commands.parse import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("avbench", "tests", "benchmarks", "docs", "sweeps")
@@ -91,7 +91,7 @@ def test_every_command_line_is_accepted(words: list[str]) -> None:
     name, *options = words
     module = importlib.import_module(f"avbench.commands.{name}")
     command = module.ACTIONS[options.pop(0)] if hasattr(module, "ACTIONS") else module.Command
-    parsed = command.parse(name, options) if hasattr(command, "parse") else cli.parse(command, name, options)
+    parsed = command.parse(name, options) if hasattr(command, "parse") else parse(command, name, options)
     assert isinstance(parsed, command) or name == "check"  # whose word encoder is a command of its own
 
 

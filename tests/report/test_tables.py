@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import table_records
 
-from avbench import cli
+from avbench.commands.parse import parse
 from avbench.commands.tables import Command
 from avbench.errors import InputError
 from avbench.launch.missing import missing
@@ -246,7 +246,7 @@ def test_the_command_line_reads_every_command_and_each_method_once(tmp_path: Pat
     for wanted in dict.fromkeys(wanted for chain in todo for wanted in chain):
         name, *options = wanted.words
         command: Any = importlib.import_module(f"avbench.commands.{name}").Command
-        parsed = command.parse(name, options) if hasattr(command, "parse") else cli.parse(command, name, options)
+        parsed = command.parse(name, options) if hasattr(command, "parse") else parse(command, name, options)
         assert isinstance(parsed, command)
         methods = [parsed.method] if isinstance(parsed.method, str) else list(parsed.method)
         assert len(set(methods)) == len(methods), wanted
