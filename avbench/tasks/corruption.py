@@ -153,6 +153,12 @@ class CorruptionTask(Task[CorruptionConfig]):
     ) -> dict[str, Array]:
         """Takes the rows; ranks among fewer clips would need embeddings that are not kept.
 
+        Args:
+            outputs: Per-sample outputs of all samples.
+            rows: (k,) which samples.
+            config: The options of the run.
+            embeddings: Not used.
+
         Raises:
             InputError: Fewer clips, where retrieval is measured.
         """

@@ -33,7 +33,7 @@ def test_every_entry_loads_and_exposes_what_the_runner_needs() -> None:
 
 
 _ALONE = ("classification", "knn", "linear_probe", "reconstruction")
-_MORE = ("class_retrieval", "corruption", "localization", "offset", "retrieval", "shuffled_pairs")
+_MORE = ("absent_sound", "class_retrieval", "corruption", "localization", "offset", "retrieval", "shuffled_pairs")
 _PAIRS = tuple(sorted((*_ALONE, *_MORE)))
 MATRIX = {
     "audiomae": _ALONE,

@@ -35,7 +35,13 @@ class Corruption(Change):
         return SOUNDS[self.kind](sound, rate, self.severity, self._stream(clips, i)), rate
 
     def frame(self, clips: Clips, i: int, k: int) -> NDArray[np.uint8]:
-        """Returns frame ``k`` of clip ``i``, damaged where the corruption is of pictures."""
+        """Returns a frame, damaged where the corruption is of pictures.
+
+        Args:
+            clips: The clips as they are.
+            i: Which of them.
+            k: Which frame.
+        """
         picture = clips.frame(i, k)
         if self.severity == 0 or self.kind not in PICTURES:
             return picture

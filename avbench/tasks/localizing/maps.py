@@ -30,11 +30,11 @@ def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> M
         InputError: The method has no global token, or there are no training clips to take a mean of.
     """
     tokens = judged.tokens
-    sound = _sound(tokens, config)
+    sound = sound_vectors(tokens, config)
     means: tuple[Any, Any] = (None, None)
     if config.centring != "none":
         of = tokens if config.centring == "evaluated" else subject.tokens("train")
-        means = token_mean(of.visual), token_mean(_sound(of, config))
+        means = token_mean(of.visual), token_mean(sound_vectors(of, config))
     return MapMaker(
         visual=tokens.visual.reshape(-1, *tokens.visual.shape[2:]),
         sound=sound.reshape(-1, sound.shape[-1]),
@@ -46,7 +46,12 @@ def map_maker(subject: Subject, config: LocalizationConfig, judged: Judged) -> M
     )
 
 
-def _sound(tokens: Tokens, config: LocalizationConfig) -> npt.NDArray[np.float32]:
+def sound_vectors(tokens: Tokens, config: LocalizationConfig) -> npt.NDArray[np.float32]:
+    """Returns the vectors that stand for sounds, (n, F, D).
+
+    Raises:
+        InputError: The method has no global token.
+    """
     if config.audio_vector == "mean":
         return tokens.audio
     if tokens.audio_global is None:
