@@ -9,6 +9,8 @@ from avbench.data.media.frame_grid import FrameGrid
 
 _STORED = 224  # short side of pictures that are wanted as they are, pixels
 
+_SMALLEST = 16  # that is stored
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wants:
@@ -44,7 +46,7 @@ class Wants:
         return {
             "n_frames": max(self.frames, stored),
             "sampling": "centre",
-            "size": max(self.image or (_STORED,)),
+            "size": max(_SMALLEST, *(self.image or (_STORED,))),
             "crop": "none",
             "sample_rate": self.sample_rate,
         }

@@ -14,7 +14,9 @@ import torch
 
 from avbench import registry
 from avbench.config import Precision
-from avbench.data.feed.heard import HeardBatch
+from avbench.data.corpus.clips import Clips
+from avbench.data.feed.heard import HeardBatch, HeardClips
+from avbench.data.feed.heard_training import moved
 from avbench.data.wants import Wants
 from avbench.encoders import returned
 from avbench.encoders.returned import Float32
@@ -43,7 +45,8 @@ def wants_of(name: str, options: Settings) -> Wants:
     image = encoder.image
     if isinstance(image, int):
         image = (image, image)
-    if image is not None and not (len(image) == 2 and all(isinstance(side, int) and side > 0 for side in image)):
+    sides = () if image is None else image
+    if image is not None and (len(sides) != 2 or not all(type(side) is int and 0 < side <= 4096 for side in sides)):
         raise InputError(
             f"encoder {entry.shown}: image: found {shown(image)}, valid: (height, width) in pixels, or None."
         )
@@ -114,7 +117,7 @@ class Adapted:
         self.wants = wants_of(name, options)
         self.device, self.precision = device, precision
         self.shown = registry.find("method", name).shown
-        self._file = registry.find("method", name).path
+        self.file = registry.find("method", name).path
         self._called = f"encoder {self.shown}" + ("" if self.shown == name else f" ({name})")
         self._widths: dict[str, tuple[int, ...]] = {}
         drawn = seed if registry.find("method", name).load().METHOD.random else 0
@@ -129,7 +132,7 @@ class Adapted:
         except AvbenchError:
             raise
         except Exception as error:  # whatever somebody's code raises
-            raise RunError(f"{self._called}: load failed: {told(error, self._file)}.") from error
+            raise RunError(f"{self._called}: load failed: {told(error, self.file)}.") from error
 
     def __reduce__(self) -> Any:
         """Other processes load it by themselves."""
@@ -145,6 +148,10 @@ class Adapted:
         """Whether it compares clips by a similarity of its own."""
         return hasattr(self.encoder, "similarity")
 
+    def heard(self, clips: Clips) -> HeardClips:
+        """Returns what reads clips for it."""
+        return HeardClips(clips, self.wants, self.prepare)
+
     @property
     def prepare(self) -> dict[str, Callable[..., Any]]:
         """What its ``prepare_`` functions do to one clip, as :class:`~avbench.data.feed.heard.HeardClips` calls it."""
@@ -157,7 +164,7 @@ class Adapted:
         try:
             return getattr(self.encoder, name)(value, beside)
         except Exception as error:  # whatever somebody's code raises
-            raise RunError(f"{self._called}: {name} failed with clip '{clip}': {told(error, self._file)}.") from error
+            raise RunError(f"{self._called}: {name} failed with clip '{clip}': {told(error, self.file)}.") from error
 
     def vectors(self, batch: HeardBatch, clips: Sequence[str]) -> dict[str, Float32]:
         """Returns ``audio``, ``visual`` and ``joint``, those there are, (B, F, D).
@@ -216,7 +223,7 @@ class Adapted:
             with torch.inference_mode(), autocast(self.precision, self.device):
                 value = self.encoder.similarity(sounds, pictures)
         except Exception as error:  # whatever somebody's code raises
-            raise RunError(f"{where} failed with {count}: {told(error, self._file)}.") from error
+            raise RunError(f"{where} failed with {count}: {told(error, self.file)}.") from error
         tensor = isinstance(value, torch.Tensor)
         if not tensor or value.shape != (len(sounds), len(pictures)):
             found = f"shape {tuple(value.shape)}" if tensor else type(value).__name__
@@ -242,8 +249,8 @@ class Adapted:
         Raises:
             RunError: It failed, or returned something else.
         """
-        sounds, pictures = (_to(each, self.device) for each in (batch.sounds, batch.pictures))
-        times = _to(batch.times, self.device)
+        sounds, pictures = (moved(each, self.device) for each in (batch.sounds, batch.pictures))
+        times = moved(batch.times, self.device)
         heard, seen = (sounds, batch.rate), (pictures, times)
         arguments = {"audio": heard, "audio_tokens": heard, "joint": (*heard, *seen)}.get(name, seen)
         value = self._call(name, clips, *arguments)
@@ -265,7 +272,7 @@ class Adapted:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever somebody's code raises
-            reason = told(error, self._file)
+            reason = told(error, self.file)
             if len(clips) == 1:
                 raise RunError(f"{self._called}: {name} failed with clip '{clips[0]}': {reason}.") from error
         for row, clip in enumerate(clips):
@@ -278,14 +285,3 @@ class Adapted:
 
 def _again(name: str, options: Settings, checkpoint: Path | None, device: str, precision: Precision, seed: int) -> Any:
     return Adapted(name, options, checkpoint=checkpoint, device=device, precision=precision, seed=seed)
-
-
-def _to(value: Any, device: str) -> Any:
-    """Returns tensors, alone or in lists, tuples and mappings, on a device."""
-    if isinstance(value, torch.Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _to(each, device) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_to(each, device) for each in value)
-    return value

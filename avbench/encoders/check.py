@@ -44,7 +44,7 @@ def examine(encoder: Adapted, clips: Clips) -> Iterator[Finding]:
         encoder: With its weights.
         clips: Some clips, of which the first few are looked at.
     """
-    heard = HeardClips(clips, encoder.wants, encoder.prepare)
+    heard = encoder.heard(clips)
     ids = list(clips.ids[:MOST])
     batch = heard.batch(range(len(ids)))
     found: dict[str, Float32] = {}

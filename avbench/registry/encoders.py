@@ -220,6 +220,11 @@ def _check(name: str, cls: Any) -> None:
         raise InputError(f"--encoder {name}: found {cls!r}, valid: a subclass of avbench.Encoder.")
     if not {"audio", "visual"} & {each for each in ("audio", "visual") if callable(getattr(cls, each, None))}:
         raise InputError(f"--encoder {name}: {cls.__name__} defines neither audio nor visual; define one of them.")
+    if cls.trainable and ("torch.nn.modules.module", "Module") not in {(c.__module__, c.__name__) for c in cls.__mro__}:
+        raise InputError(
+            f"--encoder {name}: {cls.__name__}: found trainable = True, valid for a torch.nn.Module: derive from"
+            " avbench.Encoder and torch.nn.Module."
+        )
     for each, arguments in CALLED_WITH.items():
         function = getattr(cls, each, None)
         if function is None or not callable(function):

@@ -86,9 +86,8 @@ class Batches:
     ) -> Iterator[tuple[npt.NDArray[np.int64], dict[str, npt.NDArray[np.float32]]]]:
         """Yields the same of anybody's encoder."""
         from avbench.data.feed import loader
-        from avbench.data.feed.heard import HeardClips
 
-        clips = HeardClips(self.clips, encoder.wants, encoder.prepare)
+        clips = encoder.heard(self.clips)
         compute = encoder.tokens if self.kind == "tokens" else encoder.vectors
         for batch in loader.batches(clips, self._order(batches), self.size, workers=self.readers):
             rows = np.asarray(batch.index, np.int64)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
 _COMPARED = 20_000  # clips whose pairs are kept: 1.6 GB
+_OF_SPECTROGRAMS = ("freq_mask", "time_mask", "noise")  # settings of fine-tuning
 _SET = {"train": ("workers", "threads")}  # of these sections, what an encoder's run has
 
 
@@ -58,9 +59,14 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
         of_task = preset.get(presets.TASKS, {}).get(request.task, {})
         for layer in ({key: preset.get(key, {}) for key in ("data", "input", "task")}, {"task": of_task}):
             sections = apply(sections, layer, f"{name}: ", lenient=("task",))
+    unheard = {name: type(value)() for name, value in vars(sections["task"]).items() if name in _OF_SPECTROGRAMS}
+    sections["task"] = change(sections["task"], unheard, "task")
     for layer in user:
         _check_sections(layer, sections)
         sections = apply(sections, layer, "")
+    for name, none in unheard.items():
+        if getattr(sections["task"], name) != none:
+            raise InputError(f"task.{name}: not used with an encoder, which hears waveforms, valid: {none}.")
     named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
     sections["data"] = change(sections["data"], named)
     options = sections.pop(SECTION)

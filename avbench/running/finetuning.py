@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from avbench.running import weights
+from avbench.running import encoded, weights
 from avbench.running.identity import Finetuning
 from avbench.settings import to_dict
 from avbench.tasks.labels import LabelPair, read_pair
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
+    from avbench.encoders.adapted import Adapted
     from avbench.methods.base import Method
     from avbench.methods.classifier import Classifier
     from avbench.running.execution import Execution
@@ -30,7 +31,7 @@ def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
     config, options = stage.config, stage.options
     labels = read_pair(stage.train, stage.evaluated, kind=options.target, label=options.label, warn=False)
     finetune(
-        _classifier(stage, weights.load_method(config, stage.after, execution.device)),
+        _classifier(stage, weights.load(config, stage.after, execution.device)),
         stage.train,
         labels.train,
         config.input,
@@ -45,16 +46,18 @@ def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
             seed=config.seed,
             train=config.train,
             progress=execution.progress,
-            about={**trained_on.write(stage.folder, stage.train.ids), ABOUT: _about(stage, labels)},
+            about={**trained_on.write(stage.folder, stage.train.ids), **_about(stage, labels)},
         ),
     )
     return {"mode": stage.mode, "n": len(stage.train)}
 
 
 def _about(stage: Finetuning, labels: LabelPair) -> dict[str, Any]:
-    """Returns what it takes to build the model again and to name its classes, for the file of its weights."""
+    """Returns what it takes to build a method's model again and to name its classes, for the file of its weights."""
     config, options = stage.config, stage.options
-    return {
+    if encoded.is_encoder(config):
+        return {}
+    found = {
         "method": config.method_name,
         "settings": to_dict(config.method),
         "model": to_dict(config.model),
@@ -64,6 +67,7 @@ def _about(stage: Finetuning, labels: LabelPair) -> dict[str, Any]:
         "loss": options.loss_for(single=labels.single),
         "head": {"head": options.head, "streams": options.streams, "n_frames": _frames(stage)},
     }
+    return {ABOUT: found}
 
 
 def read(stage: Finetuning, device: str) -> Classifier:
@@ -71,17 +75,30 @@ def read(stage: Finetuning, device: str) -> Classifier:
     from avbench.training.checkpoints import load_weights
     from avbench.training.finetune import FINETUNED
 
-    model = _classifier(stage, weights.build(stage.config))
+    first = encoded.load(stage.config, device) if encoded.is_encoder(stage.config) else weights.build(stage.config)
+    model = _classifier(stage, first)
     load_weights(model, stage.folder / FINETUNED)
     return model.to(device).eval()
 
 
-def _classifier(stage: Finetuning, method: Method) -> Classifier:
+def _classifier(stage: Finetuning, method: Method | Adapted) -> Classifier:
     """Returns the model to fine-tune; its encoder is the method's, its head a function of the seed."""
+    from avbench.encoders import finetuned
+    from avbench.encoders.adapted import Adapted
     from avbench.methods.classifier import build_classifier
 
     clips, options = stage.train, stage.options
     labels = read_pair(clips, stage.evaluated, kind=options.target, label=options.label, warn=False)
+    if isinstance(method, Adapted):
+        model = finetuned.build_classifier(
+            method,
+            len(labels.classes),
+            mode=stage.mode,
+            head=options.head,
+            streams=options.streams,
+            seed=stage.config.seed,
+        )
+        return model.to(method.device)
     return build_classifier(
         method,
         len(labels.classes),

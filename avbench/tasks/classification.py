@@ -59,7 +59,9 @@ class Classification(Task[FinetuneConfig]):
         """Refuses modes that need a modality which the method does not take, and encoders that would not be used."""
         method = registry.find("method", config.method_name)
         cast(FinetuneConfig, config.task).modes_for(tuple(method.card["modalities"]), config.method_name)
-        if method.origin != registry.OWN:  # whose encoder may not be one that can be fine-tuned
+        if method.encoder and cast(FinetuneConfig, config.task).weights:
+            raise InputError("task.weights: not used with an encoder, valid: nothing; --checkpoint is for its weights.")
+        if method.origin != registry.OWN and not method.encoder:  # whose encoder may not be one that can be fine-tuned
             import torch
 
             with torch.device("meta"):

@@ -19,6 +19,7 @@ from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed import augment, sampling
 from avbench.data.feed.dataset import Batch, Mode
+from avbench.data.feed.heard_training import HeardFeed
 from avbench.data.feed.loader import Feed
 from avbench.data.progress import Progress
 from avbench.errors import RunError
@@ -138,13 +139,14 @@ def finetune(
         model.to(work.device).eval()
         return weights
     settings = train_settings(config, work.train)
-    feed = Feed(
+    mixed = augment.Augment.of(config, labels)
+    feed = _own_feed(model, clips, mixed, work.seed, settings.workers) or Feed(
         clips,
         input,
         mode=frames_mode(model),
         noise=config.noise,
         seed=work.seed,
-        augment=augment.Augment.of(config, labels),
+        augment=mixed,
         workers=settings.workers,
     )
     steps_per_epoch = len(clips) // config.batch_size
@@ -183,6 +185,15 @@ def finetune(
         path.unlink(missing_ok=True)
     shutil.rmtree(work.folder / "checkpoints", ignore_errors=True)
     return weights
+
+
+def _own_feed(
+    model: Classifier, clips: Clips, mixed: augment.Augment | None, seed: int, workers: int
+) -> HeardFeed | None:
+    """Returns what gives batches to a model of anybody's encoder, which hears waveforms; None for a method's."""
+    feed = getattr(model, "feed", None)
+    found: HeardFeed | None = None if feed is None else feed(clips, augment=mixed, seed=seed, workers=workers)
+    return found
 
 
 def _mend(average: WeightAverage, folder: Path) -> None:
@@ -241,7 +252,10 @@ def predict(
     every = frames == "all" or model.head.kind != "linear"
     if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head.kind == "linear":
         every = False  # each frame would bring the same sound
-    feed = Feed(clips, input, mode="all_frames" if every else "eval", workers=work.train.workers)
+    readers = work.train.workers
+    feed = _own_feed(model, clips, None, 0, readers) or Feed(
+        clips, input, mode="all_frames" if every else "eval", workers=readers
+    )
     size = max(1, _FRAMES_AT_ONCE // feed.dataset.frames_per_item)
     found: dict[str, list[npt.NDArray[np.float32]]] = {mode: [] for mode in modes}
     with (

@@ -18,7 +18,13 @@ _BLOCK = re.compile(r"(?:^`(?P<path>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>
 _STANDS_FOR = {"FILE", "DIR"}  # of the reader's: such commands are parsed by tests/test_docs.py
 # What a newcomer must see, of all that the commands print.
 WANTED = {
-    "encoder": ("Loudness  audio → visual", "results/report.html", "ok      audio: silence gives", "\nColours  visual"),
+    "encoder": (
+        "Loudness  audio → visual",
+        "results/report.html",
+        "ok      audio: silence gives",
+        "\nColours  visual",
+        "\nTrained  joint",
+    ),
     "method": ("Sigmoid: CAV-MAE's encoder", "sigmoid (untrained)", "\nsigmoid  "),
     "task": ("how alike sound and picture", "(methods: avmae, cav, cavmae,", "cosine"),
     "table_or_recipe": ("My table", "table_mine.tex", "avbench run --method cav ", "a short training"),

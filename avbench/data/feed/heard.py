@@ -65,14 +65,22 @@ class HeardClips:
         found = HeardBatch(torch.tensor(chosen), self.wants.sample_rate)
         for i in chosen:
             if "audio" in self.wants.modalities:
-                found.sounds.append(self._prepared("audio", i, self.sound(i), self.wants.sample_rate))
+                found.sounds.append(self.prepared("audio", i, self.sound(i), self.wants.sample_rate))
             if "visual" in self.wants.modalities:
                 pictures, times = self.pictures(i)
-                found.pictures.append(self._prepared("visual", i, pictures, times))
+                found.pictures.append(self.prepared("visual", i, pictures, times))
                 found.times.append(times)
         return found
 
-    def _prepared(self, modality: str, i: int, value: Tensor, beside: Any) -> Any:
+    def prepared(self, modality: str, i: int, value: Tensor, beside: Any) -> Any:
+        """Returns what an encoder makes of one clip's sound or pictures where it is read.
+
+        Args:
+            modality: ``audio`` or ``visual``.
+            i: The clip.
+            value: Its sound or pictures.
+            beside: The sample rate, or the times.
+        """
         prepare = self.prepare.get(modality)
         return value if prepare is None else prepare(self.clips.ids[i], value, beside)
 
