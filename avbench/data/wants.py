@@ -49,4 +49,5 @@ class Wants:
             "size": max(_SMALLEST, *(self.image or (_STORED,))),
             "crop": "none",
             "sample_rate": self.sample_rate,
+            "channels": "mix" if self.channels == 1 else "stereo",
         }

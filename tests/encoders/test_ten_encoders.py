@@ -293,3 +293,54 @@ class Mine(avbench.Encoder):
     assert record["n"] == 8
     # Shapes are brighter than the dark ground, in any picture: the sum of colours finds them.
     assert record["metrics"]["AP"] > record["metrics"]["random/AP"]
+
+
+@pytest.mark.parametrize("layout", ["stereo", "mono", "5.1"])
+def test_two_channels_are_heard_apart(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    """Left 440 Hz at half the height of right's 880 Hz; of one channel, both are it."""
+    import av
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    time = np.arange(32_000) / 16_000
+    left, right = 0.2 * np.sin(2 * np.pi * 440 * time), 0.4 * np.sin(2 * np.pi * 880 * time)
+    count = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
+    sound = np.zeros((count, len(time)), np.float32)
+    sound[: min(2, count)] = [left, right][: min(2, count)]
+    for name in "ab":
+        with av.open(str(folder / f"{name}.mkv"), "w") as container:
+            picture = container.add_stream("ffv1", rate=4)
+            picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+            track = container.add_stream("flac", rate=16_000)
+            track.codec_context.layout, track.codec_context.format = layout, "s16"
+            for k in range(8):
+                frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+                frame.pts = k
+                container.mux(picture.encode(frame))
+            packed = (sound.T.reshape(1, -1) * 32767).astype(np.int16)
+            heard = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+            heard.sample_rate, heard.pts = 16_000, 0
+            container.mux([*picture.encode(None), *track.encode(heard), *track.encode(None)])
+    status, (record,) = judge(
+        """
+        class Mine(avbench.Encoder):
+            channels = 2
+
+            def audio(self, waves, rate):
+                assert all(w.shape == (2, 32_000) for w in waves)
+                return torch.stack([w.std(dim=1) for w in waves])
+
+            def visual(self, frames, times):
+                return torch.ones(len(frames), 2)
+        """,
+        "--data",
+        str(folder),
+    )
+    found = of_stage(record)["audio"][0, 0]
+    assert status == 0
+    wanted = (left.std(), left.std() if layout == "mono" else right.std())
+    assert found[1] / found[0] == pytest.approx(wanted[1] / wanted[0], rel=0.01)
+    if layout != "5.1":  # which is mixed down by factors of its own
+        assert found == pytest.approx(wanted, rel=0.01)

@@ -153,6 +153,12 @@ class FramedClips:
         """Returns the mono waveform (samples,) in [-1, 1] and its sample rate."""
         return self._clips.waveform(i)
 
+    def channels(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the waveform as it is stored, (samples,) or (2, samples), and its sample rate."""
+        stored: Any = getattr(self._clips, "channels", self._clips.waveform)
+        found: tuple[NDArray[np.float32], int] = stored(i)
+        return found
+
     def frame(self, i: int, k: int) -> NDArray[np.uint8]:
         """Returns frame ``k`` as RGB (H, W, 3); beyond the last one, the last one there is."""
         kept = self._of(i)

@@ -232,7 +232,16 @@ class PreparedClips:
         return str(self._lists["shard"][int(self._rows[i])].as_py())
 
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
-        """Returns the mono waveform (samples,) in [-1, 1] and its sample rate.
+        """Returns the mono waveform (samples,) in [-1, 1] and its sample rate; two channels are averaged.
+
+        Raises:
+            RunError: The shard is missing or damaged.
+        """
+        found, rate = self.channels(i)
+        return found if found.ndim == 1 else found.mean(axis=0), rate
+
+    def channels(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the waveform as it is stored, (samples,) or (2, samples), and its sample rate.
 
         Raises:
             RunError: The shard is missing or damaged.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +18,8 @@ from avbench.data.corpus.clips import Clips
 from avbench.data.media.waveform import resample
 from avbench.data.wants import Wants
 from avbench.errors import RunError
+
+log = logging.getLogger("avbench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +95,22 @@ class HeardClips:
             RunError: It cannot be read, or is empty.
         """
         wants = self.wants
-        waveform, rate = self.clips.waveform(i)
+        stored: Any = (
+            getattr(self.clips, "channels", self.clips.waveform) if wants.channels > 1 else self.clips.waveform
+        )
+        waveform, rate = stored(i)
         if wants.seconds is not None:  # resampled alone, a long sound would take most of the time
             waveform = waveform[..., : int(np.ceil(wants.seconds * rate)) + rate]
-        waveform = resample(waveform, rate, wants.sample_rate)
+        sides = [resample(side, rate, wants.sample_rate) for side in np.atleast_2d(waveform)]
+        if wants.channels > 1 and len(sides) == 1:
+            tell_once(f"encoders of {wants.channels} channels hear the same on each: the clips are stored with one")
+            sides *= wants.channels
+        found = np.stack(sides)
         if wants.seconds is not None:
-            waveform = waveform[..., : round(wants.seconds * wants.sample_rate)]
-        if not waveform.shape[-1]:
+            found = found[:, : round(wants.seconds * wants.sample_rate)]
+        if not found.shape[-1]:
             raise RunError(f"clip '{self.clips.ids[i]}': its sound is empty; remove the clip.")
-        if wants.channels > 1 and waveform.ndim == 1:
-            waveform = np.repeat(waveform[None], wants.channels, axis=0)
-        return torch.from_numpy(np.ascontiguousarray(waveform))
+        return torch.from_numpy(np.ascontiguousarray(found if wants.channels > 1 else found[0]))
 
     def pictures(self, i: int) -> tuple[Tensor, Tensor]:
         """Returns the pictures of clip ``i``, uint8 (F, H, W, 3), and their times in seconds, (F,).
@@ -122,6 +131,12 @@ class HeardClips:
             duration = self.clips.duration(i)
             times = [duration * (k + 0.5) / self.wants.frames for k in range(self.wants.frames)]
         return times + times[-1:] * (self.wants.frames - len(times))  # a clip that lacks frames shows its last again
+
+
+@functools.cache
+def tell_once(text: str) -> None:
+    """Warns, once in a process."""
+    log.warning("%s", text)
 
 
 def fit(picture: NDArray[np.uint8], image: tuple[int, int]) -> NDArray[np.uint8]:

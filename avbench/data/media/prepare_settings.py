@@ -51,7 +51,9 @@ class PrepareSettings(Settings):
     )
     jpeg_quality: int = setting(90, "JPEG quality of the stored frames (the reference's default is 75)", ge=1, le=100)
     sample_rate: int = setting(16000, "stored audio, samples per second", ge=1000, le=192000)
-    channels: Literal["mix", "first"] = setting("mix", "mix: all channels to one; first: the first only (reference)")
+    channels: Literal["mix", "first", "stereo"] = setting(
+        "mix", "mix: all channels to one; first: the first only (reference); stereo: two, for encoders that hear two"
+    )
     sound_clock: Literal["shared", "own"] = setting(
         "shared", "shared: the picture's; own: sound begins with its first sample, and gaps are closed (reference)"
     )

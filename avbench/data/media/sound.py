@@ -1,4 +1,4 @@
-"""From decoded audio frames to one mono waveform on the clip's clock, stored as FLAC."""
+"""From decoded audio frames to one waveform on the clip's clock, mono unless two channels are wanted, as FLAC."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+Channels = Literal["mix", "first", "stereo"]
 # A jump of the timestamps larger than this starts a new piece; smaller ones are rounding (Matroska: 1 ms, FLV: 1 ms).
 _JUMP_S = 0.05
 # Frames by which the timestamps are judged, and the usual share of a frame's length to the next below which they are
@@ -30,7 +31,7 @@ class Sound:
     """A waveform and where it comes from.
 
     Attributes:
-        samples: int16 (n,), beginning at the clip's start.
+        samples: int16 (n,), or (n, 2), beginning at the clip's start.
         late: Seconds from the clip's start to the first sample of the source (before it: zeros).
         gaps: Seconds without source samples in between.
     """
@@ -43,12 +44,14 @@ class Sound:
 class _Piece:
     """Consecutive frames of one format, resampled together."""
 
-    def __init__(self, frame: av.AudioFrame, start: float, rate: int, channels: Literal["mix", "first"]) -> None:
+    def __init__(self, frame: av.AudioFrame, start: float, rate: int, channels: Channels) -> None:
         self.format = _format(frame)
         self.start = start
         self.end = start
         self._rate = rate
         self._first = channels == "first"
+        self._stereo = channels == "stereo"
+        self._split = self._stereo and frame.layout.nb_channels > 1
         self._by_hand = False
         self._parts: list[NDArray[np.int16]] = []
         self._resampler = self._new_resampler()
@@ -56,6 +59,8 @@ class _Piece:
     def _new_resampler(self) -> av.AudioResampler:
         if self._first and not self._by_hand:
             return av.AudioResampler(format="s16p", rate=self._rate)
+        if self._split and not self._by_hand:
+            return av.AudioResampler(format="s16p", layout="stereo", rate=self._rate)
         return av.AudioResampler(format="s16", layout="mono", rate=self._rate)
 
     def add(self, frame: av.AudioFrame) -> None:
@@ -74,11 +79,15 @@ class _Piece:
 
     def _keep(self, frames: Iterable[Any]) -> None:
         # Mono, packed or planar: row 0 is the first (or only) channel. A resampler with nothing to do echoes None.
-        self._parts += [frame.to_ndarray()[0] for frame in frames if frame is not None]
+        arrays = [frame.to_ndarray() for frame in frames if frame is not None]
+        if self._stereo:  # one channel is heard on both sides
+            self._parts += [array.T if len(array) == 2 else np.repeat(array.T, 2, axis=1) for array in arrays]
+        else:
+            self._parts += [array[0] for array in arrays]
 
     def samples(self) -> NDArray[np.int16]:
         self._keep(self._resampler.resample(None))
-        return np.concatenate(self._parts) if self._parts else np.zeros(0, np.int16)
+        return np.concatenate(self._parts) if self._parts else np.zeros((0, 2) if self._stereo else 0, np.int16)
 
 
 def _format(frame: av.AudioFrame) -> tuple[str, str, int]:
@@ -106,7 +115,7 @@ def assemble(
     start: float,
     length: float,
     rate: int,
-    channels: Literal["mix", "first"],
+    channels: Channels,
     clock: Literal["shared", "own"] = "shared",
 ) -> Sound | None:
     """Puts decoded audio on a clip's clock.
@@ -117,7 +126,8 @@ def assemble(
         start: The clip's start on the frames' clock, seconds.
         length: Longest duration wanted, seconds.
         rate: Samples per second wanted.
-        channels: ``mix`` averages the channels as ffmpeg does (5.1 and 7.1 too); ``first`` keeps the first.
+        channels: ``mix`` averages the channels as ffmpeg does (5.1 and 7.1 too); ``first`` keeps the first;
+            ``stereo`` two, to which further ones are mixed.
         clock: ``own`` takes samples one after the other, whatever their times, as a conversion to WAV does.
 
     Returns:
@@ -156,7 +166,7 @@ def _credible(frames: Iterable[av.AudioFrame], tick: float) -> Iterator[av.Audio
 
 def _placed(pieces: list[tuple[float, NDArray[np.int16]]], length: float, rate: int) -> Sound | None:
     total = round(length * rate)
-    samples = np.zeros(total, np.int16)
+    samples = np.zeros((total, *(pieces[0][1].shape[1:] if pieces else ())), np.int16)
     covered = np.zeros(total, np.bool_)
     for offset, values in pieces:
         first = round(offset * rate)
@@ -172,13 +182,15 @@ def _placed(pieces: list[tuple[float, NDArray[np.int16]]], length: float, rate: 
 
 
 def encode_flac(samples: NDArray[np.int16], rate: int) -> bytes:
-    """Returns int16 (n,) mono samples as FLAC bytes, without anything that names the encoder's version."""
+    """Returns int16 samples, (n,) or (n, 2), as FLAC bytes, without anything that names the encoder's version."""
+    layout = "mono" if samples.ndim == 1 else "stereo"
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="flac", options={"fflags": "+bitexact"}) as container:
         stream: Any = container.add_stream("flac", rate=rate, options=_FLAC)
-        stream.codec_context.layout = "mono"
+        stream.codec_context.layout = layout
         stream.codec_context.format = "s16"
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="s16", layout="mono")
+        packed = np.ascontiguousarray(samples).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
         frame.sample_rate = rate
         frame.pts = 0
         container.mux(stream.encode(frame))

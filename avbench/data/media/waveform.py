@@ -19,13 +19,14 @@ _WAV_LARGEST = 2**32 - 1 - _WAV_HEADER  # bytes of sound
 
 
 def encode_wav(samples: NDArray[np.int16], rate: int) -> bytes:
-    """Returns int16 (n,) mono samples as a WAV file."""
-    return _wav_header(len(samples), rate) + samples.astype("<i2", copy=False).tobytes()
+    """Returns int16 samples, (n,) or (n, 2), as a WAV file."""
+    return _wav_header(samples.size, rate, samples.ndim) + samples.astype("<i2", copy=False).tobytes()
 
 
-def _wav_header(samples: int, rate: int) -> bytes:
-    size = min(2 * samples, _WAV_LARGEST)
-    sound = (16, 1, 1, rate, 2 * rate, 2, 16)  # bytes that follow, PCM, channels, rates, bytes and bits of a sample
+def _wav_header(values: int, rate: int, channels: int) -> bytes:
+    size, each = min(2 * values, _WAV_LARGEST), 2 * channels
+    # Bytes that follow, PCM, channels, rates, bytes of a moment, bits of a sample.
+    sound = (16, 1, channels, rate, each * rate, each, 16)
     return struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVEfmt ", *sound, b"data", size)
 
 
@@ -85,27 +86,37 @@ def _mono(frame: av.AudioFrame) -> NDArray[np.float32]:
 
 
 def decode_stored(data: bytes) -> tuple[NDArray[np.float32], int]:
-    """Returns the stored sound of a clip, WAV or FLAC, as a waveform (samples,) in [-1, 1] and its sample rate.
+    """Returns the stored sound of a clip, WAV or FLAC, as a waveform in [-1, 1] and its sample rate.
+
+    Returns:
+        (samples,), or (2, samples) of two channels.
 
     Raises:
-        ValueError: The bytes are neither a mono 16-bit WAV file of ours nor such a FLAC file.
+        ValueError: The bytes are neither a 16-bit WAV file of ours nor such a FLAC file.
         av.error.FFmpegError: A frame of FLAC is damaged.
     """
     if data[:4] != b"RIFF":
         return decode_flac(data)
     rate, size = int.from_bytes(data[24:28], "little"), len(data) - _WAV_HEADER
-    if size < 0 or data[:_WAV_HEADER] != _wav_header(size // 2, rate):
-        raise ValueError("not a mono 16-bit WAV file, or not a whole one")
-    return np.frombuffer(data, "<i2", offset=_WAV_HEADER) * np.float32(1 / 32768), rate
+    channels = data[22] if size >= 0 else 0
+    if channels not in (1, 2) or data[:_WAV_HEADER] != _wav_header(size // 2, rate, channels):
+        raise ValueError("not a 16-bit WAV file of one or two channels, or not a whole one")
+    return _split(np.frombuffer(data, "<i2", offset=_WAV_HEADER), channels), rate
+
+
+def _split(values: NDArray[Any], channels: int) -> NDArray[np.float32]:
+    """Returns interleaved 16-bit samples as (samples,), or (2, samples) of two channels."""
+    sound: NDArray[np.float32] = values * np.float32(1 / 32768)
+    return sound if channels == 1 else np.ascontiguousarray(sound.reshape(-1, channels).T)
 
 
 def decode_flac(data: bytes) -> tuple[NDArray[np.float32], int]:
-    """Returns a mono 16-bit FLAC file in memory as a waveform (samples,) in [-1, 1] and its sample rate.
+    """Returns a 16-bit FLAC file of one or two channels as a waveform in [-1, 1], and its sample rate.
 
     All frames go to the decoder as one packet: no demuxer, no parser that looks for frame borders, half the time.
 
     Raises:
-        ValueError: The bytes are no mono 16-bit FLAC file.
+        ValueError: The bytes are no such file.
         av.error.FFmpegError: A frame is damaged.
     """
     info, frames = _split_flac(data)
@@ -115,12 +126,13 @@ def decode_flac(data: bytes) -> tuple[NDArray[np.float32], int]:
     decoder.thread_count = 1
     decoder.extradata = info
     decoded = decoder.decode(av.Packet(frames)) + decoder.decode(None)
-    if not decoded or any(frame.format.name != "s16" or frame.layout.nb_channels != 1 for frame in decoded):
-        raise ValueError("not a mono 16-bit FLAC file")
-    samples = np.concatenate([np.frombuffer(frame.planes[0], "<i2", frame.samples) for frame in decoded])
-    if total and len(samples) != total:
-        raise ValueError(f"{len(samples)} of {total} samples decode")
-    return samples * np.float32(1 / 32768), rate
+    channels = decoded[0].layout.nb_channels if decoded else 0
+    if channels not in (1, 2) or any(f.format.name != "s16" or f.layout.nb_channels != channels for f in decoded):
+        raise ValueError("not a 16-bit FLAC file of one or two channels")
+    values = np.concatenate([np.frombuffer(f.planes[0], "<i2", f.samples * channels) for f in decoded])
+    if total and len(values) != total * channels:
+        raise ValueError(f"{len(values) // channels} of {total} samples decode")
+    return _split(values, channels), rate
 
 
 def _split_flac(data: bytes) -> tuple[bytes, bytes]:

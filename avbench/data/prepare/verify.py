@@ -80,6 +80,6 @@ def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
         samples, rate = decode_stored(audio)
     except (FFmpegError, OSError, ValueError, IndexError) as error:
         return [*problems, f"{name}: its sound does not decode ({error})"]
-    if (len(samples), rate) != (row["n_samples"], row["sample_rate"]):
-        problems.append(f"{name}: {len(samples)} samples at {rate} Hz stored, {row['n_samples']} listed")
+    if (samples.shape[-1], rate) != (row["n_samples"], row["sample_rate"]):
+        problems.append(f"{name}: {samples.shape[-1]} samples at {rate} Hz stored, {row['n_samples']} listed")
     return problems
