@@ -89,8 +89,8 @@ def run(
 
 
 def results(folder: str | Path = "results") -> pd.DataFrame:
-    """Returns all records as a long table: one row for each run and metric; see :func:`avbench.store.records.load`."""
-    from avbench.store.records import load_table
+    """Returns all records as a long table, one row for each run and metric: :func:`avbench.store.index.load_table`."""
+    from avbench.store.index import load_table
 
     return load_table(Path(folder))
 

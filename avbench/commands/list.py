@@ -96,18 +96,15 @@ class Command:
         return 0
 
     def _runs(self) -> list[tuple[str, str]]:
-        from avbench.store.records import all_records
+        from avbench.store import index
 
         return [
             (
-                record["id"],
-                (
-                    f"{record['method']} {record['task']} on {record['data']}, {record['weights']}, seed"
-                    f" {record['seed']}, n = {record['n']}, {record['created']}"
-                ),
+                row.id,
+                f"{row.method} {row.task} on {row.data}, {row.weights}, seed {row.seed}, n = {row.n}, {row.created}",
             )
-            for record in all_records(self.results)
-            if all(record[name] in getattr(self, name) for name in FILTERS if getattr(self, name))
+            for row in index.read(self.results).rows
+            if all(getattr(row, name) in getattr(self, name) for name in FILTERS if getattr(self, name))
         ]
 
 

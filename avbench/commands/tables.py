@@ -151,9 +151,9 @@ class Command:
 
     def _check_data(self, data: str) -> None:
         from avbench.data.catalogue.entry import names
-        from avbench.report.archive import Archive
+        from avbench.store import index
 
-        if data not in names() and data not in (known := Archive(self.results).data()):
+        if data not in names() and data not in (known := {row.data for row in index.read(self.results).rows}):
             raise unknown("data set", data, {*names(), *known})
 
     def _write(self, tables: list[Table], name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from avbench.compare.configuration import UNSHARED
 from avbench.compare.run import Run
 from avbench.compare.terminal import columns
 from avbench.data.corpus.clips import hash_ids
@@ -18,7 +19,6 @@ from avbench.running.given import WEIGHTS as GIVEN
 from avbench.settings import to_dict
 
 SHORT = 12  # digits shown of a commit or hash
-HARMLESS = ("resamples", "bootstrap_seed")  # options of tasks that change intervals only
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,7 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def _differ(first: Run, second: Run) -> bool:
-    return (
-        bool(first.record["ids_sha256"] != second.record["ids_sha256"]) or first.seed_of_clips != second.seed_of_clips
-    )
+    return first.clips != second.clips
 
 
 def _other_ids(first: Run, second: Run) -> str:
@@ -230,7 +228,7 @@ def _warnings(first: Run, second: Run) -> list[str]:
     options = [_flat(to_dict(run.options, identity_only=True)) for run in (first, second)]
     for key in options[0]:
         values = [each.get(key) for each in options]
-        if values[0] != values[1] and key.rpartition(".")[2] not in HARMLESS:
+        if values[0] != values[1] and f"task.{key}" not in UNSHARED:
             found.append(f"{names} have other options of the task (task.{key}: {values[0]} and {values[1]}).")
     return found
 

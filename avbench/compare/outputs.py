@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench import registry
+from avbench.compare.configuration import clips
 from avbench.errors import InputError
 from avbench.files import sha256_text
 from avbench.metrics import bootstrap
@@ -20,6 +21,7 @@ from avbench.metrics.hierarchical import Sample, mean
 from avbench.metrics.units import unit
 from avbench.settings import Settings, build
 from avbench.store.records import read_per_sample
+from avbench.store.rows import Row
 from avbench.tasks.base import Task, no_embeddings
 
 Float64 = npt.NDArray[np.float64]
@@ -37,12 +39,16 @@ class Ran(NamedTuple):
         created: When, in ISO form.
         seed: Of the run.
         value: The metric.
+        chance: What chance gives, where that is known.
+        ends: Of the run's own 95 % interval, where it has one.
     """
 
     id: str
     created: str
     seed: int
     value: float
+    chance: float | None = None
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,22 +75,16 @@ class Measured:
         return sha256_text(json.dumps([self.metric, self.clips, *(run[:2] for run in self.runs)]))[:20]
 
 
-def of_records(records: Sequence[Mapping[str, Any]], metric: str, clips: str = "") -> Measured:
-    """Returns a metric of records that differ in the seed alone, the newest of each seed.
-
-    Args:
-        records: One or more.
-        metric: Its key; those without it are left out.
-        clips: Which clips were judged, where it is to be compared with others.
-    """
-    task = records[0]["task"]
-    options = {name: value for name, value in records[0]["config"].get("task", {}).items() if name != "name"}
-    runs = {
-        record["seed"]: Ran(record["id"], record.get("created", ""), record["seed"], float(record["metrics"][metric]))
-        for record in sorted(records, key=lambda record: (record.get("created", ""), record["id"]))
-        if metric in record["metrics"]
-    }
-    return Measured(task, metric, options, clips, tuple(runs[seed] for seed in sorted(runs)))
+def measured(rows: Sequence[Row], metric: str) -> Measured:
+    """Returns a metric of the rows of a group (:mod:`avbench.compare.configuration`), those without it left out."""
+    first = rows[0]
+    options = {name: value for name, value in first.config.settings.get("task", {}).items() if name != "name"}
+    runs = [
+        Ran(row.id, row.created, row.seed, row.metrics[metric], row.chance.get(metric), row.ci95.get(metric))
+        for row in rows
+        if metric in row.metrics
+    ]
+    return Measured(first.task, metric, options, clips(first), tuple(runs))
 
 
 class Outputs:

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench import registry
-from avbench.data.locate import EMBEDDED
+from avbench.compare.configuration import clips_of
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, build
 from avbench.store import extracted, seal
 from avbench.store.features import Features
-from avbench.store.records import read_per_sample, read_record, record_paths, stage_folder
+from avbench.store.records import read_per_sample, record_paths, stage_folder, whole_record
 from avbench.tasks.base import Task, positions
 
 NAMED = 4  # ids named in an error
@@ -46,10 +46,7 @@ def find(results: Path, name: str) -> Run:
             f"run {name}: found {len(begin)} run ids that start with it ({', '.join(begin[:NAMED])}{more}), valid: one;"
             " give more digits."
         )
-    record = read_record(results, begin[0])
-    if record is None:
-        raise InputError(f"run {name}: its record in {folder} has just gone; see: avbench list runs.")
-    return Run(results, record)
+    return Run(results, whole_record(results, begin[0]))
 
 
 @dataclass(frozen=True)
@@ -107,14 +104,16 @@ class Run:
         return ids
 
     @property
-    def seed_of_clips(self) -> int:
-        """The seed that generated clips were made from: their ids are the same whatever it was."""
-        data = self.record["config"].get("data") or {}
-        return int(data.get("clips_seed", 0)) if self.record["data"] == EMBEDDED else 0
+    def clips(self) -> str:
+        """Which clips it judged; see :func:`avbench.compare.configuration.clips`."""
+        return self._clips(self.record["ids_sha256"])
+
+    def _clips(self, ids_sha256: str) -> str:
+        return clips_of(ids_sha256, self.record["data"], self.record["config"])
 
     def shared(self, other: Run) -> set[str]:
         """Returns the ids of the samples that another run judged, too."""
-        return set(self.ids) & set(other.ids) if self.seed_of_clips == other.seed_of_clips else set()
+        return set(self.ids) & set(other.ids) if self._clips("") == other._clips("") else set()
 
     def evidence(self, ids: Sequence[str]) -> Evidence:
         """Returns what the metrics of some samples are made of, in the order of ``ids``.

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from avbench.compare.configuration import group
 from avbench.metrics.units import unit
+from avbench.store.rows import row_of
 
 Intervals = Callable[[Sequence[dict[str, Any]], str], tuple[float, float] | None]
 NONE = "–"
@@ -20,36 +23,39 @@ NOTE_SEEDS = "[95 % interval over seeds and clips], ° contains chance"
 def render(records: Sequence[dict[str, Any]], results: Path | None = None) -> str:
     """Returns records of one task and one set of clips as text.
 
-    Each metric is printed in its unit. One record a row: value and 95 % interval. Several that differ in the seed only:
-    mean, standard deviation and interval over seeds, where their outputs are there. Where the interval contains chance,
-    the cell says so.
+    Each metric is printed in its unit. One record a row: value and 95 % interval. Several that differ in the seed only
+    (:func:`avbench.compare.configuration.group`): mean, standard deviation and interval over seeds, where their outputs
+    are there. Where the interval contains chance, the cell says so.
 
     Args:
         records: The records.
         results: Where their per-sample outputs are; None: they are not kept.
     """
-    first, counts = records[0], sorted({record["n"] for record in records})
+    shown, counts = records[0], sorted({record["n"] for record in records})
     groups: dict[str, list[dict[str, Any]]] = {}
-    for record in sorted(records, key=lambda record: (record["method"], record["weights"] != "untrained")):
-        weights = record["weights"]
-        plain = weights == "pretrained" or "encoder" in record["config"]  # whose weights are always its own
-        label = record["method"] if plain else f"{record['method']} ({weights})"
-        groups.setdefault(label, []).append(record)
+    own = {record["id"]: record for record in records}
+    found = group(row_of(record, results or Path()) for record in records)
+    for each in sorted(found, key=lambda each: (each.first.method, each.first.weights != "untrained")):
+        first = each.first
+        plain = first.weights == "pretrained" or "encoder" in first.config.settings  # whose weights are always its own
+        label = first.method if plain else f"{first.method} ({first.weights})"
+        alike = sum(name.partition(", ")[0] == label for name in groups)
+        groups[f"{label}, {alike + 1}" if alike else label] = [own[row.id] for row in each.rows]
     seeds = sorted({record["seed"] for record in records})
     spread = "± standard deviation over seeds, " if len(seeds) > 1 else ""
     note = NOTE_SEEDS if len(seeds) > 1 else NOTE
     title = (
-        f"{first['task']} on {first['data']}, split {first['split']}, n = {' or '.join(map(str, counts))} clips,"
+        f"{shown['task']} on {shown['data']}, split {shown['split']}, n = {' or '.join(map(str, counts))} clips,"
         f" seed{'s' if len(seeds) > 1 else ''} {' '.join(map(str, seeds))}; {_unit(records)}{spread}{note}"
     )
-    return "\n\n".join([title, _table(groups, first["task"], results), *_other_clips(groups)])
+    return "\n\n".join([title, _table(groups, shown["task"], results), *_other_clips(groups)])
 
 
 def _other_clips(groups: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
     """Returns a footnote where rows, or the seeds of one, are of other clips."""
     judged: dict[tuple[str, int], list[str]] = {}
-    for label, group in groups.items():
-        for record in group:
+    for label, members in groups.items():
+        for record in members:
             rows = judged.setdefault((record["ids_sha256"], record["n"]), [])
             rows += [] if label in rows else [label]
     if len(judged) < 2:
@@ -86,7 +92,7 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str, results: Path | N
     """Returns one row for each group and for what comes before the last part of its metrics' names, if anything."""
     from tabulate import tabulate
 
-    records = [record for group in groups.values() for record in group]
+    records = [record for members in groups.values() for record in members]
     keys = dict.fromkeys(key for record in records for key in record["metrics"])
     names = list(dict.fromkeys(key.rpartition("/")[2] for key in keys))
     shown = [name for name in columns(task) if name in names] or names
@@ -109,8 +115,9 @@ def _table(groups: dict[str, list[dict[str, Any]]], task: str, results: Path | N
         one = all(line[2:] == lines[0][2:] for line in lines)  # for all
         rows += [[label, "", *lines[0][2:]]] if one else lines
     ends = _intervals(results)
-    for label, group in groups.items():
-        rows += [row(label, prefix, lambda metric, group=group: _cell(group, metric, ends)) for prefix in prefixes]  # type: ignore[misc]
+    for label, members in groups.items():
+        cell = functools.partial(_cell, members, intervals=ends)
+        rows += [row(label, prefix, cell) for prefix in prefixes]
     rows = [line for line in rows if any(cell.strip(NONE) for cell in line[2:])]
     for before, line in reversed(list(pairwise(rows))):
         line[0] = "" if line[0] == before[0] else line[0]  # named once
@@ -137,33 +144,35 @@ def _intervals(results: Path | None) -> Intervals:
     """Returns the interval of a metric of records: of one that it has, of several over seeds and clips."""
     outputs: list[Any] = []  # opened for the first that needs it
 
-    def of(group: Sequence[dict[str, Any]], metric: str) -> tuple[float, float] | None:
-        if len(group) == 1:
-            ends = group[0].get("ci95", {}).get(metric)
+    def of(members: Sequence[dict[str, Any]], metric: str) -> tuple[float, float] | None:
+        if len(members) == 1:
+            ends = members[0].get("ci95", {}).get(metric)
             return None if ends is None else (float(ends[0]), float(ends[1]))
-        if results is None or len({record["ids_sha256"] for record in group}) > 1:
+        if results is None:
             return None
-        from avbench.compare.outputs import Outputs, of_records
+        from avbench.compare.outputs import Outputs, measured
 
         outputs[:] = outputs or [Outputs(results)]
-        found: tuple[float, float] | None = outputs[0].interval(of_records(group, metric))
+        found: tuple[float, float] | None = outputs[0].interval(
+            measured([row_of(record, results) for record in members], metric)
+        )
         return found
 
     return of
 
 
-def _cell(group: Sequence[dict[str, Any]], metric: str, intervals: Intervals) -> str:
-    shown = unit(metric, group[0]["task"])
+def _cell(members: Sequence[dict[str, Any]], metric: str, intervals: Intervals) -> str:
+    shown = unit(metric, members[0]["task"])
     factor, digits = shown.factor, shown.digits
-    values = [record["metrics"][metric] * factor for record in group if metric in record["metrics"]]
+    values = [record["metrics"][metric] * factor for record in members if metric in record["metrics"]]
     if not values:
         return ""
     text = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
         text += f" ± {statistics.stdev(values):.{digits}f}"
-    ends = intervals(group, metric)
+    ends = intervals(members, metric)
     if ends is None:
         return text
-    chance = group[0].get("chance", {}).get(metric)
+    chance = members[0].get("chance", {}).get(metric)
     mark = "°" if chance is not None and ends[0] <= chance <= ends[1] else " "
     return f"{text} [{ends[0] * factor:.{shown.coarse}f}, {ends[1] * factor:.{shown.coarse}f}]{mark}"

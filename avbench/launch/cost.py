@@ -6,7 +6,7 @@ import functools
 import heapq
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import registry
 from avbench.errors import InputError
-from avbench.files import canonical_json, read_json
+from avbench.files import canonical_json
 from avbench.running.identity import training_steps
 from avbench.settings import to_dict
-from avbench.store import seal
+from avbench.store import index, seal
+from avbench.store.records import stage_folder
 
 if TYPE_CHECKING:
     from avbench.config import InputConfig, ModelConfig, RunConfig
     from avbench.data.corpus.clips import Clips
     from avbench.running.identity import Stage
     from avbench.running.plan import Plan
+    from avbench.store.rows import Row
 
 log = logging.getLogger("avbench")
 _LATEST = 500  # records and trainings that are looked at
@@ -44,10 +46,10 @@ class Costs:
         self._rates: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._tasks: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self._flops: dict[tuple[str, ModelConfig, InputConfig], float | None] = {}
-        for done in _latest(results / "stages" / "pretrain", "done.json"):
+        for done in _trainings(results):
             self._add_training(done)
-        for record in _latest(results / "runs", "record.json"):
-            self._add_record(record)
+        for row in heapq.nlargest(_LATEST, index.read(results).rows, key=lambda row: row.changed):
+            self._add_evaluation(row)
 
     def _add_training(self, done: Mapping[str, Any]) -> None:
         key, steps = done.get("key", {}), done.get("steps", 0)
@@ -60,13 +62,13 @@ class Costs:
         except (KeyError, TypeError, ValueError, ZeroDivisionError):
             log.warning("pretraining %s: its done.json is not what a stage writes; left out", done.get("id"))
 
-    def _add_record(self, record: Mapping[str, Any]) -> None:
-        config, wall = record.get("config", {}), record.get("wall_s", {})
-        if "given" in config or not {"model", "encoder"} & set(config):  # of a file: nothing was embedded
+    def _add_evaluation(self, row: Row) -> None:
+        settings = row.config.settings
+        if "given" in settings or not {"model", "encoder"} & set(settings):  # of a file: nothing was embedded
             return
-        seconds = sum(value for stage, value in wall.items() if stage != "pretrain")
-        model = _model(config.get("model") or {"encoder": record["method"]}, record["precision"])
-        self._tasks[record["task"], model][record["method"]].append(seconds)
+        seconds = sum(value for stage, value in row.spent.get("wall_s", {}).items() if stage != "pretrain")
+        model = _model(settings.get("model") or {"encoder": row.method}, row.precision)
+        self._tasks[row.task, model][row.method].append(seconds)
 
     def pretraining(self, config: RunConfig, steps: int) -> float | None:
         """Returns the device-hours of a pretraining; None where nothing like it was measured."""
@@ -189,24 +191,16 @@ def device_seconds(done: Mapping[str, Any]) -> float:
 
 def spent(results: Path, run_ids: Iterable[str]) -> float:
     """Returns the device-hours behind records, what several share counted once."""
-    from avbench.store.records import read_record, stage_folder
-
     seconds: dict[str, float] = {}
-    for run_id in dict.fromkeys(run_ids):
-        try:
-            record = read_record(results, run_id)
-        except InputError as error:
-            log.warning("%s Left out.", error)
-            continue
-        if record is None:
-            continue
-        stages = record.get("stages", {})
-        seconds[run_id] = sum(value for name, value in record["wall_s"].items() if name not in stages)
+    known = {row.id: row for row in index.read(results).rows}
+    for row in (known[run_id] for run_id in dict.fromkeys(run_ids) if run_id in known):
+        stages, wall = row.spent.get("stages", {}), row.spent["wall_s"]
+        seconds[row.id] = sum(value for name, value in wall.items() if name not in stages)
         for name, ids in stages.items():
             for stage_id in ids:
                 # Stages that were deleted or damaged since are in the record, those of a name together.
                 taken = _stage_seconds(stage_folder(results, name, stage_id))
-                seconds[stage_id] = record["wall_s"][name] / len(ids) if taken is None else taken
+                seconds[stage_id] = wall[name] / len(ids) if taken is None else taken
     return sum(seconds.values()) / 3600
 
 
@@ -230,12 +224,11 @@ def _model(model: Mapping[str, Any], precision: str) -> str:
     return canonical_json([dict(model), precision])
 
 
-def _latest(folder: Path, name: str) -> list[dict[str, Any]]:
-    paths = heapq.nlargest(_LATEST, folder.glob(f"[!.]*/{name}"), key=lambda path: path.stat().st_mtime)
-    found = []
-    for path in paths:
+def _trainings(results: Path) -> Iterator[dict[str, Any]]:
+    """Yields what the latest pretrainings say of themselves."""
+    paths = (results / "stages" / "pretrain").glob(f"[!.]*/{seal.DONE}")
+    for path in heapq.nlargest(_LATEST, paths, key=lambda path: path.stat().st_mtime):
         try:
-            found.append(read_json(path))
+            yield seal.read_done(path.parent)
         except InputError as error:
             log.warning("%s Left out.", error)
-    return found

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from avbench import registry
+from avbench.compare.configuration import facts
 from avbench.data.locate import EMBEDDED
 from avbench.launch.planner import Wanted
 from avbench.recipes.recipe import Recipe
@@ -58,7 +59,7 @@ def missing(
         seeds: What each is run for; none: 0 on the paper's data, 0, 1 and 2 on other data.
         builder: What has read the results already.
     """
-    builder = builder or Builder(results)
+    builder = builder or Builder(Archive(results))
     runs: list[_Run] = []
     for entry in entries:
         if entry.kind == "records":
@@ -212,6 +213,6 @@ def _clips(archive: Archive, data: str | None) -> dict[str, Any]:
     """Returns the settings by which new runs judge the clips of the ones there are (embedded set)."""
     if data != EMBEDDED:
         return {}
-    seeds = Counter(row.config.facts.get("data.clips_seed") for row in archive.rows if row.config.facts["data"] == data)
+    seeds = Counter(facts(row.config).get("data.clips_seed") for row in archive.rows if row.data == data)
     main = seeds.most_common(1)[0][0] if seeds else 0
     return {"data.clips_seed": main} if main else {}

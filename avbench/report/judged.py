@@ -28,8 +28,8 @@ class Retrieved(NamedTuple):
     rank: float
 
 
-def input_of(record: Mapping[str, Any]) -> InputConfig:
-    """Returns the sizes and normalisation of a record's inputs.
+def input_of(settings: Mapping[str, Any]) -> InputConfig:
+    """Returns the sizes and normalisation of a run's inputs, of its record's config.
 
     Raises:
         InputError: Another version of avbench recorded them.
@@ -37,12 +37,12 @@ def input_of(record: Mapping[str, Any]) -> InputConfig:
     from avbench.config import InputConfig
     from avbench.settings import build
 
-    found: InputConfig = build(InputConfig, _section(record, "input"), "input")
+    found: InputConfig = build(InputConfig, _section(settings, "input"), "input")
     return found
 
 
-def located(record: Mapping[str, Any]) -> Source:
-    """Returns where a record's clips are or would be.
+def located(settings: Mapping[str, Any]) -> Source:
+    """Returns where a run's clips are or would be, by its record's config.
 
     Raises:
         InputError: Its data set is gone, or another version of avbench recorded it.
@@ -51,11 +51,11 @@ def located(record: Mapping[str, Any]) -> Source:
     from avbench.data.locate import locate
     from avbench.settings import build
 
-    return locate(build(DataConfig, _section(record, "data"), "data").judged, input_of(record))
+    return locate(build(DataConfig, _section(settings, "data"), "data").judged, input_of(settings))
 
 
-def _section(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = record["config"].get(name)
+def _section(settings: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = settings.get(name)
     if not isinstance(found, Mapping):
         raise InputError("its record does not say where its clips are, as that of a file of features or heat maps.")
     return found
@@ -73,7 +73,7 @@ def open_judged(record: Mapping[str, Any], results: Path) -> Clips:
     from avbench.data.locate import open_source
     from avbench.tasks.base import positions
 
-    source = located(record)
+    source = located(record["config"])
     if not source.ready or not source.clips.exists():
         raise InputError("its prepared clips are no longer on this machine.")
     clips = open_source(source, progress=False)
@@ -145,7 +145,7 @@ def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Inpainter]:
     module, config = registry.find("method", record["method"]).load(), record["config"]
     options = {key: value for key, value in config["method"].items() if key != "name"}
     method_config = build(module.CONFIG, options, "method")
-    model_config, inputs = build(ModelConfig, config["model"], "model"), input_of(record)
+    model_config, inputs = build(ModelConfig, config["model"], "model"), input_of(config)
     method = module.METHOD(method_config, model_config, inputs, seed=record["seed"])
     load_weights(method, weights)
     normalised = bool(getattr(method_config, "norm_pix_loss", False))

@@ -21,7 +21,6 @@ from avbench.files import atomic_path, read_json
 from avbench.metrics import hierarchical
 from avbench.metrics.hierarchical import POWER, Estimate, Spread
 from avbench.metrics.units import unit
-from avbench.store.records import read_record
 
 TIED, UNTESTED, CHANCE = "tied", "untested", "chance"
 OTHER_N, OTHER_SETTINGS, OTHER_CLIPS, OURS = "other_n", "other_settings", "other_clips", "ours"
@@ -68,16 +67,15 @@ class Judge:
     def ends(self, measured: Measured) -> tuple[float, float] | None:
         """Returns the 95 % interval: of one seed that of its record, over clips; None where there is none."""
         if len(measured.runs) == 1:
-            low_high = self._record(measured).get("ci95", {}).get(measured.metric)
-            return None if low_high is None else (float(low_high[0]), float(low_high[1]))
+            return measured.runs[0].ends
         found = self.mean(measured)
         return None if found is None else found.interval(share=unit(measured.metric, measured.task).share)
 
     def at_chance(self, measured: Measured) -> bool:
         """Tells whether the interval contains chance; False where either is not known."""
-        chance = self._record(measured).get("chance", {}).get(measured.metric)
+        chance = measured.runs[0].chance
         ends = None if chance is None else self.ends(measured)
-        return ends is not None and bool(ends[0] <= chance <= ends[1])
+        return chance is not None and ends is not None and ends[0] <= chance <= ends[1]
 
     def save(self) -> None:
         """Keeps what was found, where the folder can be written to."""
@@ -114,12 +112,6 @@ class Judge:
             self._new = True
         clips, seeds, both, *rest = self._kept[key]
         return Estimate(rest[0], Spread(clips, seeds, both), *rest[1:])
-
-    def _record(self, measured: Measured) -> Mapping[str, Any]:
-        try:
-            return read_record(self.results, measured.runs[0].id) or {}
-        except InputError:
-            return {}
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from avbench.errors import AvbenchError, InputError
 from avbench.files import atomic_folder, check_folder_name, sha256_file, write_json, write_sealed
 from avbench.processes import code_sha256
 from avbench.settings import Settings, build, to_dict
-from avbench.store import provenance, seal
+from avbench.store import index, provenance, seal
 from avbench.store.extracted import EMBEDDING, IDS
-from avbench.store.records import SCHEMA, all_records, content_id, run_folder, stage_folder, usable_record, write_record
+from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder, usable_record, write_record
 
 if TYPE_CHECKING:
     from avbench.store.features import Features
+    from avbench.store.rows import Row
     from avbench.tasks.base import TaskResult
 
 log = logging.getLogger("avbench")
@@ -151,7 +152,7 @@ def judge(
     start = time.monotonic()
     result, features = evaluate()
     seconds = time.monotonic() - start
-    peers = [each for each in all_records(results) if each.get("ids_sha256") == result.ids_sha256]
+    peers = [each for each in index.read(results).rows if each.ids_sha256 == result.ids_sha256]
     said = {} if features is None else _json_sections(features.config)
     taken = [_others(each, peers, said) for each in candidates]
     chosen = next((i for i, each in enumerate(taken) if not each), len(candidates) - 1)
@@ -169,15 +170,15 @@ def judge(
     return record, path
 
 
-def _others(given: Given, peers: Sequence[Mapping[str, Any]], said: Mapping[str, Any]) -> list[str]:
+def _others(given: Given, peers: Sequence[Row], said: Mapping[str, Any]) -> list[str]:
     """Returns the records of other files that have its name, task and seed, among those of its clips."""
     place = (given.name, given.task, WEIGHTS, _seed(said))
     sha256 = sha256_file(given.path)
     return [
-        str(each["id"])
+        each.id
         for each in peers
-        if (each.get("method"), each.get("task"), each.get("weights"), each.get("seed")) == place
-        and (each["config"].get("given") or {}).get("sha256") != sha256
+        if (each.method, each.task, each.weights, each.seed) == place
+        and (each.config.settings.get("given") or {}).get("sha256") != sha256
     ]
 
 
@@ -204,11 +205,11 @@ def _seed(said: Mapping[str, Any]) -> int:
     return seed if type(seed) is int and seed >= 0 else 0
 
 
-def _data(given: Given, result: TaskResult, said: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]) -> str:
+def _data(given: Given, result: TaskResult, said: Mapping[str, Any], peers: Sequence[Row]) -> str:
     """Returns the name of the data: as stated, by the file, or by what else is recorded of the same clips."""
     if given.data or "data" in said:
         return given.data or data_name(build(DataConfig, said["data"]).judged.source)
-    known = Counter(str(each["data"]) for each in peers).most_common(1)
+    known = Counter(each.data for each in peers).most_common(1)
     return known[0][0] if known else f"clips-{result.ids_sha256[:8]}"
 
 

@@ -21,11 +21,9 @@ from avbench.files import Damaged, atomic_folder, canonical_json, read_json, set
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pandas as pd
 
 log = logging.getLogger("avbench")
 SCHEMA = 3  # 3: method options belong to an evaluation's id, and fine-tuning is a stage of its own
-COLUMNS = ("id", "method", "task", "weights", "data", "split", "seed", "precision", "n", "ids_sha256")
 #: What reading a damaged .npz may raise.
 UNREADABLE = (
     *(OSError, ValueError, EOFError, KeyError, IndexError, TypeError, RuntimeError, MemoryError, OverflowError),
@@ -85,6 +83,18 @@ def read_record(results: Path, run_id: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     return _parse(path)
+
+
+def whole_record(results: Path, run_id: str) -> dict[str, Any]:
+    """Returns the record of a run that was listed.
+
+    Raises:
+        InputError: It has gone since, or is damaged.
+    """
+    record = read_record(results, run_id)
+    if record is None:
+        raise InputError(f"run {run_id}: its record has just gone; see: avbench list runs.")
+    return record
 
 
 def usable_record(results: Path, run_id: str) -> dict[str, Any] | None:
@@ -176,32 +186,3 @@ def tell_older(results: Path, count: int) -> None:
             "record is" if count == 1 else "records are",
             SCHEMA,
         )
-
-
-def load_table(results: Path) -> pd.DataFrame:
-    """Returns all records as a long table: one row for each run and metric.
-
-    Columns: id, method, task, weights, data, split, seed, precision, n, ids_sha256, metric, value, low, high (95 %
-    interval), chance, created, commit.
-    """
-    import pandas as pd
-
-    columns = [*COLUMNS, "metric", "value", "low", "high", "chance", "created", "commit"]
-    rows = []
-    for record in all_records(results):
-        shared = {name: record.get(name) for name in COLUMNS}
-        for metric, value in record["metrics"].items():
-            low, high = record.get("ci95", {}).get(metric, (None, None))
-            rows.append(
-                {
-                    **shared,
-                    "metric": metric,
-                    "value": value,
-                    "low": low,
-                    "high": high,
-                    "chance": record.get("chance", {}).get(metric),
-                    "created": record.get("created"),
-                    "commit": record.get("git", {}).get("commit"),
-                }
-            )
-    return pd.DataFrame(rows, columns=columns)

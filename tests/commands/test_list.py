@@ -67,6 +67,18 @@ def test_what_cannot_be_listed_is_refused(words: list[str], expected: str, capsy
     assert expected in capsys.readouterr().err
 
 
+_SAME = {
+    "split": "test",
+    "precision": "fp32",
+    "seed": 0,
+    "n": 8,
+    "metrics": {},
+    "config": {},
+    "ids_sha256": "",
+    "data_sha256": "",
+}
+
+
 def test_runs_are_listed_by_method_task_and_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from avbench.files import write_json
     from avbench.store.records import SCHEMA
@@ -76,7 +88,7 @@ def test_runs_are_listed_by_method_task_and_data(tmp_path: Path, capsys: pytest.
         facts = {"id": run_id, "schema": SCHEMA, "method": method, "task": task, "data": data, "weights": "pretrained"}
         write_json(
             run_folder(tmp_path, run_id) / "record.json",
-            {**facts, "seed": 0, "n": 8, "created": f"{number}", "metrics": {}},
+            {**facts, **_SAME, "created": f"{number}"},
         )
 
     def listed(*words: str) -> list[str]:

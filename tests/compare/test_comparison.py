@@ -47,6 +47,7 @@ def write(results: Path, run_id: str, result: TaskResult, task: str, **changes: 
         "stages": {},
         "git": {"commit": "c0ffee" * 6},
         "code_sha256": "0" * 64,
+        "created": "2026-01-01T00:00:00+00:00",
         **result.to_dict(),
         **changes,
     }

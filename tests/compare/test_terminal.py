@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from avbench.compare.outputs import Outputs, of_records
+from avbench.compare.outputs import Outputs, measured
 from avbench.compare.terminal import render, render_evaluation
 from avbench.store.records import SCHEMA, write_record
+from avbench.store.rows import row_of
 
 
 def record(**changes: Any) -> dict[str, Any]:
     metrics = {"a2v/R@10": 0.25, "a2v/median_rank": 31.0, "v2a/R@10": 0.01, "v2a/median_rank": 500.0}
     return {
+        "schema": SCHEMA,
+        "id": "-".join(str(changes.get(key)) for key in ("method", "seed", "config")),
         "method": "cav",
         "task": "retrieval",
         "weights": "pretrained",
@@ -21,6 +24,10 @@ def record(**changes: Any) -> dict[str, Any]:
         "seed": 0,
         "n": 1000,
         "ids_sha256": "a",
+        "data_sha256": "b",
+        "precision": "fp32",
+        "created": "2026",
+        "config": {},
         "metrics": metrics,
         "chance": {"a2v/R@10": 0.01, "v2a/R@10": 0.01},
         "ci95": {"a2v/R@10": (0.22, 0.28), "v2a/R@10": (0.004, 0.016), "a2v/median_rank": (28.0, 34.5)},
@@ -67,14 +74,14 @@ def test_seeds_are_one_row_of_mean_deviation_and_the_interval_over_seeds_and_cli
     records = []
     for seed, share in enumerate((0.25, 0.27)):
         ranks = np.where(draw.permutation(1000) < 1000 * share, 1.0, 500.0)
-        found = record(id=f"r{seed}", schema=SCHEMA, seed=seed, config={"task": {}}, metrics={"a2v/R@10": share})
+        found = record(id=f"r{seed}", seed=seed, config={"task": {}}, metrics={"a2v/R@10": share})
         arrays = {"id": np.array([f"clip{i:04d}" for i in range(1000)]), "a2v_rank": ranks, "v2a_rank": ranks}
         write_record(tmp_path, found, arrays)
         records.append(found)
     text = render(records, tmp_path)
     assert "seeds 0 1" in text
     assert "[95 % interval over seeds and clips]" in text
-    ends = Outputs(tmp_path).interval(of_records(records, "a2v/R@10"))
+    ends = Outputs(tmp_path).interval(measured([row_of(each, tmp_path) for each in records], "a2v/R@10"))
     assert ends is not None
     assert f"26.00 ± 1.41 [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]" in text
     assert ends[1] - ends[0] > 0.2  # of two seeds that differ by two points little is known
@@ -98,3 +105,10 @@ def test_rows_of_other_clips_get_a_footnote_and_their_own_chance() -> None:
 def test_an_evaluated_file_is_called_as_what_it_holds() -> None:
     result = {**record(task="localization"), "metrics": {"cIoU@0.5": 0.5}, "chance": {}, "ci95": {}}
     assert "heat maps" in line(render_evaluation(result, "heat maps"), "50.00")
+
+
+def test_seeds_of_other_settings_are_not_averaged() -> None:
+    text = render([record(), record(seed=1, config={"task": {"aggregation": "max"}}, metrics={"a2v/R@10": 0.5})])
+    assert "±" not in text.split("\n", 1)[1]
+    assert "25.00 [" in line(text, "cav ", "audio → visual")
+    assert line(text, "cav, 2", "50.00")

@@ -14,6 +14,7 @@ import pytest
 import table_records
 
 from avbench.cli import main
+from avbench.compare.configuration import facts
 from avbench.compare.run import Run
 from avbench.report.archive import Archive
 from avbench.report.figures.base import Context, main_rows
@@ -90,7 +91,7 @@ def test_the_same_records_give_the_same_bytes(results: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("figure", "direction"), [("figure_07", "a2v"), ("figure_02", "v2a")])
 def test_a_gallery_shows_what_the_embeddings_rank_first(results: Path, figure: str, direction: str) -> None:
-    (found,) = figures_of(results, [figure])
+    (found,) = figures_of(Archive(results), [figure])
     assert found.drawing is not None
     (record,) = [
         r
@@ -143,7 +144,7 @@ def test_a_sweep_has_what_differs_in_one_setting_alone(tmp_path: Path) -> None:
     assert {value: sorted(row.seed for row in each) for value, each in family.items()} == {
         value: [0, 1] for value in (0.01, 0.1, 1.0)
     }
-    (drawn,) = figures_of(tmp_path, ["sweeps"])
+    (drawn,) = figures_of(Archive(tmp_path), ["sweeps"])
     assert drawn.name == "sweeps_lambda_c"
     assert drawn.drawing is not None
     points = drawn.drawing.table.set_index(["metric", "value"])
@@ -158,7 +159,7 @@ def test_of_several_configurations_the_one_with_most_seeds_is_shown(tmp_path: Pa
     context = Context(tmp_path, Archive(tmp_path), "soundshapes")
     chosen = main_rows(context, context.rows("retrieval"))
     assert sorted(row.seed for row in chosen) == [0, 1, 2]
-    assert {row.config.facts["method.lambda_c"] for row in chosen} == {1.0}
+    assert {facts(row.config)["method.lambda_c"] for row in chosen} == {1.0}
 
 
 def test_a_newer_sweep_does_not_take_the_place_of_the_study(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_a_newer_sweep_does_not_take_the_place_of_the_study(tmp_path: Path) -> N
     record = table_records.record("e" * 16, "cavmae", "linear_probe", settings={"method.lambda_c": 0.01})
     write_record(tmp_path, record, {"id": np.array(["clip"])})
     context = Context(tmp_path, Archive(tmp_path), "soundshapes")
-    assert {row.config.facts["method.lambda_c"] for row in main_rows(context, context.rows("retrieval"))} == {0.01}
+    assert {facts(row.config)["method.lambda_c"] for row in main_rows(context, context.rows("retrieval"))} == {0.01}
 
 
 @pytest.mark.parametrize(

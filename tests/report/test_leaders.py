@@ -10,6 +10,7 @@ import table_records
 
 from avbench.report.page import build, groups
 from avbench.report.page.leaders import leaders
+from avbench.store import index
 
 KEY = "v2a/R@10"
 
@@ -21,7 +22,7 @@ def write(results: Path, method: str, skill: float, seeds: int = 3, **changes: A
 
 
 def said(results: Path, key: str = KEY) -> dict[tuple[str, str], str]:
-    rows = groups.group(groups.read(results)[0], results)
+    rows = groups.board(index.read(results).rows, results)
     found = leaders(rows, groups.main_clips(rows))
     return {(rows[i].place[2], rows[i].place[3]): leads[key] for i, leads in found.items() if key in leads}
 
@@ -38,7 +39,7 @@ def test_a_row_that_is_not_is_said_to_be_so(tmp_path: Path) -> None:
     write(tmp_path, "cavmae", 7.5)
     write(tmp_path, "avmae", 1.5)
     assert said(tmp_path) == {("cav", "pretrained"): "not separated from cavmae"}
-    rows = groups.group(groups.read(tmp_path)[0], tmp_path)
+    rows = groups.board(index.read(tmp_path).rows, tmp_path)
     main = groups.main_clips(rows)
     (card,) = build._glance(rows, main, leaders(rows, main))
     assert (card["method"], card["lead"][:19]) == ("cav", "not separated from ")
@@ -68,7 +69,7 @@ def test_lower_ranks_lead_and_the_interval_of_the_page_is_over_seeds_and_clips(t
     write(tmp_path, "cav", 8.0)
     write(tmp_path, "avmae", 1.5)
     assert said(tmp_path, "v2a/median_rank") == {("cav", "pretrained"): "best"}
-    row = next(row for row in groups.group(groups.read(tmp_path)[0], tmp_path) if row.place[2] == "cav")
+    row = next(row for row in groups.board(index.read(tmp_path).rows, tmp_path) if row.place[2] == "cav")
     mean, sd, low, high, chance = row.values[KEY]
     found = row.judge.mean(row.measured(KEY))
     assert found is not None

@@ -12,6 +12,7 @@ from avbench.report.page import build, groups, leaders
 from avbench.report.tables import formats
 from avbench.report.tables.table import Row, Table
 from avbench.report.tables.tables_of import tables_of
+from avbench.store import index
 
 EASY = {"n": 20, "ids_sha256": "easy", "metrics": {"v2a/R@1": 0.99, "v2a/R@5": 1.0, "v2a/R@10": 1.0}}
 
@@ -110,7 +111,7 @@ def test_an_ensemble_on_other_clips_is_marked_and_not_the_best(tmp_path: Path) -
 
 
 def page(results: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    rows = groups.group(groups.read(results)[0], results)
+    rows = groups.board(index.read(results).rows, results)
     main = groups.main_clips(rows)
     return [build._row(row, main) for row in rows], build._glance(rows, main, leaders.leaders(rows, main))
 

@@ -13,9 +13,11 @@ from avbench.commands.report import Command
 from avbench.errors import InputError
 from avbench.report.page.build import for_script, write
 from avbench.report.page.gallery import galleries
-from avbench.report.page.groups import group, metric_info, read
+from avbench.report.page.groups import board, metric_info
 from avbench.report.page.runs import POINTS, curve, differences
-from avbench.store.records import read_per_sample, read_record
+from avbench.store import index
+from avbench.store.records import read_per_sample, read_record, whole_record
+from avbench.store.rows import row_of
 
 
 @pytest.fixture(scope="module")
@@ -82,23 +84,12 @@ def test_a_row_is_the_mean_over_seeds(results: Path, text: str) -> None:
 
 
 def test_records_of_other_settings_are_rows_of_their_own(results: Path) -> None:
-    records, _ = read(results)
-    records = [record for record in records if record["task"] == "retrieval" and record["method"] == "cav"]
-    other = json.loads(json.dumps(records[0]))
-    other["id"] = "other"
+    records = [row for row in index.read(results).rows if (row.task, row.method) == ("retrieval", "cav")]
+    other = whole_record(results, records[0].id) | {"id": "other"}
     other["config"]["method"]["temperature"] = 0.5
-    rows = group([*records, other], results)
+    rows = board([*records, row_of(other, results)], results)
     assert len(rows) == 3
     assert ("temperature=0.5",) in [row.settings for row in rows]
-
-
-def test_a_record_that_cannot_be_read_is_named(results: Path, tmp_path: Path) -> None:
-    for name, content in (("a", "{"), ("b", "[]")):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "record.json").write_text(content)
-    records, broken = read(tmp_path)
-    assert records == []
-    assert len(broken) == 2
 
 
 def test_runs_name_curves_and_what_differs_from_the_preset(results: Path, text: str) -> None:
@@ -107,7 +98,7 @@ def test_runs_name_curves_and_what_differs_from_the_preset(results: Path, text: 
     assert len(trained) == 4
     steps = page["curves"][trained[0]["curve"]]["step"]
     assert (len(steps), steps[0], steps[-1]) == (POINTS, 1, 200)
-    record = next(record for record in read(results)[0] if record["task"] == "retrieval")
+    record = next(row for row in index.read(results).rows if row.task == "retrieval")
     assert ["train.epochs", 3, 25] in (differences(record) or [])
     assert not any(key == "train.lr" for key, _, _ in differences(record) or [])
 
@@ -121,7 +112,7 @@ def test_a_log_without_a_curve_gives_none(tmp_path: Path, content: str) -> None:
 
 
 def test_a_gallery_shows_what_the_run_ranked(results: Path) -> None:
-    (gallery,) = galleries(group(read(results)[0], results), results)
+    (gallery,) = galleries(board(index.read(results).rows, results), results)
     assert gallery["why"] == ""
     for direction, queries in gallery["directions"].items():
         assert queries

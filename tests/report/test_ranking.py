@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import table_records
 
+from avbench.compare import outputs
 from avbench.compare.outputs import Measured, Outputs, Ran
 from avbench.metrics.hierarchical import holm, typical
 from avbench.report import ranking
@@ -16,6 +17,7 @@ from avbench.report.ranking import Entry, Judge, judged
 from avbench.report.tables import formats
 from avbench.report.tables.table import Row, Table
 from avbench.report.tables.tables_of import tables_of
+from avbench.store import index
 from avbench.store.records import read_record, write_record
 
 
@@ -29,9 +31,8 @@ def rows(table: Table) -> dict[str, Row]:
 
 
 def measured(results: Path, *names: str, metric: str = "v2a/R@10") -> Measured:
-    records = [read_record(results, name) for name in names]
-    runs = tuple(Ran(each["id"], each["created"], each["seed"], each["metrics"][metric]) for each in records if each)
-    return Measured("retrieval", metric, {}, "ids", runs)
+    rows = {row.id: row for row in index.read(results).rows}
+    return outputs.measured([rows[name] for name in names], metric)
 
 
 @pytest.fixture

@@ -334,7 +334,7 @@ def test_an_entry_of_ones_own_needs_one_file(results: Path, tmp_path: Path) -> N
         "rows: [{stub: [CAV], method: cav}, {stub: [CAV-MAE], method: cavmae}]\n",
         encoding="utf-8",
     )
-    table = Builder(results).build(entry.read(path), "soundshapes")
+    table = Builder(Archive(results)).build(entry.read(path), "soundshapes")
     cells: list[Cell] = [each.cells[0] for each in table.body]
     assert [cell.best for cell in cells] == ["second", "best"]
     assert cells[0].mean is not None

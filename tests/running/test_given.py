@@ -55,8 +55,8 @@ def test_a_file_is_recorded_once_by_its_content(tmp_path: Path, capsys: pytest.C
     assert evaluate(path, results, "--data", "mine", "--name", "other") == 0
     own = f"theirs-{sha256_file(path)[:6]}"
     assert sorted(each["method"] for each in all_records(results)) == sorted(["other", "theirs", own])
-    rows = groups.group(groups.read(results)[0], results)
-    assert {row.first["method"]: len(row.records) for row in rows} == {"other": 1, "theirs": 1, own: 1}
+    rows = groups.board(Archive(results).rows, results)
+    assert {row.first.method: len(row.rows) for row in rows} == {"other": 1, "theirs": 1, own: 1}
 
 
 @pytest.mark.parametrize("name", ["cavmae", " "])
@@ -119,9 +119,9 @@ def test_seeds_of_one_model_are_one_row(tmp_path: Path) -> None:
     for seed in range(2):
         path = features(tmp_path / f"{seed}.npz", seed, said={"seed": seed, "data": {"source": "sets/mine"}})
         assert evaluate(path, tmp_path, "--name", "theirs") == 0
-    (row,) = groups.group(groups.read(tmp_path)[0], tmp_path)
-    assert [each["seed"] for each in row.records] == [0, 1]
-    assert row.first["data"] == "mine"
+    (row,) = groups.board(Archive(tmp_path).rows, tmp_path)
+    assert [each.seed for each in row.rows] == [0, 1]
+    assert row.first.data == "mine"
 
 
 SAID: list[dict[str, Any]] = [
@@ -220,5 +220,5 @@ def test_the_gallery_takes_its_clips_from_a_run_where_there_is_one(
         raise InputError("gone")
 
     monkeypatch.setattr(gallery, "open_judged", opened)
-    gallery.galleries(groups.group(groups.read(tmp_path)[0], tmp_path), tmp_path)
+    gallery.galleries(groups.board(Archive(tmp_path).rows, tmp_path), tmp_path)
     assert asked == ["cavmae"]

@@ -12,7 +12,6 @@ from avbench.store.records import (
     SCHEMA,
     all_records,
     content_id,
-    load_table,
     read_per_sample,
     read_record,
     write_record,
@@ -40,21 +39,6 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_record(tmp_path, "a1") == record()
     assert read_record(tmp_path, "b2") is None
     assert read_per_sample(tmp_path, "a1")["a2v_rank"].tolist() == [1.0, 2.5]
-
-
-def test_load_gives_one_row_for_each_run_and_metric(tmp_path: Path) -> None:
-    for run_id in ("a1", "a2"):
-        write_record(tmp_path, record(run_id), {"id": np.array(["x"])})
-    table = load_table(tmp_path)
-    assert len(table) == 4
-    row = table[(table["id"] == "a1") & (table["metric"] == "a2v/R@1")].iloc[0]
-    assert (row["value"], row["low"], row["high"], row["chance"], row["commit"]) == (0.25, 0.1, 0.4, 0.01, "c0ffee")
-
-
-def test_an_empty_folder_gives_an_empty_table_with_its_columns(tmp_path: Path) -> None:
-    table = load_table(tmp_path)
-    assert len(table) == 0
-    assert {"method", "metric", "value"} <= set(table.columns)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"id": "a1"}'])

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import registry
-from avbench.report.archive import Archive, Light
+from avbench.compare.configuration import Group, facts, group
+from avbench.report.archive import Archive
 from avbench.store.records import read_record
+from avbench.store.rows import Config, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,17 +76,15 @@ class Context:
     archive: Archive
     data: str
 
-    def rows(self, task: str, *, weights: Sequence[str] = ("pretrained", "checkpoint", "untrained")) -> list[Light]:
+    def rows(self, task: str, *, weights: Sequence[str] = ("pretrained", "checkpoint", "untrained")) -> list[Row]:
         """Returns the records of a task on the data, those of each method together."""
         return [
             row
-            for row in sorted(self.archive.rows, key=lambda row: (order(row.config.facts["method"]), row.seed))
-            if row.config.facts["task"] == task
-            and row.config.facts["data"] == self.data
-            and row.config.facts["weights"] in weights
+            for row in sorted(self.archive.rows, key=lambda row: (order(row.method), row.seed))
+            if row.task == task and row.data == self.data and row.weights in weights
         ]
 
-    def record(self, row: Light) -> dict[str, Any]:
+    def record(self, row: Row) -> dict[str, Any]:
         """Returns the whole record of a row."""
         found = read_record(self.results, row.id)
         if found is None:  # went since the archive was read
@@ -108,35 +108,36 @@ def label(method: str) -> str:
     return str(known[method].card["summary"]).partition(":")[0] if method in known else method
 
 
-def main_rows(context: Context, rows: Sequence[Light]) -> list[Light]:
-    """Returns of each method and weights the records of one configuration: that with most seeds.
+def main_rows(context: Context, rows: Sequence[Row]) -> list[Row]:
+    """Returns of each method and weights the records of one configuration and the same clips: that with most seeds.
 
     Of those with as many, the one whose pretraining was judged by most tasks, as those of a sweep are by few; then the
     newest.
     """
-    groups: dict[tuple[str, str], dict[int, list[Light]]] = {}
-    for row in rows:
-        facts = row.config.facts
-        groups.setdefault((facts["method"], facts["weights"]), {}).setdefault(id(row.config), []).append(row)
-    tasks: dict[str, set[str]] = {}
-    for row in context.archive.rows:
-        tasks.setdefault(_pretraining(row), set()).add(row.config.facts["task"])
+    places: dict[tuple[str, str], list[Group]] = {}
+    for each in group(rows):
+        places.setdefault((each.first.method, each.first.weights), []).append(each)
+    tasks = _tasks(context.archive)
 
-    def merit(seeds: list[Light]) -> tuple[int, int, str]:
-        return len(seeds), len(tasks[_pretraining(seeds[0])]), max(row.created for row in seeds)
+    def merit(each: Group) -> tuple[int, int, str]:
+        return len(each.rows), len(tasks[_pretraining(each.first.config)]), max(row.created for row in each.rows)
 
-    return [row for configs in groups.values() for row in max(configs.values(), key=merit)]
+    return [row for groups in places.values() for row in max(groups, key=merit).rows]
 
 
-def _pretraining(row: Light) -> str:
-    facts = row.config.facts
-    return repr(
-        [
-            (key, facts[key])
-            for key in sorted(facts)
-            if key.startswith(("method", "train.", "data", "model.", "weights"))
-        ]
-    )
+@functools.lru_cache(maxsize=4)
+def _tasks(archive: Archive) -> dict[str, set[str]]:
+    """Returns by which tasks each pretraining was judged."""
+    found: dict[str, set[str]] = {}
+    for row in archive.rows:
+        found.setdefault(_pretraining(row.config), set()).add(row.task)
+    return found
+
+
+@functools.lru_cache(maxsize=2**16)
+def _pretraining(config: Config) -> str:
+    own = sorted(facts(config).items())
+    return repr([item for item in own if item[0].startswith(("method", "train.", "data", "model.", "weights"))])
 
 
 @functools.cache
@@ -201,7 +202,7 @@ def legend(canvas: Canvas, axes: Any) -> None:
     canvas.legend([marks[name] for name in names], names, loc="outside right center", fontsize="small")
 
 
-def seeds_of(rows: Sequence[Light]) -> str:
+def seeds_of(rows: Sequence[Row]) -> str:
     """Returns ``seed 0`` or ``seeds 0 1 2``."""
     found = sorted({row.seed for row in rows})
     return f"seed{'s' if len(found) > 1 else ''} {' '.join(map(str, found))}"
@@ -222,10 +223,10 @@ def save(drawing: Drawing, folder: Path, name: str) -> Iterator[Path]:
         "png": {"Software": None},
         "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     }
-    for kind, facts in metadata.items():
+    for kind, known in metadata.items():
         path = folder / f"{name}.{kind}"
         with atomic_path(path) as temporary:
-            drawing.canvas.savefig(temporary, format=kind, dpi=drawing.dpi, metadata=facts)
+            drawing.canvas.savefig(temporary, format=kind, dpi=drawing.dpi, metadata=known)
             if kind == "png" and drawing.photographs:
                 _with_palette(temporary)
         yield path

@@ -31,7 +31,7 @@ def draw(context: Context) -> list[Drawing]:
     points = [
         {
             "task": task,
-            "method": row.config.facts["method"],
+            "method": row.method,
             "seed": row.seed,
             "device_minutes": 60 * context.record(row)["device_hours"],
             "metric": " and ".join(keys),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from avbench.compare.configuration import clips, group
 from avbench.metrics.units import unit
-from avbench.report.archive import Light
 from avbench.report.figures.base import (
     Context,
     Drawing,
@@ -17,6 +17,7 @@ from avbench.report.figures.base import (
     seeds_of,
     subplots,
 )
+from avbench.store.rows import Row
 
 _STREAMS = tuple(f"{stream}/{name}" for stream in ("joint", "audio", "visual") for name in ("mAP", "top1"))
 #: What a task is judged by in figures, the first of these that a record has; of retrieval both.
@@ -29,10 +30,10 @@ JUDGED = {
 _SINGLE_LABEL = "joint/top1", "audio/top1", "visual/top1"
 
 
-def judged(row: Light) -> list[str]:
+def judged(row: Row) -> list[str]:
     """Returns the metrics that curves show of a record: both directions of retrieval, else one."""
-    keys = JUDGED.get(row.config.facts["task"], ())
-    if row.config.facts["task"] == "retrieval":
+    keys = JUDGED.get(row.task, ())
+    if row.task == "retrieval":
         return [key for key in keys if key in row.metrics]
     # Where clips have one label each, accuracy is what the papers give.
     known = [key for key in _SINGLE_LABEL if key in row.metrics] or [key for key in keys if key in row.metrics]
@@ -51,14 +52,14 @@ def axis_of(metrics: Iterable[str], task: str) -> tuple[str, float]:
     return (f"{name}, {symbol}" if symbol else name), factor
 
 
-def families(rows: Sequence[Light], field: str) -> list[dict[Any, list[Light]]]:
+def families(rows: Sequence[Row], field: str) -> list[dict[Any, list[Row]]]:
     """Returns groups of records that differ in ``field`` alone, two values of it or more: value to records."""
-    found: dict[str, dict[Any, list[Light]]] = {}
-    for row in rows:
-        facts = row.config.facts
-        if facts.get(field) is not None:
-            rest = repr(sorted((key, repr(value)) for key, value in facts.items() if key not in (field, "presets")))
-            found.setdefault(rest, {}).setdefault(facts[field], []).append(row)
+    found: dict[str, dict[Any, list[Row]]] = {}
+    for each in group(rows):
+        if each.facts.get(field) is not None:
+            rest = sorted((key, repr(value)) for key, value in each.facts.items() if key not in (field, "presets"))
+            family = found.setdefault(repr([*rest, clips(each.first)]), {})
+            family.setdefault(each.facts[field], []).extend(each.rows)
     return [family for family in found.values() if len(family) > 1]
 
 
@@ -86,7 +87,7 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
     points = [
         {
             "task": task,
-            "method": row.config.facts["method"],
+            "method": row.method,
             "metric": key,
             "value": value,
             "seed": row.seed,

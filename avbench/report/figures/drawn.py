@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from avbench import registry
 from avbench.errors import unknown
@@ -54,11 +53,11 @@ def names() -> list[str]:
     return sorted(known, key=lambda name: (known[name].card.get("order", 100), name))
 
 
-def figures_of(results: Path, ids: Sequence[str] = (), data: str | None = None) -> Iterator[Drawn]:
-    """Draws figures from the records of a results folder.
+def figures_of(archive: Archive, ids: Sequence[str] = (), data: str | None = None) -> Iterator[Drawn]:
+    """Draws figures from records.
 
     Args:
-        results: The results folder.
+        archive: The records.
         ids: Which; none: all.
         data: Of which data set; None: of each that records are of.
 
@@ -66,11 +65,10 @@ def figures_of(results: Path, ids: Sequence[str] = (), data: str | None = None) 
         InputError: An id that is none, or a data set without records.
     """
     entries = [registry.find("figure", name) for name in ids or names()]
-    archive = Archive(results)
     if data is not None and data not in archive.data():
         raise unknown("data set of the records", data, archive.data())
     for each in [data] if data is not None else sorted(archive.data()):
-        context = Context(results, archive, each)
+        context = Context(archive.results, archive, each)
         for entry in entries:
             card = entry.card
             about = (card["title"], card.get("source", ""), each)

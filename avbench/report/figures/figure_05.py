@@ -33,7 +33,7 @@ def draw(context: Context) -> list[Drawing]:
 
     rows = main_rows(context, context.rows("reconstruction", weights=("pretrained", "checkpoint")))
     found = [
-        {"method": row.config.facts["method"], "seed": row.seed, **match.groupdict(), "mse": value}
+        {"method": row.method, "seed": row.seed, **match.groupdict(), "mse": value}
         for row in rows
         for key, value in row.metrics.items()
         if (match := _KEY.fullmatch(key))

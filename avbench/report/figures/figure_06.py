@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from avbench.report.archive import Light
 from avbench.report.figures.base import Context, Drawing, FigureCard, NothingToDraw, label, subplots
 from avbench.report.figures.samples import bare, chosen_row
 from avbench.store.records import read_per_sample, stage_folder
+from avbench.store.rows import Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ def draw(context: Context) -> list[Drawing]:
         canvas, axes = subplots(1, 1, width=7.0, height=7.0 * height / width)
         axes[0, 0].imshow(pixels, interpolation="antialiased")
         bare(axes[0, 0])
-        method = label(row.config.facts["method"])
+        method = label(row.method)
         caption = (
             f"The samples of {context.data} with the {path.stem} heat maps, by {method}, seed {row.seed}: the frame,"
             " the map of its own sound, and that of another clip's sound. The ground truth is outlined."
@@ -49,7 +49,7 @@ def draw(context: Context) -> list[Drawing]:
     return drawings
 
 
-def _shown(context: Context, row: Light, sheet: str) -> pd.DataFrame:
+def _shown(context: Context, row: Row, sheet: str) -> pd.DataFrame:
     """Returns the samples on a sheet with their scores, best or worst first: those the task drew."""
     import pandas as pd
 

@@ -36,7 +36,7 @@ def gallery(context: Context, direction: str) -> list[Drawing]:
         found = nearest(Run(context.results, record), queries, FOUND)[direction]
     except AvbenchError as error:
         raise NothingToDraw(str(error)) from None
-    place, inputs = {name: i for i, name in enumerate(ids)}, input_of(record)
+    place, inputs = {name: i for i, name in enumerate(ids)}, input_of(record["config"])
     columns = 1 + FOUND
     canvas, axes = subplots(2 * len(queries), columns, width=1.25, height=0.85, height_ratios=[1, 2] * len(queries))
     table = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from avbench.report.archive import Light
 from avbench.report.figures.base import (
     Context,
     Drawing,
@@ -19,6 +18,7 @@ from avbench.report.figures.base import (
     subplots,
 )
 from avbench.report.figures.curves import JUDGED, axis_of, judged
+from avbench.store.rows import Row
 
 CARD = FigureCard(title="The methods, task by task", order=1)
 
@@ -32,7 +32,7 @@ def draw(context: Context) -> list[Drawing]:
     import pandas as pd
 
     tasks = {task: main_rows(context, context.rows(task)) for task in JUDGED}
-    tasks = {task: rows for task, rows in tasks.items() if len({row.config.facts["method"] for row in rows}) > 1}
+    tasks = {task: rows for task, rows in tasks.items() if len({row.method for row in rows}) > 1}
     if not tasks:
         raise NothingToDraw(
             f"no task with two methods; avbench grid --methods all --tasks all --seeds 0 1 2 --data {context.data}"
@@ -56,7 +56,7 @@ def draw(context: Context) -> list[Drawing]:
     return [Drawing(canvas, table, caption, f"{len(tasks)} panels, one a task; a row of marks for each method.")]
 
 
-def _points(context: Context, task: str, row: Light) -> list[dict[str, Any]]:
+def _points(context: Context, task: str, row: Row) -> list[dict[str, Any]]:
     keys = judged(row)
     if not keys:
         return []
@@ -64,8 +64,8 @@ def _points(context: Context, task: str, row: Light) -> list[dict[str, Any]]:
     return [
         {
             "task": task,
-            "method": row.config.facts["method"],
-            "weights": row.config.facts["weights"],
+            "method": row.method,
+            "weights": row.weights,
             "metric": keys[0] if len(keys) == 1 else "R@10",
             "seed": row.seed,
             "score": _mean([row.metrics[key] for key in keys]),

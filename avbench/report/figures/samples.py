@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import AvbenchError
-from avbench.report.archive import Light
 from avbench.report.figures.base import Context, NothingToDraw, main_rows
 from avbench.report.judged import input_of, open_judged
+from avbench.store.rows import Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ SEED = 0  # of the stream "figure clips", which chooses the clips
 _PREFERRED = ("cavmae", "cavmae_sync", "avmae", "cav")  # whose samples are shown where several were trained
 
 
-def chosen_row(context: Context, task: str, *, trained: Sequence[str] = ("pretrained", "checkpoint")) -> Light:
+def chosen_row(context: Context, task: str, *, trained: Sequence[str] = ("pretrained", "checkpoint")) -> Row:
     """Returns the record whose samples are shown: CAV-MAE's of the lowest seed, or the next that there is.
 
     Args:
@@ -35,7 +35,7 @@ def chosen_row(context: Context, task: str, *, trained: Sequence[str] = ("pretra
     if not rows:
         raise NothingToDraw(f"no record of {task}; avbench run --method cavmae --task {task} --data {context.data}")
     places = {method: place for place, method in enumerate(_PREFERRED)}
-    return min(rows, key=lambda row: (places.get(row.config.facts["method"], len(places)), row.seed))
+    return min(rows, key=lambda row: (places.get(row.method, len(places)), row.seed))
 
 
 def judged_clips(context: Context, record: dict[str, Any]) -> Clips:
@@ -70,7 +70,7 @@ def spectrogram(clips: Clips, i: int, record: dict[str, Any]) -> npt.NDArray[np.
 
     from avbench.data.feed.spectrogram import log_mel
 
-    config = input_of(record)
+    config = input_of(record["config"])
     waveform, rate = clips.waveform(i)
     rows = log_mel(torch.from_numpy(waveform), rate, config, max_rows=config.target_length)
     picture: npt.NDArray[np.float32] = rows.T.numpy()

@@ -8,7 +8,6 @@ import math
 from typing import Any
 
 from avbench.files import Damaged
-from avbench.report.archive import Light
 from avbench.report.figures.base import (
     Context,
     Drawing,
@@ -24,6 +23,7 @@ from avbench.report.figures.base import (
 )
 from avbench.store import seal
 from avbench.store.records import stage_folder
+from avbench.store.rows import Row
 
 CARD = FigureCard(title="Losses during pretraining", order=60)
 # Columns of metrics.csv, and what a panel is called.
@@ -44,10 +44,10 @@ def draw(context: Context) -> list[Drawing]:
     """
     import pandas as pd
 
-    rows: dict[tuple[str, int], Light] = {}
+    rows: dict[tuple[str, int], Row] = {}
     for task in ("retrieval", "linear_probe", "classification", "reconstruction", "localization"):
         for row in main_rows(context, context.rows(task, weights=("pretrained",))):
-            rows.setdefault((row.config.facts["method"], row.seed), row)
+            rows.setdefault((row.method, row.seed), row)
     frames = [frame for row in rows.values() if (frame := _curve(context, row)) is not None]
     if not frames:
         raise NothingToDraw(f"no pretraining here; avbench grid --methods all --data {context.data}")
@@ -80,7 +80,7 @@ def draw(context: Context) -> list[Drawing]:
     return [Drawing(canvas, table, caption, f"{len(parts)} panels of lines that fall with the steps of training.")]
 
 
-def _curve(context: Context, row: Light) -> Any:
+def _curve(context: Context, row: Row) -> Any:
     """Returns one pretraining's parts as a long table, or None where it is gone."""
     import pandas as pd
 
@@ -95,7 +95,7 @@ def _curve(context: Context, row: Light) -> Any:
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
             found = [
                 {
-                    "method": row.config.facts["method"],
+                    "method": row.method,
                     "seed": row.seed,
                     "step": int(line["step"]),
                     "part": part,

@@ -13,8 +13,10 @@ from typing import Any
 
 from avbench.errors import InputError
 from avbench.files import write_text
+from avbench.report.archive import Archive
 from avbench.report.page import drawn, gallery, groups, health, leaders, media, runs
-from avbench.report.page.groups import Group, Record
+from avbench.report.page.groups import BoardRow
+from avbench.store.rows import Row
 
 _HERE = Path(__file__).parent
 _PICTURED = ("localization", "reconstruction")
@@ -41,31 +43,32 @@ def write(results: Path, out: Path, data: str | None = None) -> Written:
     Raises:
         InputError: There are no records, or none of that data set.
     """
-    records, broken = groups.read(results)
-    chosen = [record for record in records if data is None or record["data"] == data]
-    if not records:
+    archive = Archive(results)
+    chosen = [row for row in archive.rows if data is None or row.data == data]
+    if not archive.rows:
         raise InputError(f"{results}: found no records; avbench run writes them.")
     if not chosen:
-        names = ", ".join(sorted({record["data"] for record in records}))
+        names = ", ".join(sorted(archive.data()))
         raise InputError(f"--data {data}: found no record of it in {results}, valid: {names}.")
-    page = _page(chosen, broken, results, data)
+    page = _page(chosen, archive, data)
     text = _render(page)
     write_text(out, text)
     return Written(len(chosen), len(text.encode()))
 
 
-def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data: str | None) -> dict[str, Any]:
-    rows = groups.group(records, results)
+def _page(chosen: Sequence[Row], archive: Archive, data: str | None) -> dict[str, Any]:
+    results = archive.results
+    rows = groups.board(chosen, results)
     shared = runs.described(rows, results)
     main = groups.main_clips(rows)
     leads = leaders.leaders(rows, main)
     rows[0].judge.save()
     return {
-        "head": _head(records, results),
-        "broken": broken,
+        "head": _head(chosen, results),
+        "broken": archive.broken,
         "glance": _glance(rows, main, leads),
-        "tables": list(_tables(results, [data] if data else [None, *sorted({record["data"] for record in records})])),
-        "figures": list(_figures(results, data)),
+        "tables": list(_tables(archive, [data] if data else [None, *sorted(archive.data())])),
+        "figures": list(_figures(archive, data)),
         "galleries": (shown := gallery.galleries(rows, results)),
         "pictures": {task: drawn.of_task(task, rows, results) for task in _PICTURED},
         "health": health.data_sets(rows),
@@ -80,41 +83,41 @@ def _page(records: Sequence[Record], broken: Sequence[str], results: Path, data:
     }
 
 
-def _by_task(rows: Iterable[Group]) -> dict[str, list[Group]]:
-    found: dict[str, list[Group]] = {}
+def _by_task(rows: Iterable[BoardRow]) -> dict[str, list[BoardRow]]:
+    found: dict[str, list[BoardRow]] = {}
     for each in rows:
-        found.setdefault(each.first["task"], []).append(each)
+        found.setdefault(each.first.task, []).append(each)
     order = ("retrieval", "linear_probe", "classification", "localization", "reconstruction", "shuffled_pairs")
     return dict(sorted(found.items(), key=lambda item: (order.index(item[0]) if item[0] in order else 99, item[0])))
 
 
-def _head(records: Sequence[Record], results: Path) -> dict[str, Any]:
+def _head(rows: Sequence[Row], results: Path) -> dict[str, Any]:
     from avbench.store.provenance import git_state
     from avbench.version import __version__
 
     state = git_state()
-    created = sorted(record["created"] for record in records if record.get("created"))
-    commits = {(record.get("git") or {}).get("commit") or "unknown" for record in records}
+    created = sorted(row.created for row in rows if row.created)
+    git = [row.about.get("git") or {} for row in rows]
     return {
         "results": results.resolve().name,
-        "records": len(records),
-        "data": sorted({record["data"] for record in records}),
-        "methods": len({record["method"] for record in records}),
-        "tasks": len({record["task"] for record in records}),
-        "seeds": sorted({record["seed"] for record in records}),
-        "hours": sum(record.get("device_hours") or 0.0 for record in records),
+        "records": len(rows),
+        "data": sorted({row.data for row in rows}),
+        "methods": len({row.method for row in rows}),
+        "tasks": len({row.task for row in rows}),
+        "seeds": sorted({row.seed for row in rows}),
+        "hours": sum(row.spent.get("device_hours") or 0.0 for row in rows),
         "first": created[0][:10] if created else "",
         "last": created[-1][:10] if created else "",
         "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "version": __version__,
         "commit": (state["commit"] or "")[:10],
         "dirty": state["dirty"],
-        "commits": len(commits),
-        "changed": sum(bool((record.get("git") or {}).get("dirty")) for record in records),
+        "commits": len({state.get("commit") or "unknown" for state in git}),
+        "changed": sum(bool(state.get("dirty")) for state in git),
     }
 
 
-def _glance(rows: Sequence[Group], main: groups.MainClips, leads: leaders.Leads) -> list[dict[str, Any]]:
+def _glance(rows: Sequence[BoardRow], main: groups.MainClips, leads: leaders.Leads) -> list[dict[str, Any]]:
     """Returns the trained row that leads each task and data set, by the metric shown first, of those that compare."""
     found = []
     said = {id(row): leads.get(i, {}) for i, row in enumerate(rows)}
@@ -123,10 +126,10 @@ def _glance(rows: Sequence[Group], main: groups.MainClips, leads: leaders.Leads)
         if not key or key.startswith(_NO_SCORE):
             continue
         info = groups.metric_info(key, task)
-        places: dict[str, list[Group]] = {}
+        places: dict[str, list[BoardRow]] = {}
         for each in members:
             if key in each.values and groups.competes(each, main):
-                places.setdefault(each.first["data"], []).append(each)
+                places.setdefault(each.first.data, []).append(each)
         for data, candidates in places.items():
             best = (max if info["up"] else min)(candidates, key=lambda each: each.values[key][0] or 0.0)
             _, _, low, high, level = best.values[key]
@@ -140,37 +143,36 @@ def _glance(rows: Sequence[Group], main: groups.MainClips, leads: leaders.Leads)
                     "task": task.replace("_", " "),
                     "name": task,
                     "data": data,
-                    "method": "none clear of chance" if nothing else best.first["method"],
+                    "method": "none clear of chance" if nothing else best.first.method,
                     "lead": "" if lead == leaders.BEST else lead,
                     "metric": info["label"],
                     "unit": info["unit"],
                     "mean": mean,
                     "sd": sd,
                     "chance": chance,
-                    "n_methods": len({each.first["method"] for each in candidates}),
+                    "n_methods": len({each.first.method for each in candidates}),
                 }
             )
     return found
 
 
-def _row(each: Group, main: groups.MainClips) -> dict[str, Any]:
+def _row(each: BoardRow, main: groups.MainClips) -> dict[str, Any]:
     task, data, method, weights = each.place
     differing = runs.differences(each.first)
-    hours = [record.get("device_hours") for record in each.records]
-    known = [value for value in hours if value is not None]
+    known = [hours for row in each.rows if (hours := row.spent.get("device_hours")) is not None]
     return {
         "task": task,
         "data": data,
         "method": method,
         "weights": weights,
         "settings": list(each.settings),
-        "n": each.first["n"],
+        "n": each.first.n,
         "clips": each.clips,
         "other": each.clips != main[task, data],
         "competes": groups.competes(each, main),
-        "seeds": [record["seed"] for record in each.records],
+        "seeds": [row.seed for row in each.rows],
         "hours": round(sum(known) / len(known), 5) if known else None,
-        "runs": [record["id"] for record in each.records],
+        "runs": [row.id for row in each.rows],
         "differs": differing,
         "values": {
             key: [None if value is None else round(value, _ROUND) for value in values]
@@ -179,13 +181,15 @@ def _row(each: Group, main: groups.MainClips) -> dict[str, Any]:
     }
 
 
-def _tables(results: Path, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
+def _tables(archive: Archive, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
     """Yields the tables that have a number of our own: of the papers' data sets (None), and of others by name."""
+    from avbench.report.tables.cells import Builder
     from avbench.report.tables.formats.html import fragment
     from avbench.report.tables.tables_of import tables_of
 
+    builder = Builder(archive)
     for name in names:
-        for table in tables_of(results, data=name):
+        for table in tables_of(archive.results, data=name, builder=builder):
             if table.measured:
                 own = f"{table.id}-{name or 'paper'}"
                 # The id is the fold's, and a table of several data sets would have it twice.
@@ -193,10 +197,10 @@ def _tables(results: Path, names: Sequence[str | None]) -> Iterator[dict[str, An
                 yield {"id": own, "title": table.title, "caption": table.caption, "data": name, "html": html}
 
 
-def _figures(results: Path, data: str | None) -> Iterator[dict[str, Any]]:
+def _figures(archive: Archive, data: str | None) -> Iterator[dict[str, Any]]:
     from avbench.report.figures.drawn import figures_of
 
-    for figure in figures_of(results, data=data):
+    for figure in figures_of(archive, data=data):
         if figure.drawing is None:
             continue
         uri, width, height = media.picture(figure.png(), quality=80)

@@ -8,7 +8,7 @@ from typing import Any
 
 from avbench.errors import RunError
 from avbench.report.page import media
-from avbench.report.page.groups import Group
+from avbench.report.page.groups import BoardRow
 from avbench.store.records import stage_folder
 
 MOST = {"localization": 3, "reconstruction": 2}  # pictures shown of a run
@@ -16,7 +16,7 @@ _ORDER = ("best", "first", "worst")
 BYTES = 2_500_000  # of one task's pictures; beyond it, runs show fewer
 
 
-def of_task(task: str, groups: Sequence[Group], results: Path) -> list[dict[str, Any]]:
+def of_task(task: str, groups: Sequence[BoardRow], results: Path) -> list[dict[str, Any]]:
     """Returns, of each method's first trained run that drew any, the pictures: uri, width, height and alt.
 
     Args:
@@ -27,11 +27,11 @@ def of_task(task: str, groups: Sequence[Group], results: Path) -> list[dict[str,
     shown: dict[tuple[str, str], dict[str, Any]] = {}
     size = 0
     for each in groups:
-        record = each.first
-        place = record["data"], record["method"]
-        if record["task"] != task or record["weights"] == "untrained" or place in shown:
+        first = each.first
+        place = first.data, first.method
+        if first.task != task or first.weights == "untrained" or place in shown:
             continue
-        found = next(filter(None, (_files(results, task, record["id"]) for record in each.records)), None)
+        found = next(filter(None, (_files(results, task, row.id) for row in each.rows)), None)
         if found is None:
             continue
         run_id, files = found
@@ -51,7 +51,7 @@ def of_task(task: str, groups: Sequence[Group], results: Path) -> list[dict[str,
                     "uri": uri,
                     "width": width,
                     "height": height,
-                    "alt": f"{record['method']}, {task}: {name}",
+                    "alt": f"{first.method}, {task}: {name}",
                 }
             )
         if drawn:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avbench.compare.run import Run
 from avbench.errors import AvbenchError, InputError
 from avbench.report.judged import DIRECTIONS, nearest, open_judged
 from avbench.report.page import media
-from avbench.report.page.groups import Group, Record
+from avbench.report.page.groups import BoardRow
 from avbench.running.given import WEIGHTS
+from avbench.store.records import whole_record
+from avbench.store.rows import Row
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
@@ -32,38 +35,39 @@ class Ranking:
     rank: float
 
 
-def galleries(groups: Sequence[Group], results: Path) -> list[dict[str, Any]]:
+def galleries(groups: Sequence[BoardRow], results: Path) -> list[dict[str, Any]]:
     """Returns a gallery for each set of clips that trained methods searched, at most :data:`SETS`.
 
     Each has ``data``, ``n``, ``seed``, ``why`` (what keeps it from being shown, or ""), ``clips`` by id and, by
     direction, ``queries``: the query's id and a ranking a method.
     """
-    sets: dict[tuple[str, str], list[Group]] = {}
+    sets: dict[tuple[str, str], list[BoardRow]] = {}
     for each in groups:
-        if each.first["task"] == "retrieval" and each.first["weights"] != "untrained":
-            sets.setdefault((each.first["data"], each.clips), []).append(each)
+        if each.first.task == "retrieval" and each.first.weights != "untrained":
+            sets.setdefault((each.first.data, each.clips), []).append(each)
     largest = sorted(sets.items(), key=lambda item: -len(item[1]))[:SETS]
     return [_gallery(data, members, results) for (data, _), members in largest]
 
 
-def _gallery(data: str, members: Sequence[Group], results: Path) -> dict[str, Any]:
-    first: dict[str, Record] = {}
+def _gallery(data: str, members: Sequence[BoardRow], results: Path) -> dict[str, Any]:
+    first: dict[str, Row] = {}
     for each in members:
-        first.setdefault(each.first["method"], each.first)
+        first.setdefault(each.first.method, each.first)
     # A file that was judged seldom says where its clips are.
-    record = min(first.values(), key=lambda record: record["weights"] == WEIGHTS)
+    row = min(first.values(), key=lambda row: row.weights == WEIGHTS)
     shown: dict[str, Any] = {
         "data": data,
-        "n": record["n"],
+        "n": row.n,
         "seed": SEED,
-        "runs": {record["method"]: record["id"] for record in first.values()},
+        "runs": {method: each.id for method, each in first.items()},
         "why": "",
         "clips": {},
         "directions": {},
     }
     try:
-        rankings, left_out = _rankings(first, results)
-        clips = open_judged(record, results)
+        runs = {method: Run(results, whole_record(results, each.id)) for method, each in first.items()}
+        rankings, left_out = _rankings(runs)
+        clips = open_judged(runs[row.method].record, results)
         shown["clips"], shown["directions"] = _filled(rankings, clips)
         shown["left_out"] = left_out
     except AvbenchError as error:
@@ -71,20 +75,18 @@ def _gallery(data: str, members: Sequence[Group], results: Path) -> dict[str, An
     return shown
 
 
-def _rankings(records: Mapping[str, Record], results: Path) -> tuple[dict[str, dict[str, list[Ranking]]], list[str]]:
+def _rankings(runs: Mapping[str, Run]) -> tuple[dict[str, dict[str, list[Ranking]]], list[str]]:
     """Returns, by direction and query, a ranking a method; and the methods whose embeddings are gone.
 
     Raises:
         InputError: No method's embeddings are there.
     """
-    from avbench.compare.run import Run
     from avbench.rng import numpy_stream
 
     queries: list[str] = []
     found: dict[str, dict[str, list[Ranking]]] = {direction: {} for direction in DIRECTIONS}
     left_out, why = [], ""
-    for method, record in records.items():
-        run = Run(results, record)
+    for method, run in runs.items():
         try:
             ids = sorted(run.ids)
             if not queries:
@@ -96,7 +98,7 @@ def _rankings(records: Mapping[str, Record], results: Path) -> tuple[dict[str, d
         except InputError as error:
             left_out.append(method)
             why = str(error)
-    if len(left_out) == len(records):
+    if len(left_out) == len(runs):
         raise InputError(why)
     return found, left_out
 

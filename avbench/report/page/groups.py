@@ -11,72 +11,57 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench.compare.outputs import Measured, of_records
+from avbench.compare.configuration import Group, clips, group
+from avbench.compare.outputs import Measured, measured
 from avbench.compare.terminal import DIRECTIONS, columns
-from avbench.errors import InputError
-from avbench.files import canonical_json, read_json
 from avbench.metrics.units import unit
 from avbench.report.ranking import Judge
-from avbench.store.records import record_paths
+from avbench.store.rows import Row
 
-Record = dict[str, Any]
 MainClips = dict[tuple[str, str], str]  # task and data set to the clips that most rows judge
-_NEEDED = ("id", "method", "task", "weights", "data", "seed", "n", "ids_sha256", "metrics", "config")
 # References that no method changes; of two methods with the same, none is the better.
 _CONTROLS = ("centre_disc", "mean_mask", "oracle", "random", "whole_image", "wrong_audio")
 _STREAMS = ("joint", "audio", "visual")  # in this order
 _NAMED = 3  # settings named in a row
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Records that differ in the seed alone.
+@dataclass(frozen=True, eq=False)
+class BoardRow(Group):
+    """Records that differ in the seed alone, as a row of the leaderboard.
 
     Attributes:
-        records: In order of seed.
-        judge: Of the results they are from.
         settings: What tells them from other rows of the same method, weights, data and task, as ``key=value``.
+        judge: Of the results they are from.
     """
 
-    records: tuple[Record, ...]
-    judge: Judge = field(compare=False, repr=False)
     settings: tuple[str, ...] = ()
-
-    @property
-    def first(self) -> Record:
-        """The record of the lowest seed."""
-        return self.records[0]
+    judge: Judge = field(kw_only=True, repr=False)
 
     @property
     def place(self) -> tuple[str, str, str, str]:
         """Task, data, method and weights."""
         first = self.first
-        return first["task"], first["data"], first["method"], first["weights"]
+        return first.task, first.data, first.method, first.weights
 
     @property
     def clips(self) -> str:
-        """What was judged; see :func:`avbench.report.archive.clips`."""
-        from avbench.report.archive import clips
-
-        first = self.first
-        data = first["config"].get("data") or {}
-        return clips(first["ids_sha256"], {"data": first["data"], "data.clips_seed": data.get("clips_seed", 0)})
+        """What was judged; see :func:`avbench.compare.configuration.clips`."""
+        return clips(self.first)
 
     def measured(self, key: str) -> Measured:
         """Returns what the mean of a metric is of, as it is tested."""
-        return of_records(self.records, key, self.clips)
+        return measured(self.rows, key)
 
     @functools.cached_property
     def values(self) -> dict[str, list[float | None]]:
         """Mean, standard deviation, low and high end and chance of each metric; of one seed there is no deviation."""
-        keys = dict.fromkeys(key for record in self.records for key in record["metrics"])
-        return {key: self._value(key) for key in keys}
+        return {key: self._value(key) for key in dict.fromkeys(key for row in self.rows for key in row.metrics)}
 
     def _value(self, key: str) -> list[float | None]:
-        found = [record for record in self.records if key in record["metrics"]]
-        values = [float(record["metrics"][key]) for record in found]
-        chances = [record["chance"][key] for record in found if key in record.get("chance", {})]
-        low, high = self.judge.ends(self.measured(key)) or (None, None)
+        found = self.measured(key)
+        values = [run.value for run in found.runs]
+        chances = [run.chance for run in found.runs if run.chance is not None]
+        low, high = self.judge.ends(found) or (None, None)
         return [
             statistics.fmean(values),
             statistics.stdev(values) if len(values) > 1 else None,
@@ -86,64 +71,35 @@ class Group:
         ]
 
 
-def read(results: Path, data: str | None = None) -> tuple[list[Record], list[str]]:
-    """Returns the records of a results folder, and the paths of those that cannot be read.
-
-    Args:
-        results: The folder.
-        data: Only those of one data set; None: all.
-    """
-    records, broken = [], []
-    for path in record_paths(results):
-        try:
-            record = read_json(path)
-            whole = all(name in record for name in _NEEDED)
-        except InputError:
-            whole = False
-        if not whole:
-            broken.append(str(path))
-        elif data is None or record["data"] == data:
-            records.append(record)
-    return records, broken
-
-
-def group(records: Sequence[Record], results: Path) -> list[Group]:
-    """Returns records by all but their seed, in order of task, data, method and weights (trained ones first)."""
-    from avbench.report.facts import facts
-
-    judge = Judge(results)
-
-    by_key: dict[str, list[Record]] = {}
-    shared: dict[str, dict[str, Any]] = {}
-    for record in records:
-        found = {**facts(record, results), "ids": record["ids_sha256"]}
-        key = canonical_json(found)
-        shared[key] = found
-        by_key.setdefault(key, []).append(record)
-    rows: dict[tuple[str, ...], list[str]] = {}
-    for key, found in shared.items():
-        rows.setdefault((found["method"], found["weights"], found["data"], found["task"]), []).append(key)
-    groups = []
-    for keys in rows.values():
-        told = _told_apart([shared[key] for key in keys])
-        groups += [
-            Group(records=tuple(sorted(by_key[key], key=lambda record: record["seed"])), judge=judge, settings=settings)
-            for key, settings in zip(keys, told, strict=True)
+def board(rows: Sequence[Row], results: Path) -> list[BoardRow]:
+    """Returns the leaderboard: in order of task, data, method and weights (trained ones first)."""
+    places: dict[tuple[str, ...], list[Group]] = {}
+    for each in group(rows):
+        first = each.first
+        places.setdefault((first.method, first.weights, first.data, first.task), []).append(each)
+    found, judge = [], Judge(results)
+    for groups in places.values():
+        told = _told_apart(
+            [{**each.facts, "ids": each.first.ids_sha256, "content": each.first.data_sha256} for each in groups]
+        )
+        found += [
+            BoardRow(each.facts, each.rows, each.older, settings, judge=judge)
+            for each, settings in zip(groups, told, strict=True)
         ]
-    return sorted(groups, key=lambda each: (*each.place[:3], each.place[3] == "untrained", each.settings))
+    return sorted(found, key=lambda each: (*each.place[:3], each.place[3] == "untrained", each.settings))
 
 
-def main_clips(groups: Sequence[Group]) -> MainClips:
+def main_clips(groups: Sequence[BoardRow]) -> MainClips:
     """Returns, of each task and data set, the clips that most rows judge: rows of others do not compare with them."""
     counts: dict[tuple[str, str], Counter[str]] = {}
-    for each in sorted(groups, key=lambda each: each.first["weights"] == "untrained"):  # decides nothing but ties
+    for each in sorted(groups, key=lambda each: each.first.weights == "untrained"):  # decides nothing but ties
         counts.setdefault(each.place[:2], Counter())[each.clips] += 1
     return {place: found.most_common(1)[0][0] for place, found in counts.items()}
 
 
-def competes(each: Group, main: MainClips) -> bool:
+def competes(each: BoardRow, main: MainClips) -> bool:
     """Tells whether a row can be the best: of the clips that most rows judge, and of a trained model."""
-    return each.first["weights"] != "untrained" and each.clips == main[each.place[:2]]
+    return each.first.weights != "untrained" and each.clips == main[each.place[:2]]
 
 
 def _told_apart(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
@@ -184,7 +140,7 @@ def metric_info(key: str, task: str = "") -> dict[str, Any]:
     }
 
 
-def task_info(task: str, groups: Sequence[Group]) -> dict[str, Any]:
+def task_info(task: str, groups: Sequence[BoardRow]) -> dict[str, Any]:
     """Returns a task's metrics in the order to offer them, and the one that is shown first.
 
     First are those its tables show; of them, the first that most rows have.

@@ -11,7 +11,7 @@ from typing import Any
 from avbench.errors import AvbenchError, InputError
 from avbench.files import canonical_json, read_json
 from avbench.report.judged import located
-from avbench.report.page.groups import Group
+from avbench.report.page.groups import BoardRow
 
 NAMED = 10  # files named a list
 _NOTHING: dict[str, Any] = {
@@ -28,24 +28,24 @@ _NOTHING: dict[str, Any] = {
 _SPLITS = ("train", "tune", "test", "")
 
 
-def data_sets(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def data_sets(groups: Sequence[BoardRow]) -> list[dict[str, Any]]:
     """Returns each data set that records are of: its clips by split, what was rejected and why, what is missing."""
     sets: dict[str, dict[str, Any]] = {}
     for each in groups:
-        config = each.first["config"]
-        key = canonical_json([config.get("data"), (config.get("input") or {}).get("image_size")])
-        entry = sets.setdefault(key, {"record": each.first, "runs": 0, "judged": {}})
-        entry["runs"] += len(each.records)
-        for record in each.records:
-            entry["judged"][record["ids_sha256"]] = (record.get("split", ""), record["n"])
+        settings = each.first.config.settings
+        key = canonical_json([settings.get("data"), (settings.get("input") or {}).get("image_size")])
+        entry = sets.setdefault(key, {"row": each.first, "runs": 0, "judged": {}})
+        rows = (*each.rows, *each.older)
+        entry["runs"] += len(rows)
+        entry["judged"] |= {row.ids_sha256: (row.split, row.n) for row in rows}
     return [_described(entry) for entry in sets.values()]
 
 
 def _described(entry: dict[str, Any]) -> dict[str, Any]:
-    record = entry["record"]
+    row, settings = entry["row"], entry["row"].config.settings
     found: dict[str, Any] = {
-        "name": record["data"],
-        "source": (record["config"].get("data") or {}).get("source", ""),
+        "name": row.data,
+        "source": (settings.get("data") or {}).get("source", ""),
         "runs": entry["runs"],
         "judged": sorted(entry["judged"].values()),
         "why": "",
@@ -53,7 +53,7 @@ def _described(entry: dict[str, Any]) -> dict[str, Any]:
         **_NOTHING,
     }
     try:
-        source = located(record)
+        source = located(settings)
     except AvbenchError as error:
         return {**found, "why": str(error)}
     found["folder"] = source.clips.name

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from avbench.metrics.units import unit
-from avbench.report.page.groups import Group, MainClips, competes, metric_info
+from avbench.report.page.groups import BoardRow, MainClips, competes, metric_info
 from avbench.report.ranking import Entry, Verdict, judged
 
 BEST = "best"
 Leads = dict[int, dict[str, str]]  # place of a row to metric to what is said of it
 
 
-def leaders(rows: Sequence[Group], main: MainClips) -> Leads:
+def leaders(rows: Sequence[BoardRow], main: MainClips) -> Leads:
     """Returns the rows that have the best value of a metric, with "best" or why it may not be called that.
 
     It may where it is clear of chance, separated from all others that compete (corrected for all their pairs), and no
@@ -28,7 +28,7 @@ def leaders(rows: Sequence[Group], main: MainClips) -> Leads:
     return leads
 
 
-def _leads(key: str, task: str, peers: Mapping[int, Group], main: MainClips) -> dict[int, str]:
+def _leads(key: str, task: str, peers: Mapping[int, BoardRow], main: MainClips) -> dict[int, str]:
     up = not unit(key, task).lower
     means = {i: mean for i, row in peers.items() if key in row.values and (mean := row.values[key][0]) is not None}
     column = [Entry(i, mean, peers[i].measured(key)) for i, mean in means.items() if competes(peers[i], main)]
@@ -39,7 +39,7 @@ def _leads(key: str, task: str, peers: Mapping[int, Group], main: MainClips) -> 
     if not top:
         return {}
     above = [
-        peers[i].first["method"]
+        peers[i].first.method
         for i, mean in means.items()
         if not competes(peers[i], main) and (mean > means[top[0]]) == up and mean != means[top[0]]
     ]
@@ -48,8 +48,8 @@ def _leads(key: str, task: str, peers: Mapping[int, Group], main: MainClips) -> 
     return dict.fromkeys(top, words)
 
 
-def _said(others: Mapping[int, Verdict], peers: Mapping[int, Group]) -> str:
-    tied = list(dict.fromkeys(peers[i].first["method"] for i, verdict in others.items() if verdict.tied))
+def _said(others: Mapping[int, Verdict], peers: Mapping[int, BoardRow]) -> str:
+    tied = list(dict.fromkeys(peers[i].first.method for i, verdict in others.items() if verdict.tied))
     if tied:
         return f"not separated from {', '.join(tied)}"
     reasons = sorted({verdict.untested for verdict in others.values()} - {""})

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.errors import AvbenchError, InputError
+from avbench.errors import AvbenchError
 from avbench.files import Damaged
-from avbench.report.page.groups import Group, Record
+from avbench.report.page.groups import BoardRow
 from avbench.store import seal
 from avbench.store.records import stage_folder
+from avbench.store.rows import Config, Row
 
 log = logging.getLogger("avbench")
 POINTS = 60  # of a curve
@@ -38,7 +39,7 @@ class Interned:
         return self._places[key]
 
 
-def described(groups: Sequence[Group], results: Path) -> dict[str, Any]:
+def described(groups: Sequence[BoardRow], results: Path) -> dict[str, Any]:
     """Returns all runs by id, with what they share kept once.
 
     Returns:
@@ -46,33 +47,39 @@ def described(groups: Sequence[Group], results: Path) -> dict[str, Any]:
         ``curves``: of each pretraining, steps and series.
     """
     sections, hardware, versions = Interned(), Interned(), Interned()
+
+    @functools.cache
+    def places(config: Config) -> list[int]:
+        return [sections([name, config.settings.get(name) or {}]) for name in _SECTIONS]
+
     runs: dict[str, Any] = {}
     curves: dict[str, Any] = {}
     for i, each in enumerate(groups):
-        for record in each.records:
-            stage = pretraining(record, results)
+        for row in (*each.rows, *each.older):
+            stage = row.pretraining
             if stage and stage not in curves:
                 curves[stage] = curve(stage_folder(results, "pretrain", stage) / "metrics.csv")
-            git = record.get("git") or {}
-            runs[record["id"]] = {
+            about, spent, settings = row.about, row.spent, row.config.settings
+            git = about.get("git") or {}
+            runs[row.id] = {
                 "group": i,
-                "seed": record["seed"],
-                "n": record["n"],
-                "ids": record["ids_sha256"],
-                "split": record.get("split", ""),
-                "precision": record.get("precision", ""),
-                "created": record.get("created", ""),
+                "seed": row.seed,
+                "n": row.n,
+                "ids": row.ids_sha256,
+                "split": row.split,
+                "precision": row.precision,
+                "created": row.created,
                 "commit": git.get("commit") or "",
                 "dirty": bool(git.get("dirty")),
-                "hardware": hardware(_hardware(record.get("hardware") or {})),
-                "versions": versions(record.get("versions") or {}),
-                "wall": record.get("wall_s") or {},
-                "hours": record.get("device_hours"),
-                "metrics": {key: round(float(value), 6) for key, value in record["metrics"].items()},
+                "hardware": hardware(_hardware(about.get("hardware") or {})),
+                "versions": versions(about.get("versions") or {}),
+                "wall": spent.get("wall_s") or {},
+                "hours": spent.get("device_hours"),
+                "metrics": {key: round(value, 6) for key, value in row.metrics.items()},
                 "curve": stage if curves.get(stage) else "",
-                "config": [sections([name, record["config"].get(name) or {}]) for name in _SECTIONS],
-                "presets": record["config"].get("presets") or [],
-                "checkpoint": record["config"].get("checkpoint") or "",
+                "config": places(row.config),
+                "presets": settings.get("presets") or [],
+                "checkpoint": settings.get("checkpoint") or "",
             }
     return {
         "runs": runs,
@@ -81,24 +88,6 @@ def described(groups: Sequence[Group], results: Path) -> dict[str, Any]:
         "versions": versions.values,
         "curves": {stage: found for stage, found in curves.items() if found},
     }
-
-
-def pretraining(record: Record, results: Path) -> str:
-    """Returns the id of the pretraining behind a run, or "" where there was none or it cannot be told.
-
-    A run that found its vectors or tokens ready does not name it; they do.
-    """
-    stages = record.get("stages") or {}
-    if stages.get("pretrain"):
-        return str(stages["pretrain"][0])
-    for stage in ("vectors", "tokens"):
-        for name in stages.get(stage, []):
-            try:
-                done = seal.read_done(stage_folder(results, stage, name))
-                return str(done["key"]["weights"]["pretrain"])
-            except (InputError, KeyError, TypeError):
-                continue
-    return ""
 
 
 def _hardware(found: Mapping[str, Any]) -> str:
@@ -110,14 +99,14 @@ def _hardware(found: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in parts if part)
 
 
-def differences(record: Record) -> list[list[Any]] | None:
+def differences(row: Row) -> list[list[Any]] | None:
     """Returns the settings of a run that differ from those its presets give: key, its value, the preset's.
 
     None: that cannot be told, such as of a method that is not installed here.
     """
-    config = record["config"]
+    config = row.config.settings
     data = (config.get("data") or {}).get("source") or None
-    usual = _usual(record["method"], record["task"], data, tuple(config.get("presets") or ()), record["seed"])
+    usual = _usual(row.method, row.task, data, tuple(config.get("presets") or ()))
     if usual is None:
         return None
     found = []
@@ -133,11 +122,11 @@ def differences(record: Record) -> list[list[Any]] | None:
 
 
 @functools.cache
-def _usual(method: str, task: str, data: str | None, presets: tuple[str, ...], seed: int) -> dict[str, Any] | None:
+def _usual(method: str, task: str, data: str | None, presets: tuple[str, ...]) -> dict[str, Any] | None:
     from avbench.running.request import Request, resolve
 
     try:
-        return resolve(Request(method=method, task=task, data=data, presets=presets, seed=seed)).to_dict()
+        return resolve(Request(method=method, task=task, data=data, presets=presets)).to_dict()
     except (AvbenchError, KeyError, ImportError, OSError):
         return None
 

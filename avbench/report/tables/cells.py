@@ -6,7 +6,6 @@ import dataclasses
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from avbench import registry
 from avbench.metrics.units import unit
@@ -27,9 +26,9 @@ Place = tuple[int, int]  # row among the layout's rows, column
 class Builder:
     """Builds tables of one results folder."""
 
-    def __init__(self, results: Path) -> None:
-        self.archive = Archive(results)
-        self.judge = Judge(results)
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self.judge = Judge(archive.results)
 
     def build(self, entry: TableEntry, data: str | None) -> Table:
         """Returns a table of an entry, on the paper's data or on another data set."""
@@ -74,7 +73,7 @@ class Builder:
         """Returns rows of what was judged from files, below a heading, in tables that compare methods."""
         if len({row.method for row in layout.entry.rows if row.method}) < 2:
             return []
-        names = sorted({r.config.facts["method"] for r in self.archive.rows if r.config.facts["weights"] == WEIGHTS})
+        names = sorted({r.method for r in self.archive.rows if r.weights == WEIGHTS})
         stub = len((layout.entry.other_stub or layout.entry.stub) if layout.data else layout.entry.stub)
         rows = [RowEntry(stub=(name, *[""] * (stub - 1)), method=name, where={"weights": WEIGHTS}) for name in names]
         kept = [row for row in rows if self._find(layout, [row])]

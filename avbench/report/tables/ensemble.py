@@ -9,15 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from avbench import registry
+from avbench.compare.configuration import clips
 from avbench.compare.outputs import per_sample
 from avbench.errors import InputError
 from avbench.metrics.evidence import of_scores
-from avbench.report.archive import Light
+from avbench.store.rows import Row
 
 SEEDS = 5  # runs of each model that are read, at most
 
 
-def ensemble(results: Path, audio: Sequence[Light], visual: Sequence[Light], metric: str) -> list[float]:
+def ensemble(results: Path, audio: Sequence[Row], visual: Sequence[Row], metric: str) -> list[float]:
     """Returns a metric of two models together, seed by seed: of the mean of their probabilities (paper Table 1).
 
     Args:
@@ -32,14 +33,14 @@ def ensemble(results: Path, audio: Sequence[Light], visual: Sequence[Light], met
     others = {record.seed: record for record in visual}
     for record in audio[:SEEDS]:
         other = others.get(record.seed)
-        if other is None or other.clips != record.clips:
+        if other is None or clips(other) != clips(record):
             continue
         with contextlib.suppress(InputError, KeyError):
             pair = [per_sample(results, each.id, f"{side}/x") for each, side in ((record, "audio"), (other, "visual"))]
             if np.array_equal(pair[0]["id"], pair[1]["id"]):
                 scores = mean(
                     *(
-                        registry.find("task", each.config.facts["task"]).load().TASK.probabilities(outputs, side)
+                        registry.find("task", each.task).load().TASK.probabilities(outputs, side)
                         for each, outputs, side in zip((record, other), pair, ("audio", "visual"), strict=True)
                     )
                 )

@@ -9,15 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from avbench import registry
-from avbench.compare.outputs import Measured, Ran
+from avbench.compare.configuration import AT_FIRST, BEFORE, EARLIER, PRETRAINED_ON, UNSHARED, Group, clips
+from avbench.compare.outputs import Measured, measured
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
 from avbench.recipes import presets
 from avbench.recipes.recipe import Recipe, load
-from avbench.report.archive import Archive, Config, Light
-from avbench.report.facts import AT_FIRST, BEFORE, EARLIER, PRETRAINED_ON, UNSHARED
+from avbench.report.archive import Archive
 from avbench.running.request import frames_of
 from avbench.settings import Settings, to_dict
+from avbench.store.rows import Row
 
 TRAINED = ("pretrained", "checkpoint", "given")
 _CLOSE = 1e-9
@@ -58,7 +59,7 @@ class Found:
         unlike: Settings of the published row that they do not have: name, theirs, published.
     """
 
-    records: tuple[Light, ...]
+    records: tuple[Row, ...]
     metric: str
     unlike: tuple[tuple[str, Any, Any], ...] = ()
 
@@ -70,19 +71,12 @@ class Found:
     @functools.cached_property
     def measured(self) -> Measured:
         """What the mean of the values is of, as it is tested."""
-        first = self.records[0]
-        return Measured(
-            first.config.facts["task"],
-            self.metric,
-            {key[5:]: value for key, value in first.config.facts.items() if key.startswith("task.")},
-            self.clips,
-            tuple(Ran(each.id, each.created, each.seed, each.metrics[self.metric]) for each in self.records),
-        )
+        return measured(self.records, self.metric)
 
     @property
     def clips(self) -> str:
         """Which clips all of them judged."""
-        return self.records[0].clips
+        return clips(self.records[0])
 
 
 def find(archive: Archive, query: Query) -> Found | None:
@@ -92,50 +86,36 @@ def find(archive: Archive, query: Query) -> Found | None:
     usual settings (the presets', else the defaults), then the clips that most records of this data are of, then most
     seeds, then the newest.
     """
-    groups: dict[tuple[int, str, str], list[Light]] = {}
-    for data in query.data:
-        for config, records in archive.of(query.method, query.task, data):
-            if query.metric in records[0].metrics and fits(config, records[0], query):
-                for record in records:
-                    groups.setdefault((id(config), record.data_sha256, record.ids_sha256), []).append(record)
+    groups = [
+        each
+        for data in query.data
+        for each in archive.of(query.method, query.task, data)
+        if query.metric in each.first.metrics and fits(each, query)
+    ]
     if not groups:
         return None
     usual, row = standard(query.method, query.task, query.presets), published_row(query)
     main = _main_clips(archive)
 
-    def rank(records: list[Light]) -> tuple[Any, ...]:
-        config = records[0].config
+    def rank(each: Group) -> tuple[Any, ...]:
         return (
-            -len(unlike(config, row)),
-            -sum(
-                1 for key, value in usual.items() if key not in query.where and not same(config.facts.get(key), value)
-            ),
-            main[records[0].data_sha256],
-            len({record.seed for record in records}),
-            max(record.created for record in records),
-            max(record.id for record in records),
+            -len(unlike(each.facts, row)),
+            -sum(1 for key, value in usual.items() if key not in query.where and not same(each.facts.get(key), value)),
+            main[each.first.data_sha256],
+            len(each.rows),
+            max(record.created for record in each.rows),
+            max(record.id for record in each.rows),
         )
 
-    chosen = max(groups.values(), key=rank)
-    newest: dict[int, Light] = {}
-    for record in sorted(chosen, key=lambda record: (record.created, record.id)):
-        newest[record.seed] = record
-    own = tuple(newest[seed] for seed in sorted(newest))
-    return Found(records=own, metric=query.metric, unlike=tuple(unlike(own[0].config, row)))
+    chosen = max(groups, key=rank)
+    return Found(records=chosen.rows, metric=query.metric, unlike=tuple(unlike(chosen.facts, row)))
 
 
-def fits(config: Config, record: Light, query: Query) -> bool:
-    """Tells whether a configuration has the facts that a cell asks for; trained weights, unless it says otherwise.
-
-    Args:
-        config: The configuration.
-        record: A record of it.
-        query: What the cell asks for.
-    """
-    facts = config.facts
+def fits(group: Group, query: Query) -> bool:
+    """Tells whether records have the facts that a cell asks for; trained weights, unless it says otherwise."""
     wanted = query.where if "weights" in query.where else {"weights": TRAINED, **query.where}
     for key, value in wanted.items():
-        own = subset(facts, record) if key == "subset" else facts.get(key)
+        own = subset(group) if key == "subset" else group.facts.get(key)
         if key == "task.freeze":
             own = bool(own)  # records from before there was a choice
         if key == "task.modes":
@@ -146,12 +126,12 @@ def fits(config: Config, record: Light, query: Query) -> bool:
     return True
 
 
-def subset(facts: Mapping[str, Any], record: Light) -> str:
+def subset(group: Group) -> str:
     """Returns the name of the subset that was judged: as the settings say, or by the hash of its ids."""
-    named = str(facts.get("subset", ""))
-    if facts["data"] in catalogue.names():
-        for name, each in catalogue.entry(facts["data"]).subsets.items():
-            if each.ids_sha256 == record.ids_sha256:
+    named = str(group.facts.get("subset", ""))
+    if group.first.data in catalogue.names():
+        for name, each in catalogue.entry(group.first.data).subsets.items():
+            if each.ids_sha256 == group.first.ids_sha256:
                 return name
     return named
 
@@ -167,9 +147,8 @@ def same(own: Any, wanted: Any) -> bool:
     return bool(own == wanted)
 
 
-def unlike(config: Config, wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def unlike(facts: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Returns the settings that a configuration has, and has otherwise than wanted."""
-    facts = config.facts
     return [(key, facts[key], value) for key, value in wanted.items() if key in facts and not same(facts[key], value)]
 
 

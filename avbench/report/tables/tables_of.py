@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench.errors import InputError
+from avbench.report.archive import Archive
 from avbench.report.tables import entry, hyperparameters
 from avbench.report.tables.cells import Builder
 from avbench.report.tables.table import Cell, Column, Group, Row, Table
@@ -26,7 +27,7 @@ def tables_of(
         InputError: An unknown table, or one that is about the papers' data sets alone.
     """
     chosen = choose(ids, data)
-    builder = builder or Builder(results)
+    builder = builder or Builder(Archive(results))
     found = [hyperparameters.build(each) if each.kind == "settings" else builder.build(each, data) for each in chosen]
     builder.judge.save()
     return found
