@@ -100,7 +100,8 @@ def load_model(method: str, checkpoint: str | Path, *, device: str = "auto", pre
 
     Args:
         method: Its name, such as ``cavmae``.
-        checkpoint: Ours (.safetensors) or the authors' (.pth); the sizes are read from it.
+        checkpoint: Ours (.safetensors) or the authors' (.pth), or hf:OWNER/REPO/FILE@REVISION; the sizes are read from
+            it.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
@@ -108,8 +109,9 @@ def load_model(method: str, checkpoint: str | Path, *, device: str = "auto", pre
         InputError: No such method or file, or keys that are missing, unexpected or of another shape.
     """
     from avbench.running.embed import Model
+    from avbench.training.hub import fetched
 
-    return Model.load(method, Path(checkpoint), device=device, precision=precision)
+    return Model.load(method, fetched(Path(checkpoint)), device=device, precision=precision)
 
 
 @dataclass(frozen=True)

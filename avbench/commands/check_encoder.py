@@ -32,8 +32,10 @@ def check_encoder(name: str, *, data: str | None, checkpoint: Path | None, setti
     from avbench.running.request import resolve
     from avbench.running.runner import Execution, Runner
     from avbench.training.device import resolve_device
+    from avbench.training.hub import fetched
 
     entry = registry.encoder(name)
+    checkpoint = None if checkpoint is None else fetched(checkpoint)
     if checkpoint is not None and not checkpoint.is_file():
         raise InputError(f"--checkpoint {checkpoint}: no such file.")
     where = resolve_device(device)

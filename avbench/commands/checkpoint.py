@@ -24,10 +24,11 @@ class Inspect:
 
     def execute(self) -> int:
         """Prints the description."""
+        from avbench.training.hub import fetched
         from avbench.training.inspect import describe
         from avbench.training.weights_file import read_checkpoint
 
-        checkpoint = read_checkpoint(self.file)
+        checkpoint = read_checkpoint(fetched(self.file))
         described: dict[str, Any] = {
             "file": str(self.file),
             **asdict(describe(checkpoint.state, checkpoint.metadata)),

@@ -10,9 +10,9 @@ from timm.data import resolve_model_data_config
 from torch import Tensor
 
 from avbench.encoders.base import Encoder
-from avbench.encoders.hub import revision_of
 from avbench.encoders.needed import needed
 from avbench.errors import InputError
+from avbench.training.hub import revision_of
 
 _FIX = "pip install 'avbench[encoders]' brings it"
 

@@ -29,7 +29,8 @@ class ConfigOptions:
     eval_data: str | None = None
     """Evaluate on this second source, given like --data; then --data only trains (its training split, or all of it)."""
     checkpoint: Path | None = None
-    """Weights to evaluate: ours (.safetensors) or the authors' (.pth); without it, pretrain."""
+    """Weights to evaluate: ours (.safetensors) or the authors' (.pth), or of the hub hf:OWNER/REPO/FILE@REVISION;
+    without it, pretrain."""
     init: str = ""
     """Weights to pretrain from: a file, a name (avbench list weights), timm:NAME, or the id of a run or pretraining
     in the results; none: random, also where a preset names weights."""
@@ -111,10 +112,7 @@ class ConfigOptions:
         for seed in seeds:
             if seed < 0:
                 raise InputError(f"--seeds: found {seed}, valid: at least 0.")
-        if self.checkpoint is not None and not self.checkpoint.is_file():
-            raise InputError(f"--checkpoint {self.checkpoint}: no such file.")
-        if self.checkpoint is not None:
-            check_file(self.checkpoint)
+        checkpoint = None if self.checkpoint is None else _here(self.checkpoint)
         check_folder("--results", self.results)
         precision = self.settled_precision()
         sets = tuple(text for group in self.set for text in group)
@@ -128,7 +126,7 @@ class ConfigOptions:
                 task=task,
                 data=self.data,
                 eval_data=self.eval_data,
-                checkpoint=self.checkpoint,
+                checkpoint=checkpoint,
                 recipe=self.recipe,
                 presets=self.preset,
                 config=self.config,
@@ -140,6 +138,22 @@ class ConfigOptions:
             for task in dict.fromkeys(tasks)
             for seed in dict.fromkeys(seeds)
         ]
+
+
+def _here(checkpoint: Path) -> Path:
+    """Returns the weights as a file, checked where they are what a stage left.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if str(checkpoint).startswith("hf:"):
+        from avbench.training.hub import fetched
+
+        checkpoint = fetched(checkpoint)
+    if not checkpoint.is_file():
+        raise InputError(f"--checkpoint {checkpoint}: no such file.")
+    check_file(checkpoint)
+    return checkpoint
 
 
 def _start(name: str, results: Path) -> str:

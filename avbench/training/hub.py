@@ -7,6 +7,39 @@ from pathlib import Path
 from avbench.errors import InputError
 from avbench.files import sha256_file, sha256_text
 
+HUB = "hf:"  # how weights on the hub begin
+_FORM = "hf:OWNER/REPOSITORY/FILE, or hf:OWNER/REPOSITORY/FILE@REVISION"
+
+
+def fetched(path: Path) -> Path:
+    """Returns weights as a file here: itself, or of ``hf:OWNER/REPO/FILE@REVISION`` what the hub's cache has or gets.
+
+    Its path names repository and commit; ids hold the hash of its content.
+
+    Raises:
+        InputError: There is no such file, or neither the hub nor its cache has it.
+    """
+    text = str(path)
+    if not text.startswith(HUB):
+        return path
+    place, _, revision = text.removeprefix(HUB).partition("@")
+    parts = place.split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise InputError(f"{text}: found {len(parts)} parts, valid: {_FORM}.")
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None))
+    except LocalEntryNotFoundError:
+        raise InputError(
+            f"{text}: the hub cannot be reached, and its cache ({constants.HF_HUB_CACHE}) has no such file; fetch it"
+            " where there is a network, or name a file."
+        ) from None
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise InputError(f"{text}: cannot be fetched ({reason.strip()}); valid: {_FORM}.") from None
+
 
 def revision_of(place: str, revision: str) -> str:
     """Returns what tells the weights of a model: the hash of a folder's files, or the commit of one on the hub.
