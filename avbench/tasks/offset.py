@@ -212,8 +212,8 @@ def judge(cosines: Float64, seconds: Float64) -> dict[str, Float64]:
 
 
 def curve(cosines: Float64, seconds: Float64) -> dict[str, Float64]:
-    """Returns the cosines at each offset, (n,) each, keyed such as ``+0.20 s/cosine``."""
-    return {f"{each:+.2f} s/cosine": cosines[:, k] for k, each in enumerate(seconds.tolist())}
+    """Returns the cosines at each offset, (n,) each, keyed such as ``+0.2 s/cosine``."""
+    return {f"{each:+g} s/cosine": cosines[:, k] for k, each in enumerate(seconds.tolist())}
 
 
 def chance(config: OffsetConfig) -> dict[str, float]:

@@ -64,7 +64,9 @@ def test_all_that_has_records_is_drawn_and_the_rest_says_why(drawn: tuple[Path, 
     assert stems == {path.stem for path in folder.glob("*.pdf")} == {path.stem for path in folder.glob("*.csv")}
     assert "left out: figure_04: no records that differ in data.n_frames alone" in said
     assert "left out: sweeps: no records that differ in method.lambda_c alone; for x in" in said
-    assert len(said.splitlines()) == 2
+    for task in ("corruption", "offset"):
+        assert f"left out: {task}: no record; avbench grid --methods all --tasks {task} --data soundshapes" in said
+    assert len(said.splitlines()) == 4
 
 
 @pytest.mark.parametrize("content", [b"\x00\x00\x00", b"step,contrast\nx,y\n", b""])

@@ -1,0 +1,49 @@
+"""Figures of corruption and offset, from records made by code: values, seeds, the clean end, nothing to draw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from table_records import record
+
+from avbench.report.archive import Archive
+from avbench.report.figures import corruption, offset
+from avbench.report.figures.base import Context, NothingToDraw
+from avbench.store.records import write_record
+
+IDS = {"id": np.array(["a", "b"])}
+
+
+def context(results: Path) -> Context:
+    return Context(results, Archive(results), "soundshapes")
+
+
+def test_scores_fall_with_severity_from_the_clean_ones(tmp_path: Path) -> None:
+    for seed, clean in ((0, 0.5), (1, 0.7)):
+        metrics = {f"clean/{side}/R@10": clean for side in ("a2v", "v2a")}
+        metrics |= {f"blur@{k}/{side}/R@10": clean - k / 20 for k in (1, 3) for side in ("a2v", "v2a")}
+        write_record(tmp_path, record(f"run{seed}", "cavmae", "corruption", seed, metrics=metrics), IDS)
+    (drawing,) = corruption.draw(context(tmp_path))
+    table = drawing.table.set_index(["corruption", "severity"])
+    assert set(drawing.table["corruption"]) == {"blur"}
+    assert table["mean"].to_dict() == pytest.approx({("blur", 0): 60.0, ("blur", 1): 55.0, ("blur", 3): 45.0})
+    assert table["count"].tolist() == [2, 2, 2]
+    assert "seeds 0 1" in drawing.caption
+
+
+def test_curves_are_centred_and_the_caption_says_how_often_0_is_best(tmp_path: Path) -> None:
+    for method, peak in (("cavmae", 0.0), ("cavmae_sync", 0.3)):
+        metrics = {"-1 s/cosine": 0.1, "+0 s/cosine": 0.1 + peak, "+1 s/cosine": 0.1, "accuracy": 0.25 + peak}
+        write_record(tmp_path, record(method, method, "offset", metrics=metrics), IDS)
+    (drawing,) = offset.draw(context(tmp_path))
+    sync = drawing.table[drawing.table["method"] == "cavmae_sync"].set_index("offset")["mean"]
+    assert sync.to_dict() == pytest.approx({-1.0: -0.1, 0.0: 0.2, 1.0: -0.1})
+    assert "CAV-MAE 25.0 %, CAV-MAE Sync 55.0 % of the clips (chance 33.3 %)" in drawing.caption
+
+
+def test_without_records_the_command_is_named(tmp_path: Path) -> None:
+    for figure, task in ((corruption, "corruption"), (offset, "offset")):
+        with pytest.raises(NothingToDraw, match=f"avbench grid --methods all --tasks {task} --data soundshapes"):
+            figure.draw(context(tmp_path))
