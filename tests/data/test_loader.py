@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing.process
 from pathlib import Path
 
 import clip_files
@@ -78,6 +79,20 @@ def test_large_sets_are_not_held(clips: PreparedClips) -> None:
     assert not memory.hold(dataset, limit=memory.decoded_bytes(dataset))
     assert memory.decoded_bytes(dataset) == 6 * 112 * 32 * 4 + 17 * 48 * 48 * 3
     assert memory.hold(dataset, limit=memory.decoded_bytes(dataset) + 1)
+
+
+def test_the_same_processes_read_all_epochs(clips: PreparedClips, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+    start = multiprocessing.process.BaseProcess.start
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", lambda self: (started.append(1), start(self))[1])
+    feed = Feed(clips, CONFIG, mode="train", noise=True, workers=2, memory_limit=0)
+    plain = Feed(clips, CONFIG, mode="train", noise=True, workers=0, memory_limit=0)
+    for epoch in (0, 3, 1):
+        assert_equal(list(feed.batches(ORDER, 2, epoch=epoch)), list(plain.batches(ORDER, 2, epoch=epoch)))
+    left = feed.batches(ORDER, 2, epoch=4)
+    next(left)  # and then left in the middle
+    assert_equal(list(feed.batches(ORDER[::-1], 2, epoch=5)), list(plain.batches(ORDER[::-1], 2, epoch=5)))
+    assert len(started) == 2
 
 
 @pytest.mark.parametrize("limit", [0, memory.LIMIT])

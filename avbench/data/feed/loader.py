@@ -55,6 +55,7 @@ def batches(
     workers: int = 0,
     start: int = 0,
     drop_last: bool = False,
+    readers: Readers | None = None,
 ) -> Iterator[B]:
     """Yields the clips of ``order`` in batches.
 
@@ -68,6 +69,7 @@ def batches(
             :func:`worker_count`.
         start: First batch to yield, to resume in the middle of an epoch.
         drop_last: Leave out a last batch that is not full.
+        readers: Processes of this dataset that are kept for further calls; None: own ones, which end with the batches.
 
     Raises:
         InputError: ``batch_size`` is below 1.
@@ -79,10 +81,11 @@ def batches(
     before = repeats(order)
     spans = [slice(first, min(first + batch_size, end)) for first in range(start * batch_size, end, batch_size)]
     chunks = [(order[span], before[span]) for span in spans]
-    count = min(worker_count(workers), len(chunks))
     if isinstance(getattr(dataset, "source", None), memory.Memory):
         return _threaded(dataset, chunks) if workers else itertools.starmap(dataset.batch, chunks)
-    return _processed(dataset, chunks, count) if count else itertools.starmap(dataset.batch, chunks)
+    if not chunks or not worker_count(workers):
+        return itertools.starmap(dataset.batch, chunks)
+    return (readers or Readers(dataset, workers)).batches(chunks, most=start + len(chunks))
 
 
 def repeats(order: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -139,6 +142,7 @@ class Feed:
         training = mode == "train" or augment is not None
         held = training and memory.hold(self.dataset, workers=core_count() if workers else 0, limit=memory_limit)
         self.workers = 0 if held else worker_count(workers)
+        self._readers = Readers(self.dataset, workers)
 
     def batches(
         self,
@@ -159,24 +163,15 @@ class Feed:
             drop_last: Whether a last batch that is not full is left out.
         """
         self.dataset.set_epoch(epoch)
-        return batches(self.dataset, order, batch_size, workers=self._wanted, start=skip, drop_last=drop_last)
-
-
-class _Chunks(torch.utils.data.Dataset[Any]):
-    """Whole batches as the items of torch's loader; errors travel as values, to keep their one-line message."""
-
-    def __init__(self, dataset: Batched[Any], chunks: list[Chunk]) -> None:
-        self._dataset = dataset
-        self._chunks = chunks
-
-    def __len__(self) -> int:
-        return len(self._chunks)
-
-    def __getitem__(self, k: int) -> Any:
-        try:
-            return self._dataset.batch(*self._chunks[k])
-        except AvbenchError as error:
-            return error
+        return batches(
+            self.dataset,
+            order,
+            batch_size,
+            workers=self._wanted,
+            start=skip,
+            drop_last=drop_last,
+            readers=self._readers,
+        )
 
 
 def _ignore_interrupts(_: int) -> None:
@@ -184,19 +179,74 @@ def _ignore_interrupts(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _processed(dataset: Batched[B], chunks: list[Chunk], workers: int) -> Iterator[B]:
-    loader = torch.utils.data.DataLoader(
-        _Chunks(dataset, chunks),
-        batch_size=None,
-        shuffle=False,
-        num_workers=workers,
-        prefetch_factor=_AHEAD,
-        worker_init_fn=_ignore_interrupts,
-    )
-    for result in loader:
-        if isinstance(result, AvbenchError):
-            raise result
-        yield result
+class _Chunks(torch.utils.data.Dataset[Any]):
+    """Whole batches as the items of torch's loader; errors travel as values, to keep their one-line message."""
+
+    def __init__(self, dataset: Batched[Any]) -> None:
+        self._dataset = dataset
+
+    def __getitem__(self, asked: tuple[int, Chunk]) -> Any:
+        epoch, chunk = asked
+        if isinstance(self._dataset, AudioVisualDataset):
+            self._dataset.set_epoch(epoch)  # of this process's copy, which may be of an earlier epoch
+        try:
+            return self._dataset.batch(*chunk)
+        except AvbenchError as error:
+            return error
+
+
+class _Asked(torch.utils.data.Sampler[Any]):
+    """What is to be read in this epoch."""
+
+    def __init__(self) -> None:
+        self.chunks: list[tuple[int, Chunk]] = []
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[tuple[int, Chunk]]:
+        return iter(self.chunks)
+
+
+class Readers:
+    """Processes that read batches ahead: they start with the first batches and end with this object.
+
+    Args:
+        dataset: What they read.
+        workers: How many; -1: see :func:`worker_count`.
+    """
+
+    def __init__(self, dataset: Batched[Any], workers: int) -> None:
+        self._dataset, self._count = dataset, worker_count(workers)
+        self._asked = _Asked()
+        self._loader: torch.utils.data.DataLoader[Any] | None = None
+
+    def batches(self, chunks: list[Chunk], *, most: int) -> Iterator[Any]:
+        """Yields the batches of some chunks, of one call at a time; what an earlier call left unread is dropped.
+
+        Args:
+            chunks: What to read, with the draws of the epoch that the dataset is at when the first batch is asked for.
+            most: Chunks of a whole epoch: no more processes are started.
+
+        Raises:
+            RunError: A clip cannot be read; the message names it.
+        """
+        epoch = getattr(self._dataset, "epoch", 0)
+        self._asked.chunks = [(epoch, chunk) for chunk in chunks]
+        if self._loader is None:
+            self._loader = torch.utils.data.DataLoader(
+                _Chunks(self._dataset),
+                batch_size=None,
+                sampler=self._asked,
+                num_workers=min(self._count, most),
+                prefetch_factor=_AHEAD,
+                worker_init_fn=_ignore_interrupts,
+                persistent_workers=True,
+            )
+        for result in self._loader:
+            if isinstance(result, AvbenchError):
+                raise result
+            yield result
 
 
 def _threaded(dataset: Batched[B], chunks: list[Chunk]) -> Iterator[B]:
