@@ -37,7 +37,7 @@ def draw(context: Context) -> list[Drawing]:
                 name = f"{kind}@{severity}" if severity else "clean"
                 values = [row.metrics[f"{name}/{key}"] for key in keys or () if f"{name}/{key}" in row.metrics]
                 if values:
-                    told = {"corruption": kind, "severity": severity, "method": row.config.facts["method"]}
+                    told = {"corruption": kind, "severity": severity, "method": row.method}
                     value = 100 * sum(values) / len(values)
                     metric = " and ".join(keys or ())
                     found.append({**told, "seed": row.seed, "metric": metric, "value": value})

@@ -31,7 +31,7 @@ def draw(context: Context) -> list[Drawing]:
     found, right = [], []
     for row in rows:
         curve = {float(key.removesuffix(_END)): value for key, value in row.metrics.items() if key.endswith(_END)}
-        told = {"method": row.config.facts["method"], "seed": row.seed}
+        told = {"method": row.method, "seed": row.seed}
         level = sum(curve.values()) / max(1, len(curve))
         found += [{**told, "offset": offset, "value": value - level} for offset, value in curve.items()]
         right.append({**told, "value": 100 * row.metrics.get("accuracy", float("nan")), "chance": 100 / len(curve)})
