@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from avbench.bench.retrieval import SYNC, draw, plain_ranks
 from avbench.metrics.classification import summarise
-from avbench.metrics.retrieval import AGGREGATIONS, Aggregation, ranks
+from avbench.metrics.retrieval import ranks
+from avbench.metrics.sides import AGGREGATIONS, Aggregation
 from avbench.rng import numpy_stream
 
 LABELLED = (20_000, 527)  # clips and classes of AudioSet's evaluation set

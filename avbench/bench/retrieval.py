@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.bench.timing import Timing, compare
-from avbench.metrics.retrieval import AGGREGATIONS, Aggregation, Ranks, ranks
+from avbench.metrics.retrieval import Ranks, ranks
+from avbench.metrics.sides import AGGREGATIONS, Aggregation
 from avbench.rng import numpy_stream
 
 Float32 = npt.NDArray[np.float32]

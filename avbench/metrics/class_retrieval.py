@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError
-from avbench.metrics.retrieval import TIE, Aggregation, similarity
+from avbench.metrics.retrieval import TIE, similarity
+from avbench.metrics.sides import Aggregation
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]

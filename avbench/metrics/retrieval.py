@@ -10,27 +10,21 @@ times and drops queries with NaN; docs/protocol/cavmae.md 4.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
+from avbench.metrics.sides import BLOCK, BLOCK_VALUES, Aggregation, Array, Float64, block_size, sides, slices
 
-Array = npt.NDArray[np.floating[Any]]
-Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
-Aggregation = Literal["diagonal_mean", "diagonal_max", "mean", "max"]
 
-AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 DIRECTIONS = ("a2v", "v2a")
 RECALLS = (1, 5, 10)
 METRICS = (*(f"R@{k}" for k in RECALLS), "median_rank", "mean_rank")
 TIE = 1e-12  # similarities closer than this are equal
-BLOCK = 2048  # clips a side of one block of similarities: 32 MB
-BLOCK_VALUES = 2**23  # feature values a side of one block: 64 MB in float64
-NAMED = 3  # clips named in an error
 
 
 class _Pair(NamedTuple):
@@ -54,94 +48,6 @@ class Ranks(_Pair):
         self = super().__new__(cls, a2v, v2a)
         self.ties = ties
         return self
-
-
-class _Side:
-    """One modality's features, given out in blocks of unit vectors.
-
-    Args:
-        name: ``audio`` or ``visual``, for errors.
-        features: (n, F, d), or (n, d) for one frame.
-        ids: The clips' names, for errors; None: their row numbers.
-        aggregation: How frames are combined.
-    """
-
-    def __init__(self, name: str, features: Array, ids: Sequence[str] | None, aggregation: Aggregation) -> None:
-        if features.ndim not in (2, 3) or 0 in features.shape:
-            raise InputError(f"{name}: found shape {features.shape}, valid: (clips, frames, width) or (clips, width).")
-        self.features = features if features.ndim == 3 else features[:, None]  # (n, F, d)
-        self.aggregation = aggregation
-        norms = self._norms()  # (n, F)
-        _refuse(name, "values that are not finite", ~np.isfinite(norms), ids, "finite numbers")
-        _refuse(name, "a vector of zeros", norms == 0, ids, "vectors with a direction")
-        # The mean of F dot products is one dot product of the frames laid end to end, each shortened to F ** -0.5.
-        self.divisors = norms * np.sqrt(self.frames) if aggregation == "diagonal_mean" else norms
-
-    def __len__(self) -> int:
-        return len(self.features)
-
-    @property
-    def frames(self) -> int:
-        return int(self.features.shape[1])
-
-    @property
-    def width(self) -> int:
-        return int(self.features.shape[2])
-
-    def _norms(self) -> Float64:
-        norms = np.empty(self.features.shape[:2])
-        # float32 squared cannot overflow float64, so a norm is finite exactly where its vector is.
-        for rows in _slices(len(self.features), _block(self.features, None)):
-            part = self.features[rows]
-            with np.errstate(over="ignore", invalid="ignore"):
-                norms[rows] = np.sqrt(np.einsum("nfd,nfd->nf", part, part, dtype=np.float64))
-        return norms
-
-    def units(self, rows: slice) -> Float64:
-        """Returns what is multiplied for some clips: (F, B, d), (1, B, F d) for diagonal_mean, (1, B, d) for mean."""
-        unit: Float64 = np.divide(self.features[rows], self.divisors[rows, :, None], dtype=np.float64)  # (B, F, d)
-        if self.aggregation == "mean":
-            return np.asarray(unit.mean(axis=1))[None]
-        if self.aggregation == "diagonal_mean":
-            return unit.reshape(1, len(unit), -1)
-        return np.ascontiguousarray(unit.transpose(1, 0, 2))
-
-
-def _refuse(name: str, what: str, bad: npt.NDArray[np.bool_], ids: Sequence[str] | None, valid: str) -> None:
-    """Raises InputError where ``bad`` (n, F) marks any clip."""
-    rows = np.flatnonzero(bad.any(axis=1))
-    if len(rows) == 0:
-        return
-    named = ", ".join(f"row {row}" if ids is None else str(ids[row]) for row in rows[:NAMED].tolist())
-    more = ", ..." if len(rows) > NAMED else ""
-    raise InputError(
-        f"{name}: found {what} in {len(rows)} of {len(bad)} clips ({named}{more}), valid: {valid};"
-        " extract these clips again or leave them out."
-    )
-
-
-def _slices(n: int, block: int) -> Iterator[slice]:
-    return (slice(start, min(start + block, n)) for start in range(0, n, block))
-
-
-def _block(features: Array, block: int | None) -> int:
-    """Returns the clips a block: the caller's number, or what keeps both its sides within a fixed memory."""
-    values = int(np.prod(features.shape[1:]))
-    return block or max(1, min(BLOCK, BLOCK_VALUES // values))
-
-
-def _sides(audio: Array, visual: Array, aggregation: Aggregation, ids: Sequence[str] | None) -> tuple[_Side, _Side]:
-    if aggregation not in AGGREGATIONS:
-        raise unknown("aggregation", aggregation, AGGREGATIONS)
-    a, v = _Side("audio", audio, ids, aggregation), _Side("visual", visual, ids, aggregation)
-    if a.width != v.width:
-        raise InputError(f"audio and visual: found widths {a.width} and {v.width}, valid: the same.")
-    if aggregation.startswith("diagonal") and a.frames != v.frames:
-        raise InputError(
-            f"aggregation {aggregation}: found {a.frames} audio and {v.frames} visual frames, valid: as many of both;"
-            " use mean or max."
-        )
-    return a, v
 
 
 def _similarities(a: Float64, v: Float64, *, all_pairs: bool) -> Float64:
@@ -191,11 +97,11 @@ def similarity(audio: Array, visual: Array, *, aggregation: Aggregation = "diago
     Raises:
         InputError: Values that are not finite, vectors of zeros, or shapes that do not fit each other.
     """
-    a, v = _sides(audio, visual, aggregation, None)
+    a, v = sides(audio, visual, aggregation, None)
     result = np.empty((len(a), len(v)))
-    for rows in _slices(len(a), _block(a.features, None)):
+    for rows in slices(len(a), block_size(a.features, None)):
         units = a.units(rows)
-        for columns in _slices(len(v), _block(v.features, None)):
+        for columns in slices(len(v), block_size(v.features, None)):
             result[rows, columns] = _similarities(units, v.units(columns), all_pairs=aggregation == "max")
     return result
 
@@ -228,13 +134,13 @@ def ranks(
             lambda rows: lambda columns: np.asarray(scores[rows, columns], np.float64),
             block or BLOCK,
         )
-    a, v = _sides(audio, visual, aggregation, ids)
+    a, v = sides(audio, visual, aggregation, ids)
     n, all_pairs = len(a), aggregation == "max"
     if len(v) != n:
         raise InputError(f"audio and visual: found {n} and {len(v)} clips, valid: the same, in pairs.")
-    size = min(_block(a.features, block), _block(v.features, block))
+    size = min(block_size(a.features, block), block_size(v.features, block))
     own = np.empty(n)
-    for rows in _slices(n, size):
+    for rows in slices(n, size):
         own[rows] = _own(a.units(rows), v.units(rows), all_pairs=all_pairs)
 
     def of_rows(rows: slice) -> Callable[[slice], Float64]:
@@ -248,9 +154,9 @@ def _counted(own: Float64, of_rows: Callable[[slice], Callable[[slice], Float64]
     """Returns the ranks of pairs from their similarities, (n,), and blocks (B, C) of all."""
     n = len(own)
     better, as_good = np.zeros((2, n), np.int64), np.zeros((2, n), np.int64)  # the latter: at least as similar
-    for rows in _slices(n, size):
+    for rows in slices(n, size):
         block_of = of_rows(rows)
-        for columns in _slices(n, size):
+        for columns in slices(n, size):
             block_similarities = block_of(columns)
             for lost, limit in ((better, TIE), (as_good, -TIE)):
                 lost[0, rows] += np.count_nonzero(block_similarities > (own[rows] + limit)[:, None], axis=1)

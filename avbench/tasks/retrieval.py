@@ -19,6 +19,7 @@ from avbench.errors import InputError
 from avbench.metrics import retrieval as metric
 from avbench.metrics.bootstrap import intervals
 from avbench.metrics.evidence import Evidence, of_ranks
+from avbench.metrics.sides import Aggregation
 from avbench.metrics.units import unit
 from avbench.settings import Settings, setting
 from avbench.store.features import Features
@@ -37,7 +38,7 @@ CARD = TaskCard(
 class RetrievalConfig(Settings):
     """Options of retrieval. With one frame a clip (CAV-MAE) every aggregation is the cosine."""
 
-    aggregation: metric.Aggregation = setting(
+    aggregation: Aggregation = setting(
         "diagonal_mean", "cosines of frames to one number: same-index frames (diagonal) or all pairs (Sync)"
     )
     frame: int = setting(-1, "the one frame to compare, from 0; -1: all of them, aggregated", ge=-1)

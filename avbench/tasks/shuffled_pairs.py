@@ -21,6 +21,7 @@ from avbench.errors import InputError
 from avbench.metrics import paired
 from avbench.metrics import retrieval as ranking
 from avbench.metrics.evidence import Evidence, difference, joined
+from avbench.metrics.sides import Aggregation
 from avbench.settings import setting
 from avbench.tasks import classification, linear_probe, retrieval
 from avbench.tasks.base import FINETUNED, Embeddings, Outputs, Task, TaskCard, TaskResult
@@ -60,7 +61,7 @@ class ShuffledPairsConfig(LinearProbeConfig):
     finetune: FinetuneConfig = setting(
         FinetuneConfig(), "fine-tuning; target, label, absent and resamples are those of the probe"
     )
-    aggregation: ranking.Aggregation = setting(
+    aggregation: Aggregation = setting(
         "diagonal_mean", "retrieval: cosines of frames to one number, see task retrieval"
     )
 

@@ -17,16 +17,15 @@ from hypothesis.extra.numpy import arrays
 from avbench.bench.retrieval import draw, plain_ranks
 from avbench.errors import InputError
 from avbench.metrics.retrieval import (
-    AGGREGATIONS,
     DIRECTIONS,
     METRICS,
-    Aggregation,
     chance,
     credit,
     ranks,
     similarity,
     summarise,
 )
+from avbench.metrics.sides import AGGREGATIONS, Aggregation
 
 RECORDED = ("R@1", "R@5", "R@10", "median_rank")
 Floats = npt.NDArray[Any]
