@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.commands.terminal import make_printable
+from avbench.commands.terminal import one_line, printable
 from avbench.errors import AvbenchError, InputError, unknown
 from avbench.version import __version__
 
@@ -40,7 +40,7 @@ COMMANDS = {
     "check": "what is installed here, and whether it works together; check encoder: whether yours can be judged",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
 _NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EPERM)
 _CODE = "AVBENCH_CODE"  # avbench.processes.CODE, without the import: --help takes half the time
 USAGE = "usage: avbench COMMAND [options]"
@@ -77,7 +77,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
     from avbench.commands.parse import parse
-    from avbench.files import check_folder
+    from avbench.files import check_folder, check_path
 
     module = importlib.import_module(f"avbench.commands.{name}")
     program = f"avbench {name}"
@@ -95,6 +95,10 @@ def dispatch(arguments: Sequence[str]) -> int:
     else:
         chosen = module.Command
     command = chosen.parse(program, rest) if hasattr(chosen, "parse") else parse(chosen, program, rest)
+    for option, value in vars(command).items():
+        for path in value if isinstance(value, tuple) else (value,):
+            if isinstance(path, Path):
+                check_path(f"--{option.replace('_', '-')}", path)
     if isinstance(results := getattr(command, "results", None), Path):
         check_folder("--results", results)
     return int(command.execute() or 0)
@@ -115,10 +119,14 @@ def _check_text(words: Sequence[str]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``avbench`` script; returns the exit status (0 done, 1 a run failed, 2 bad input)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    with printable():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(words: list[str]) -> int:
+    """Runs one command and reports its error as one line; returns the exit status."""
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    make_printable()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
     logging.getLogger("py.warnings").setLevel(logging.INFO if debug else logging.ERROR)
@@ -130,23 +138,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             check_code()
         _check_text(words)
-        return dispatch(words)
+        status = dispatch(words)
+        sys.stdout.flush()
+        return status
     except AvbenchError as error:
         if debug:
             raise
-        sys.stderr.write(f"avbench: error: {' '.join(str(error).splitlines())}\n")
+        sys.stderr.write(f"avbench: error: {one_line(str(error))}\n")
         return error.exit_status
     except KeyboardInterrupt as stop:
         text = str(stop) or "interrupted; the same command resumes where it stopped."
-        sys.stderr.write(f"avbench: {text}\n")
+        sys.stderr.write(f"avbench: {one_line(text)}\n")
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
         if debug or error.errno not in (*_FULL, *_NAMES):
             raise
+        name = str(error.filename or "writing")
+        if error.errno == errno.ENAMETOOLONG:  # of what a user named: no name of ours is that long
+            sys.stderr.write(f"avbench: error: {one_line(name)}: found a name that is too long, valid: 255 bytes.\n")
+            return 2
         fix = "make room or name another folder" if error.errno in _FULL else "name another file or folder"
-        sys.stderr.write(f"avbench: error: {error.filename or 'writing'}: {error.strerror}; nothing was lost, ")
+        sys.stderr.write(f"avbench: error: {one_line(f'{name}: {error.strerror}')}; nothing was lost, ")
         sys.stderr.write(f"{fix} and run the same command again.\n")
+        with contextlib.suppress(OSError):
+            _drop_output()
         return 1
+
+
+def _drop_output() -> None:
+    """Lets what standard output could not take go, where it is full: else the interpreter fails on it as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Any
 from avbench.errors import InputError
 
 _NAME_BYTES = 200  # of a folder's name: file systems take 255, and temporary names beside it are longer
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes; what file systems and their calls take
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
 _HERE = -100  # AT_FDCWD of fcntl.h
 SEAL = "seal"  # the key of an object's own hash, which comes first in the file
@@ -248,6 +249,26 @@ def check_folder_name(option: str, name: str) -> None:
         raise InputError(
             f"{option}: found '{name[:60]}', valid: the plain name of a folder, without '/' and a dot in front, at most"
             f" {_NAME_BYTES} bytes."
+        )
+
+
+def check_path(option: str, path: Path) -> None:
+    """Refuses what cannot be a path, whatever is there.
+
+    Args:
+        option: What errors call it, such as ``--features``.
+        path: The path.
+
+    Raises:
+        InputError: It holds a NUL, or is too long.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{option}: found a name with a NUL, valid: a path.")
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _LONGEST_NAME or len(os.fsencode(path)) >= _LONGEST_PATH:
+        raise InputError(
+            f"{option} {str(path)[:40]}...: found a path of {len(str(path))} characters, with a name of {longest},"
+            f" valid: at most {_LONGEST_PATH - 1}, and {_LONGEST_NAME} a name."
         )
 
 

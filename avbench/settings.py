@@ -169,6 +169,8 @@ def _checked(value: Any, hint: Any, key: str) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST:
             return value
     elif isinstance(value, hint):
+        if isinstance(value, str) and "\0" in value:
+            raise InputError(f"{key}: found a NUL in {shown(value)}, valid: text.")
         return value
     raise InputError(f"{key}: found {shown(value)}, valid: {_describe(hint)}.")
 

@@ -41,8 +41,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no such file.") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error}), valid: YAML in UTF-8.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (OSError, ValueError) as error:  # the latter of a name with a NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{path}: cannot be read ({reason}).") from None
     value = parse_yaml(text, str(path))
     if not isinstance(value, dict):
         raise InputError(f"{path}: found {_kind(value)}, valid: a mapping of sections to settings.")

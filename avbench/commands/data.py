@@ -202,7 +202,12 @@ class Prepare:
         )
         for reason, count in sorted(report.reasons.items(), key=lambda item: -item[1]):
             sys.stdout.write(f"  {count:>6}  {reason}\n")
-        return 0
+        return 0 if report.clips else self._nothing(out)
+
+    @staticmethod
+    def _nothing(out: Path) -> int:
+        sys.stderr.write(f"failed: none of the files could be used; {out / 'rejected.csv'} says why of each\n")
+        return 1
 
     def _say(self, report: ShareReport) -> int:
         done = "was complete" if report.complete else f"{report.written} of its {report.parts} shards written"
@@ -241,7 +246,9 @@ class Prepare:
             workers=self.workers,
         )
         sys.stdout.write(render(account) + "\n")
-        return 0
+        if self.dry_run or any(count.usable for count in account.counts):
+            return 0
+        return self._nothing(out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import io
 import re
+import sys
 import types
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
+from avbench.commands.terminal import plain
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def parse(command_class: type, program: str, arguments: Sequence[str], default: 
     errors = io.StringIO()
     names = {field.name for field in dataclasses.fields(command_class)}
     try:
-        with contextlib.redirect_stderr(errors):
+        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(plain(sys.stdout)):  # help has colours
             return tyro.cli(
                 command_class,
                 prog=program,

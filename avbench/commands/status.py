@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from avbench.commands.terminal import plain
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class Command:
             if self.format == "json":
                 sys.stdout.write(json.dumps([dataclasses.asdict(state) for state in states]) + "\n")
             else:
-                clear = "\x1b[H\x1b[2J" if self.watch and sys.stdout.isatty() else ""
-                sys.stdout.write(clear + render(states, everything=self.all) + "\n")
+                if self.watch and sys.stdout.isatty():
+                    plain(sys.stdout).write("\x1b[H\x1b[2J")
+                sys.stdout.write(render(states, everything=self.all) + "\n")
             sys.stdout.flush()
             if not self.watch or not any(state.state in ("running", "queued") for state in states):
                 return 1 if any(state.state in ("failed", "stale") for state in states) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import tempfile
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from avbench.config import DataConfig, InputConfig
 from avbench.errors import InputError, did_you_mean
 from avbench.files import canonical_json, sha256_text
+from avbench.processes import locked
 from avbench.settings import build, to_dict
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from avbench.data.media.prepare_settings import PrepareSettings
     from avbench.data.wants import Wants
 
+log = logging.getLogger("avbench")
 EMBEDDED = "soundshapes"
 PREPARED, AUTHORS = "manifest.parquet", "manifest.json"  # what the folder of either kind of clips holds
 TUNE_SHARE = 20  # one tuning clip for every so many test clips
@@ -185,14 +188,18 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
             raise InputError(
                 f"{cache}: the cache cannot be written ({error.strerror}); name a folder that can be in AVBENCH_CACHE."
             ) from None
-        videos = source.videos
-        if source.counts is not None:
-            from avbench.data.soundshapes import make
+        said = source.name
+        with locked(cache / "locks" / source.clips.name, lambda: log.info("%s is being prepared; waiting", said)):
+            if not source.ready:  # else another process did it meanwhile
+                log.info("preparing %s (once, into the cache)", said)
+                videos = source.videos
+                if source.counts is not None:
+                    from avbench.data.soundshapes import make
 
-            train, tune, test = source.counts
-            make(videos, train=train, tune=tune, test=test, seed=source.seed, workers=workers, progress=progress)
-            videos = videos / "labels.csv"
-        prepare(videos, source.clips, source.settings, workers=workers, progress=progress, wait=True)
+                    counts = dict(zip(("train", "tune", "test"), source.counts, strict=True))
+                    make(videos, **counts, seed=source.seed, workers=workers, progress=progress)
+                    videos = videos / "labels.csv"
+                prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
     stored = open_clips(source.clips, source.labels)
     clips = stored if source.frames is None else framed(stored, source.frames, source.clips, nearest=source.nearest)
     if len(clips) == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from avbench.data.corpus.pair import Corpus
@@ -12,8 +11,6 @@ if TYPE_CHECKING:
     from avbench.config import DataConfig, InputConfig
     from avbench.data.corpus.clips import Clips
     from avbench.data.wants import Wants
-
-log = logging.getLogger("avbench")
 
 
 class Sources:
@@ -66,7 +63,5 @@ class Sources:
 
     def _open(self, source: Source, workers: int) -> Clips:
         if source not in self._clips:
-            if not source.ready:
-                log.info("preparing %s (once, into the cache)", source.name)
             self._clips[source] = open_source(source, workers=workers, progress=self._progress)
         return self._clips[source]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from avbench.errors import InputError, did_you_mean
 from avbench.settings import Settings, build, setting
 from avbench.yaml_text import read_yaml
 
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?")
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d\d)(?::(?P<seconds>\d\d))?", re.ASCII)
+_LONGEST_TIME = 20  # characters, of 9999-23:59:59 and more
 _EXAMPLE = "partition: gpu, gpus_per_node: 4, time: '20:00:00'"
 
 
@@ -44,6 +46,12 @@ class Profile(Settings):
             InputError: One of them cannot be used.
         """
         super().__post_init__()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            for text in value if isinstance(value, tuple) else (value,):
+                # One line each in a script of sbatch; a line of setup is a command, whose lines are its own.
+                if isinstance(text, str) and field.name != "setup" and not text.isprintable():
+                    raise InputError(f"{field.name}: found {text[:60]!a}, valid: one line of text.")
         if not self.minutes:
             raise InputError(f"time: found '{self.time}', valid: minutes, or [days-]hours:minutes[:seconds], above 0.")
         for text in self.extra:
@@ -53,7 +61,9 @@ class Profile(Settings):
     @property
     def minutes(self) -> int:
         """The wall time, in whole minutes; 0 where it cannot be read."""
-        if self.time.isdigit():
+        if len(self.time) > _LONGEST_TIME:
+            return 0
+        if self.time.isascii() and self.time.isdigit():
             return int(self.time)
         match = _TIME.fullmatch(self.time)
         if match is None:

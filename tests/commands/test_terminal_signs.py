@@ -30,7 +30,9 @@ def test_results_are_printed_on_terminals_that_are_not_utf8(tmp_path: Path, enco
 
 
 def test_stand_ins_are_readable() -> None:
-    code = "from avbench.commands.terminal import make_printable as m; m(); print('a → b ± 0.1 … λ é \u4e2d ╭─╮ §')"
+    code = (
+        "from avbench.commands.terminal import printable as p; p().__enter__(); print('a → b ± 0.1 … λ é \u4e2d ╭─╮ §')"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True
     )

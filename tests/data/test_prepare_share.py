@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -155,16 +156,40 @@ def test_shares_have_each_part_once(count: int, parts: int) -> None:
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_who_waits_for_a_folder_takes_what_the_other_made(tmp_path: Path) -> None:
+def test_of_two_that_want_a_folder_one_prepares_and_the_other_waits(tmp_path: Path) -> None:
     write_video(tmp_path / "in" / "a.mp4", levels=[50] * 25, sound=tone(1, 440))
     code = (
-        "import sys, pathlib; from avbench.data.prepare.driver import prepare;"
-        "source, out = map(pathlib.Path, sys.argv[1:]);"
-        "print(prepare(source, out, workers=1, progress=False, wait=True).reused)"
+        "import sys, logging; from avbench.data.locate import locate, open_source;"
+        "from avbench.config import DataConfig, InputConfig; logging.basicConfig(level='INFO', format='%(message)s');"
+        "source = locate(DataConfig(source=sys.argv[1]), InputConfig()); print('looked', flush=True); sys.stdin.read();"
+        "print(len(open_source(source, workers=1, progress=False)))"
     )
-    words = [sys.executable, "-c", code, str(tmp_path / "in"), str(tmp_path / "out")]
-    runs = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert sorted(run.communicate()[0].strip() for run in runs) == ["False", "True"]
+    words = [sys.executable, "-c", code, str(tmp_path / "in")]
+    variables = os.environ | {"AVBENCH_CACHE": str(tmp_path / "cache")}
+    pipe = subprocess.PIPE
+    runs = [subprocess.Popen(words, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(2)]
+    for run in runs:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "looked\n"
+    for run in runs:
+        assert run.stdin is not None
+        run.stdin.close()
+        run.stdin = None
+    said = [run.communicate() for run in runs]
+    assert [out.strip() for out, _ in said] == ["1", "1"], said
+    assert sum("preparing in (once, into the cache)" in text for _, text in said) == 1, said
+
+
+def test_a_part_refused_for_want_of_locks_leaves_nothing(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", no_locks)
+    assert main(["data", "prepare", str(videos), "--out", str(tmp_path / "out"), "--part=1/2"]) == 2
+    assert "found a file system without locks" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cache_that_cannot_be_written_names_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def refuse(words: list[str], expected: str, capsys: pytest.CaptureFixture[str], 
     assert err.startswith("avbench: error: "), err
     assert err.endswith("\n"), err
     assert err[:-1].isprintable(), ascii(err)
-    assert len(err) < 1500, err
+    assert len(err) < 2200, err
     assert expected in err, err
     assert sorted(folder.rglob("*")) == before
     return err

@@ -124,6 +124,7 @@ ROWS: dict[str, tuple[Make, str]] = {
     "mappings 400 deep": (saved(nested), "found "),
     "no text for a key": (saved(lambda state: {1: torch.zeros(2)}), "entries that are no tensors"),
     "a key of 100,000 letters": (saved(lambda state: {"a" * 100_000: torch.zeros(2)}), "weights of no model known"),
+    "control characters": (saved(lambda state: {"\x1b[2J": torch.zeros(2)}), r"keys begin with \x1b[2J"),
     "half under module.": (
         saved(
             lambda state: {("module." if i % 2 else "") + key: value for i, (key, value) in enumerate(state.items())}

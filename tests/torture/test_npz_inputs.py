@@ -103,6 +103,7 @@ ROWS: dict[str, tuple[Callable[[Path, str], None], str]] = {
     "bytes that are no text": (with_arrays(id=np.array([b"\xff", *IDS[1:].astype("S")])), "id: found what is no text"),
     "beyond Unicode": (member(shape("6,", "<U1") + b"\xff" * 24, "id"), "id: found"),
     "twice": (with_arrays(id=np.array(["c"] * N)), "found 5 ids a second time"),
+    "control characters": (with_arrays(id=np.array(["c\x1b[2J"] * N)), r"(c\x1b[2J, c\x1b[2J"),
     "text for numbers": (lambda path, name: with_arrays(**{name: IDS})(path, name), f"{N},"),
     "no zip": (raw(b"text"), "cannot be read as .npz"),
     "an empty file": (raw(b""), "cannot be read as .npz"),

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
+from avbench.settings import finite, shown
 
 Rule = Literal["ez", "lvs"]
 Box = Sequence[float]  # left, top, right, bottom
@@ -110,11 +111,11 @@ def read_boxes(where: str, boxes: object) -> list[list[float]]:
     Raises:
         InputError: It is not.
     """
-    if isinstance(boxes, list) and len(boxes) == 4 and all(isinstance(v, (int, float)) for v in boxes):
+    if isinstance(boxes, list) and len(boxes) == 4 and not any(isinstance(edge, list) for edge in boxes):
         boxes = [boxes]
-    if isinstance(boxes, list) and all(
-        isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) and v == v for v in box)
-        for box in boxes
-    ):
-        return [[float(v) for v in box] for box in boxes]
-    raise InputError(f"{where}: found {str(boxes)[:60]}, valid: boxes of four numbers, left, top, right, bottom.")
+    if isinstance(boxes, list) and all(isinstance(box, list) and len(box) == 4 for box in boxes):
+        edges = [[None if isinstance(edge, str) else finite(edge) for edge in box] for box in boxes]
+        found = [[edge for edge in box if edge is not None] for box in edges]
+        if all(len(box) == 4 for box in found):
+            return found
+    raise InputError(f"{where}: found {shown(boxes)}, valid: boxes of four numbers, left, top, right, bottom.")

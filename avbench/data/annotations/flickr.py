@@ -69,10 +69,18 @@ def _from_folder(folder: Path) -> dict[str, list[list[float]]]:
     return {file.stem: _from_xml(file) for file in files}
 
 
+class _Plain(ElementTree.TreeBuilder):
+    """Builds the tree of a file without a document type, which could define entities that grow or read other files."""
+
+    def doctype(self, name: str, pubid: str, system: str) -> None:
+        """Refuses it, before anything of it is used."""
+        raise ValueError(f"found the document type {name}, valid: none")
+
+
 def _from_xml(path: Path) -> list[list[float]]:
     """Returns the boxes of one file: each bbox holds something to skip, then four whole numbers."""
     try:
-        root = ElementTree.parse(path).getroot()
-        return [[float(int(edge.text or "")) for edge in list(box)[1:5]] for box in root.findall("./*/bbox")]
-    except (ElementTree.ParseError, ValueError, OSError) as error:
+        root = ElementTree.parse(path, ElementTree.XMLParser(target=_Plain())).getroot()
+        return read_boxes(str(path), [[int(edge.text or "") for edge in box[1:5]] for box in root.findall("./*/bbox")])
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
         raise InputError(f"{path}: cannot be read ({error}); valid: bbox elements with four whole numbers.") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ FIELDS = ("video_id", "wav", "video_path")
 SPLIT = "split"
 _HEADER = ("index", "mid", "display_name")
 _CHUNK = 65536
+_LONGEST_NAME = 255  # bytes, between the slashes of a path
 # Above this size Arrow parses: three times as fast, but its errors name no entry. Its blocks end at 2 GiB.
 _LARGE, _LARGEST = 2**25, 2**31 - 2
 _READ = object()  # stands for an entry whose text is already in the columns
@@ -75,6 +77,13 @@ def problem(entry: Any) -> str | None:
             return f"has '{name}' {entry[name]!r} with a NUL"
     if not isinstance(entry.get("labels", ""), str):
         return f"has 'labels' {entry['labels']!r}; valid: label mids joined by commas"
+    for name in (*FIELDS, "labels"):
+        text = entry.get(name, "")
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            return f"has '{name}' {text[:60]!a} with half a sign; valid: Unicode text"
+    for name in FIELDS[1:]:
+        if len(entry[name]) > _LONGEST_NAME and max(map(len, entry[name].encode().split(b"/"))) > _LONGEST_NAME:
+            return f"has '{name}' of {len(entry[name])} characters; valid: names of at most {_LONGEST_NAME} bytes"
     split = entry.get(SPLIT, "")
     if not isinstance(split, str) or split.strip().lower() not in SPLITS:
         return f"has 'split' {split!r}; valid: {VALID} (or none)"
@@ -184,7 +193,7 @@ def read_labels(path: Path) -> dict[str, str]:
         raise InputError(f"{path}: no column '{missing[0]}'; {fix}.")
     rows = [(row["index"], row["mid"], row["display_name"]) for _, row in lines]
     for line, (index, mid, name) in enumerate(rows, start=2):
-        if not (index or "").isdigit() or not mid or not name:
+        if not re.fullmatch("[0-9]{1,9}", index) or not mid or not name:
             raise InputError(f"{path}: line {line} has index {index!r}, mid {mid!r}, display_name {name!r}; {fix}.")
     if sorted(int(index) for index, _, _ in rows) != list(range(len(rows))) or not rows:
         raise InputError(f"{path}: the indices of {len(rows)} rows are not 0 to {len(rows) - 1}; {fix}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -91,7 +92,7 @@ def read_named(
     """
     lines = read_cells(path, valid, delimiter=delimiter, spaced=spaced, raw=raw)
     header = [name.strip() for name in next(lines, (0, []))[1]]
-    twice = next((name for name in header if name and header.count(name) > 1), None)
+    twice = next((name for name, count in Counter(header).items() if name and count > 1), None)
     if twice is not None:
         raise InputError(f"{path}: found the column '{twice}' twice, valid: {valid}.")
 

@@ -65,7 +65,6 @@ def prepare(
     *,
     workers: int = -1,
     progress: bool = True,
-    wait: bool = False,
 ) -> PrepareReport:
     """Decodes every video of ``source`` once and writes the prepared folder ``out``.
 
@@ -75,7 +74,6 @@ def prepare(
         settings: How; the defaults are the reference's.
         workers: Processes; -1: one a core.
         progress: Show a bar on a terminal, a line every 30 s elsewhere.
-        wait: Wait for another process that writes ``out``, and take what it made, rather than refuse.
 
     Raises:
         InputError: The source is none, or ``out`` holds something else. Nothing is written.
@@ -88,7 +86,7 @@ def prepare(
         shutil.rmtree(out / "parts", ignore_errors=True)
         return report
     out.mkdir(parents=True, exist_ok=True)
-    with FolderLock(out, wait=wait) as lock:
+    with FolderLock(out) as lock:
         report = _begin(out, plan, lock)  # another run may have finished between the look and the lock
         if report:
             return report
@@ -152,8 +150,9 @@ def prepare_share(
     numbers = [number for number in range(len(cut(listing))) if share.has(number)]
     if _state(out, plan):
         return ShareReport(out, len(numbers), 0, complete=True)
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    with FolderLock(out, numbers) as lock:
+    with FolderLock(out, numbers, made=made) as lock:
         if _begin(out, plan, lock):
             return ShareReport(out, len(numbers), 0, complete=True)
         written = write_parts(listing, numbers, out, settings, _processes(workers), progress)

@@ -60,14 +60,14 @@ class FolderLock:
     Args:
         folder: An existing folder.
         parts: Numbers of the parts; None: the whole folder.
-        wait: Wait for another process rather than refuse.
+        made: Whether the folder was made just now, and goes where it is refused for want of locks.
 
     Raises:
         InputError: Another process has the folder, or one of the parts; or parts are asked for without locks.
     """
 
-    def __init__(self, folder: Path, parts: Sequence[int] | None = None, *, wait: bool = False) -> None:
-        self._folder, self._parts, self._wait = folder, parts, wait
+    def __init__(self, folder: Path, parts: Sequence[int] | None = None, *, made: bool = False) -> None:
+        self._folder, self._parts, self._made = folder, parts, made
         self._several = "" if parts is None else _INSTEAD
 
     def __enter__(self) -> FolderLock:
@@ -75,8 +75,12 @@ class FolderLock:
         try:
             for first, length in [(0, _WHOLE)] if self._parts is None else [(part, 1) for part in self._parts]:
                 self._take(first, length)
-        except InputError:
+        except InputError as error:
             self._handle.close()
+            if self._made and isinstance(error.__cause__, OSError):  # no locks here, so nobody else holds it
+                with contextlib.suppress(OSError):
+                    self.remove()
+                    self._folder.rmdir()
             raise
         return self
 
@@ -98,8 +102,8 @@ class FolderLock:
         (self._folder / _LOCK).unlink(missing_ok=True)
 
     def _take(self, first: int, length: int) -> None:
-        mode = fcntl.LOCK_EX | (0 if self._wait else fcntl.LOCK_NB)
         path = self._folder / _LOCK
+        mode = fcntl.LOCK_EX | fcntl.LOCK_NB
         if not take(lambda: fcntl.lockf(self._handle, mode, length, first, os.SEEK_SET), path, self._several):
             what = "writing it" if self._parts is None else f"writing part {first} of it or all of it"
             raise InputError(f"{self._folder}: another 'avbench data prepare' is {what}; wait for it or stop it.")

@@ -196,7 +196,7 @@ def _ids(names: list[str]) -> dict[str, str]:
     choices = {
         name: [
             PurePosixPath(name).stem,
-            str(PurePosixPath(name).with_suffix("")).replace("/", "__"),
+            name.removesuffix(PurePosixPath(name).suffix).replace("/", "__"),
             name.replace("/", "__"),
         ]
         for name in names
