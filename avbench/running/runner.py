@@ -265,6 +265,8 @@ def why(error: Exception) -> str | None:
     if isinstance(error, AvbenchError):
         return str(error)
     said = (str(error).splitlines() or [type(error).__name__])[0]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said:
+    from avbench.training.fitting import is_out_of_memory
+
+    if is_out_of_memory(error):
         return f"out of memory ({said}); smaller batches or --precision bf16 take less, what is finished is kept."
     return said if isinstance(error, OSError) else None

@@ -21,7 +21,7 @@ from avbench.config import Precision, TrainConfig
 from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
-from avbench.training import best
+from avbench.training import best, fitting
 from avbench.training.device import torch_threads
 from avbench.training.group import ProcessGroup
 from avbench.training.interrupt import Interrupted, stop_on_signals
@@ -197,7 +197,7 @@ def train(
                 stopped, saving = group.each(bool(request.reason), group.leads and session.save_due)
                 if stopped or batch is None:
                     break
-                session.step(batch, waited)
+                fitting.step(session, batch, waited)
                 bar.step(session.note())
                 if after_epoch is not None and (session.done or state.step % steps_per_epoch == 0):
                     after_epoch(-(-state.step // steps_per_epoch))

@@ -120,7 +120,7 @@ class Session:
         self.scaler.update()
 
         self.state.step += 1
-        self.meter.add(self.state.step, [int(i) for i in batch.index], self.share.group.mean(values))
+        self.meter.add(self.state.step, batch.index.tolist(), self.share.group.mean(values))
         if self.device == "cpu" or self.row_due:  # reading a value waits for the GPU
             self._collect()
         seconds = time.monotonic() - begin + waited
@@ -139,14 +139,20 @@ class Session:
             with contextlib.nullcontext() if last else self.share.group.own_gradients(self.parallel):
                 # A pass that is one process's has nothing to share with those that others make meanwhile.
                 with objectives.alone() if self.share.together else contextlib.nullcontext():
-                    found = self._forward(batch, noise.part(self.share.rows(number)), part)
+                    found = self.forward(batch, noise.part(self.share.rows(number)), part)
                 self.scaler.scale(found.pop("objective") / passes).backward()  # type: ignore[no-untyped-call]
             for name, value in found.items():
                 values[name] = values.get(name, 0.0) + value / passes
         return values
 
-    def _forward(self, batch: Batch, noise: MaskNoise, part: slice) -> dict[str, Tensor]:
-        """Runs the model on a part of a batch; returns what to minimise, and the loss and its parts, detached."""
+    def forward(self, batch: Batch, noise: MaskNoise, part: slice) -> dict[str, Tensor]:
+        """Runs the model on a part of a batch; returns what to minimise, and the loss and its parts, detached.
+
+        Args:
+            batch: On the CPU.
+            noise: The draws of the part.
+            part: Which clips.
+        """
         with autocast(self.precision, self.device):
             output = self.objective.loss(batch, part, noise, self.device)
         return {"objective": output.loss, "loss": output.loss.detach(), **output.parts}
@@ -184,7 +190,7 @@ class Session:
             n = len(batch.audio)
             noise = self.objective.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
             with objectives.alone():  # each process goes through all tuning clips, so that all know the loss
-                total += self._forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
+                total += self.forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
             clips += n
         self.method.train()
         if clips == 0:
