@@ -196,6 +196,11 @@ class Reader:
     def entry(self, folder: str, stamp: tuple[int, int], record: Mapping[str, Any]) -> Entry:
         """Returns a record's entry.
 
+        Args:
+            folder: The name of its folder.
+            stamp: Time of change and size of its file.
+            record: What the file holds.
+
         Raises:
             KeyError, TypeError, ValueError, AttributeError, OverflowError: It is none.
         """
