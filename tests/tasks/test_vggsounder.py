@@ -185,6 +185,10 @@ def test_the_scores_of_a_run_become_a_record_of_the_same_method_and_seed(
     probed = line.cells[len(line.cells) // 2 :]
     assert probed[0].mean == pytest.approx(100 * brute(held, own)["audio/A/hit@1"])
     assert probed[0].n_seeds == 2
+    for command in (["tables", "--cost"], ["report"], ["status"], ["list", "runs"]):
+        assert main([*command, "--results", str(results)]) == 0, command
+    assert main(["compare", *(each["id"] for each in made_of.values()), "--results", str(results)]) == 0
+    capsys.readouterr()
     assert main(["tables", "--missing", "table_vggsounder", "--results", str(results)]) == 0
     assert "--task vggsounder" not in capsys.readouterr().out
 
