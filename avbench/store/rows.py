@@ -158,9 +158,9 @@ def rows_of(entries: Sequence[Entry]) -> Iterator[Row]:
     configs: dict[tuple[str, ...], Config] = {}
     at = {name: i for i, name in enumerate(COLUMNS)}
     first, text, past = at["folder"], at["config"], at["past"]
-    places = [at[name] for name in _CONFIGURED]
+    places = [at[name] for name in (*_CONFIGURED, "config", "past")]
     for entry in entries:
-        key = (*(entry[i] for i in places), entry[text], entry[past])
+        key = tuple(entry[i] for i in places)
         if key not in configs:
             configs[key] = Config(*key)
         yield Row(*(*entry[first:text], configs[key], *entry[past + 1 :]))
@@ -209,10 +209,9 @@ class Reader:
             if type(value) is not kind or (type(value) is int and not -_MOST <= value < _MOST):
                 raise TypeError(key)
         metrics, config = record["metrics"], record["config"]
-        chance, ends = record.get("chance") or {}, record.get("ci95") or {}
-        nothing = (float("nan"),) * 2
-        numbers = [*map(float, metrics.values()), *(float(chance.get(key, nothing[0])) for key in metrics)]
-        numbers += [float((ends.get(key) or nothing)[side]) for side in (0, 1) for key in metrics]
+        chance, ends, none = record.get("chance") or {}, record.get("ci95") or {}, float("nan")
+        numbers = [*map(float, metrics.values()), *(float(chance.get(key, none)) for key in metrics)]
+        numbers += [float((ends.get(key) or (none, none))[side]) for side in (0, 1) for key in metrics]
         stages = record.get("stages") or {}
         past, read = self._past(config)
         pretraining, beside = self._pretraining(stages)
