@@ -35,7 +35,7 @@ COMMANDS = {
     "report": "all of it as one HTML page that needs no network",
     "verify": "read and hash everything in a results folder; what is damaged, and what to compute again",
     "data": "make, prepare, verify or describe data",
-    "checkpoint": "inspect, import or export weights",
+    "checkpoint": "inspect, import, export or push weights",
     "list": "methods, encoders, tasks, data, recipes, presets, weights, settings, tables, figures or runs",
     "check": "what is installed here, and whether it works together; check encoder: whether yours can be judged",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import tyro
 
+from avbench.commands.checkpoint_push import Push
 from avbench.errors import InputError
 
 
@@ -93,4 +94,4 @@ def _check_suffix(out: Path, suffix: str) -> None:
         raise InputError(f"--out {out}: valid: a name that ends in {suffix}.")
 
 
-ACTIONS = {"inspect": Inspect, "import": Import, "export": Export}
+ACTIONS = {"inspect": Inspect, "import": Import, "export": Export, "push": Push}

@@ -178,3 +178,15 @@ def test_a_cluster_gets_a_command_for_it(judge: Judge, videos: Path) -> None:
     assert "--precision fp32" in job.command
     assert cli.main([*job.arguments]) == 0
     assert (Path("other") / job.makes[0] / "record.json").is_file()
+
+
+def test_a_sweep_may_vary_its_arguments(judge: Judge, videos: Path) -> None:
+    judge(SCALED, "--dry-run")
+    Path("power.yaml").write_text(
+        f"summary: the power\nmethod: mine.py:Mine\ntask: [retrieval]\ndata: {videos}\n"
+        "space: {encoder.power: [1, 2]}\nobjectives: {retrieval a2v/R@5: maximize}\n",
+        encoding="utf-8",
+    )
+    assert cli.main(["sweep", "power.yaml", "--parallel", "1", "--set", "train.workers=0"]) == 0
+    records = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/record.json")]
+    assert sorted(record["config"]["method"]["power"] for record in records) == [1.0, 2.0]

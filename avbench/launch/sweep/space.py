@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, did_you_mean
 from avbench.recipes.presets import SECTIONS
+from avbench.running.layers import SECTION as ENCODER
 from avbench.settings import finite, shown
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Scalar = str | int | float | bool | None
 #: What a sweep may vary beside settings; the last three in choices alone, see docs/sweeps.md.
+_SECTIONS = (*SECTIONS, ENCODER)
 OPTIONS = ("method", "data", "preset", "init", "recipe", "run", "weights")
 
 
@@ -133,10 +135,10 @@ def check_key(key: str, where: str) -> None:
     section, dot, _ = key.partition(".")
     if not dot and key in OPTIONS:
         return
-    if not dot or section not in SECTIONS:
-        near = did_you_mean(section, SECTIONS if dot else OPTIONS)
+    if not dot or section not in _SECTIONS:
+        near = did_you_mean(section, _SECTIONS if dot else OPTIONS)
         raise InputError(
-            f"{where}: unknown key '{key}'.{near} Valid: {_names(OPTIONS)}, or a setting of {_names(SECTIONS)}, such"
+            f"{where}: unknown key '{key}'.{near} Valid: {_names(OPTIONS)}, or a setting of {_names(_SECTIONS)}, such"
             " as method.lambda_c; names of one's own have choices."
         )
 
