@@ -5,6 +5,7 @@ What cannot be here is parsed by tests/test_docs.py alone: a cluster, and the pu
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 import shutil
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from test_docs import ROOT, shell_lines
-from test_start import SMALL, avbench, published
+from test_start import HEADS, SMALL, avbench, published
 
 ELSEWHERE = {  # words of commands that need what cannot be here
     "slurm": "tests/launch starts a cluster",
@@ -26,6 +27,8 @@ ELSEWHERE = {  # words of commands that need what cannot be here
     "finetune-audioset20k-av": "a recipe for AudioSet",
     "train.json": "two sets in the authors' layout; tests/running/test_division.py",
     "my_sweep.yaml": "a file of the reader's",
+    "--window": "the clips here are shorter than ten seconds",
+    "task.range=1": "the same",
     "--launch": "tests/commands/test_tables_launch.py",
     "STUDY": "the study takes more than an hour",
     "FILE.py:Class": "docs/guides/encoder.md is followed by tests/guides",
@@ -55,18 +58,30 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     avbench(["run", "--method", "cavmae", "--task", "reconstruction", *SMALL], made)
     (pretrained,) = (made / "before").glob("stages/pretrain/*/weights.safetensors")
     shutil.copy(pretrained, made / "weights.safetensors")
+    pretrainings = made / "results" / "stages" / "pretrain"
+    before = set(pretrainings.iterdir())
+    avbench(["pretrain", "--method", "cavmae_sync", *SMALL], made)
+    (sync,) = set(pretrainings.iterdir()) - before
+    (made / "ID").write_text(sync.name, encoding="utf-8")
+    with (made / "FOLDER" / "labels.csv").open(encoding="utf-8") as file:
+        rows = [(Path(row["file"]).stem, row["label"], row["split"]) for row in csv.DictReader(file)]
+    lines = ["id,label,split", *(f"{name},{label},{split}" for name, label, split in rows)]
+    (made / "L.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return made
 
 
 def small(words: list[str], folder: Path) -> list[str]:
     """Returns a command in a form that takes seconds, with ids of the folder's runs."""
-    runs = iter(path.parent.name for path in sorted((folder / "results" / "runs").glob("*/record.json")))
-    words = [next(runs) if word in ("RUN", "ID") else word for word in words if not word.startswith("[")]
+    runs = iter(sorted(path.parent.name for path in (folder / "results" / "runs").glob("*/record.json")))
+    sync = (folder / "ID").read_text(encoding="utf-8")
+    words = [sync if word == "ID" else next(runs) if word == "RUN" else word for word in words if word[0] != "["]
     words = ["results" if word == "RESULTS" else word for word in words]
     if "0" in words and "--seeds" in words:
         words = [word for word in words if word not in ("1", "2")]
     if words[0] in ("run", "grid", "pretrain") and "--preset" not in words:
         words += SMALL
+    if "FILE" in words or "audio_model.25.pth" in words:
+        words += ["--set", *HEADS] if words[0] == "pretrain" else []
     if words[0] == "sweep" or ("all" in words and "--dry-run" not in words):
         words = [word for word in words if word not in SMALL] + ["--dry-run"]
     return words
@@ -75,11 +90,13 @@ def small(words: list[str], folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page, lines in COMMANDS.items() if lines])
 def test_the_commands_of_a_page_run(page: str, folder: Path) -> None:
+    shutil.rmtree(folder / "DIR", ignore_errors=True)
+    shutil.copytree(folder / "results", folder / "DIR")
     for line in COMMANDS[page]:
         words = shlex.split(line, comments=True)[1:]
         if set(words) & set(ELSEWHERE) or any(re.search("STUDY|RESULTS/", word) for word in words):
             continue
         for made in ("PREPARED", "DIR"):  # by an earlier command, from other data
-            if made in words and words[words.index(made) - 1] == "--out":
+            if words[0] == "data" and made in words and words[words.index(made) - 1] == "--out":
                 shutil.rmtree(folder / made, ignore_errors=True)
         avbench(small(words, folder), folder)

@@ -15,6 +15,12 @@ from test_guides import steps
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs" / "start").glob("*.md"))
 SMALL = ["--preset", "smoke"]
+HEADS = [
+    "model.embed_dim=64",
+    "model.num_heads=1",
+    "model.decoder_embed_dim=32",
+    "model.decoder_num_heads=1",
+]  # as shapes tell
 PUBLISHED = "audio_model.21.pth"  # stands for the authors' file
 # What a newcomer must see, of all that a page's commands print.
 WANTED = {
@@ -35,8 +41,7 @@ def avbench(words: list[str], folder: Path) -> str:
 
 def published(folder: Path) -> None:
     """Writes small weights in the authors' format under the name of their file."""
-    heads = ["model.embed_dim=64", "model.num_heads=1", "model.decoder_embed_dim=32", "model.decoder_num_heads=1"]
-    avbench(["pretrain", "--method", "cavmae", *SMALL, "--set", *heads, "--results", "before"], folder)
+    avbench(["pretrain", "--method", "cavmae", *SMALL, "--set", *HEADS, "--results", "before"], folder)
     (weights,) = (folder / "before").glob("stages/pretrain/*/weights.safetensors")
     avbench(["checkpoint", "export", str(weights), "--out", PUBLISHED], folder)
 
