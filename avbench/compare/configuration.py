@@ -54,7 +54,7 @@ def group(rows: Iterable[Row]) -> list[Group]:
     """Returns records by configuration and clips, in the order of the first of each.
 
     Seeds of one configuration have equal :func:`facts`, and judged the same clips: of the same ids and, as prepared
-    then, of the same content. What was decoded or generated anew is other clips, whatever the ids. Beside each other,
+    then, of the same content. What was decoded or generated anew is other clips, whatever the ids. Next to each other,
     however, configurations compare by :func:`clips`: one may read other frames, or a larger picture, of the same clip.
     """
     found: dict[tuple[str, str, str], list[Row]] = {}

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from avbench.cli import COMMANDS, parse
+from avbench.cli import COMMANDS
 from avbench.commands import data as data_commands
 from avbench.commands.grid import Command as Grid
-from avbench.commands.parse import padded
+from avbench.commands.parse import padded, parse
 from avbench.commands.run import Command as Run
 
 
