@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ COMMANDS = {
     "check": "what is installed here, and whether it works together; check encoder: whether yours can be judged",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG)
+_BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOLCK)
 _NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EPERM)
 _CODE = "AVBENCH_CODE"  # avbench.processes.CODE, without the import: --help takes half the time
 USAGE = "usage: avbench COMMAND [options]"
@@ -117,6 +119,15 @@ def _check_text(words: Sequence[str]) -> None:
             raise InputError(f"{word!a}: found bytes that are not UTF-8, valid: text; rename the file.") from None
 
 
+def _tell_thread(ended: threading.ExceptHookArgs) -> None:
+    """Tells in a line of a thread that could not write, such as TensorBoard's; the command goes on without it."""
+    if isinstance(ended.exc_value, OSError):
+        name = ended.thread.name if ended.thread is not None else "a thread"
+        logging.getLogger("avbench").warning("%s ended: %s", name, ended.exc_value)
+    else:
+        threading.__excepthook__(ended)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``avbench`` script; returns the exit status (0 done, 1 a run failed, 2 bad input)."""
     with printable():
@@ -129,6 +140,7 @@ def _run(words: list[str]) -> int:
     words = [word for word in words if word != "--debug"]
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.captureWarnings(True)
+    threading.excepthook = _tell_thread
     logging.getLogger("py.warnings").setLevel(logging.INFO if debug else logging.ERROR)
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -151,14 +163,12 @@ def _run(words: list[str]) -> int:
         sys.stderr.write(f"avbench: {one_line(text)}\n")
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
-        if debug or error.errno not in (*_FULL, *_NAMES):
+        temporary = error.errno == errno.ENOENT and "temporary directory" in str(error)  # nowhere to write, /tmp too
+        if debug or not (temporary or error.errno in (*_FULL, *_BROKEN, *_NAMES)):
             raise
-        name = str(error.filename or "writing")
-        if error.errno == errno.ENAMETOOLONG:  # of what a user named: no name of ours is that long
-            sys.stderr.write(f"avbench: error: {one_line(name)}: found a name that is too long, valid: 255 bytes.\n")
-            return 2
-        fix = "make room or name another folder" if error.errno in _FULL else "name another file or folder"
-        sys.stderr.write(f"avbench: error: {one_line(f'{name}: {error.strerror}')}; nothing was lost, ")
+        fix = "make room or name another folder" if temporary or error.errno in _FULL else "name another file or folder"
+        fix = "look at the disk or the limits of the system" if error.errno in _BROKEN else fix
+        sys.stderr.write(f"avbench: error: {error.filename or 'writing'}: {error.strerror}; nothing was lost, ")
         sys.stderr.write(f"{fix} and run the same command again.\n")
         with contextlib.suppress(OSError):
             _drop_output()

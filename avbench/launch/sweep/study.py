@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
-from avbench.files import canonical_json, read_json, write_sealed
+from avbench.files import Damaged, canonical_json, read_json, write_sealed
 from avbench.launch.sweep.config import Params, PrunerConfig, SamplerConfig, Sweep
 from avbench.rng import stream_seed
 
@@ -43,7 +43,13 @@ def check_unchanged(sweep: Sweep, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_sealed(path, described)
         return
-    before = read_json(path)
+    try:
+        before = read_json(path)
+    except Damaged as damage:
+        raise InputError(
+            f"{damage} It tells whether this is the same sweep: delete it if it is; --name NAME begins another one,"
+            " which uses what is computed already."
+        ) from None
     changed = [
         f"{key}: {canonical_json(before.get(key))} before, {canonical_json(described.get(key))} now"
         for key in sorted({*before, *described})
@@ -65,14 +71,13 @@ def open_study(sweep: Sweep, folder: Path | None) -> optuna.Study:
     """
     import optuna
     from optuna.storages import InMemoryStorage, JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+
+    from avbench.launch.sweep.journal import Journal
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage: optuna.storages.BaseStorage = InMemoryStorage()
     if folder is not None:
-        path = folder / JOURNAL
-        _mend(path)
-        storage = JournalStorage(JournalFileBackend(str(path), lock_obj=_Alone()))  # type: ignore[arg-type]  # its base is not public
+        storage = JournalStorage(Journal(folder / JOURNAL))
     return optuna.create_study(
         storage=storage,
         study_name=sweep.name,
@@ -160,20 +165,3 @@ def _pruner(config: PrunerConfig) -> optuna.pruners.BasePruner:
     if config.name == "halving":
         return SuccessiveHalvingPruner(min_resource=config.least, reduction_factor=config.factor)
     return NopPruner()
-
-
-def _mend(path: Path) -> None:
-    """Takes away a last line that a full disk or a killed driver left without its end."""
-    if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
-        with path.open("rb+") as handle:
-            handle.truncate(data.rfind(b"\n") + 1)
-
-
-class _Alone:
-    """A lock for the journal that does nothing: the driver holds the sweep's folder."""
-
-    def acquire(self) -> bool:
-        return True
-
-    def release(self) -> None:
-        return None

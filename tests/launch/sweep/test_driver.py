@@ -68,6 +68,50 @@ def test_a_torn_line_of_the_journal_costs_that_line(fakes: World) -> None:
     assert len(fakes.computed) == 3
 
 
+@pytest.mark.parametrize("kind", ["bit", "nested", "cut"])
+def test_a_damaged_line_of_the_journal_changes_no_value(
+    fakes: World, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    sweep = sweep_of(fakes.folder, seeds=[0, 1])
+    whole, _ = drive(sweep, FakePool(fakes))
+    journal = fakes.folder / "sweeps" / "s" / studies.JOURNAL
+    text = journal.read_bytes()
+    lines = text.splitlines(keepends=True)
+    (place, *_) = (number for number, line in enumerate(lines) if b"values" in line)
+    changed = {
+        "bit": lines[place].replace(b"0.", b"1.", 1).replace(b": 0", b": 1", 1).replace(b":0", b":1", 1),
+        "nested": b"[" * 200_000 + b"\n",
+        "cut": lines[place][:20] + b"\n",
+    }[kind]
+    assert changed != lines[place]
+    journal.write_bytes(b"".join([*lines[:place], changed, *lines[place + 1 :]]))
+    study, failed = drive(sweep, FakePool(fakes))
+    assert failed == []
+    assert values(study) == values(whole)
+    assert len(fakes.computed) == 6  # nothing twice: the records tell
+    assert f"line {place + 1} is not what was written" in caplog.text
+    assert journal.with_name(f"{journal.name}.damaged").exists()
+
+
+def test_a_journal_of_an_older_version_is_read(fakes: World) -> None:
+    sweep = sweep_of(fakes.folder)
+    whole, _ = drive(sweep, FakePool(fakes))
+    journal = fakes.folder / "sweeps" / "s" / studies.JOURNAL
+    journal.write_bytes(b"".join(line[9:] for line in journal.read_bytes().splitlines(keepends=True)))
+    assert journal.read_bytes().startswith(b"{")
+    study, _ = drive(sweep, FakePool(fakes))
+    assert values(study) == values(whole)
+    assert len(study.trials) == len(whole.trials)
+
+
+def test_a_damaged_description_is_refused_with_the_fix(fakes: World) -> None:
+    sweep = sweep_of(fakes.folder)
+    drive(sweep, FakePool(fakes))
+    (fakes.folder / "sweeps" / "s" / studies.DESCRIPTION).write_text("{}x")
+    with pytest.raises(InputError, match="delete it if it is"):
+        studies.check_unchanged(sweep, fakes.folder / "sweeps" / "s")
+
+
 def test_tpe_is_a_function_of_its_seed(fakes: World, tmp_path: Path) -> None:
     found = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
