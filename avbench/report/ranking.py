@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from avbench.compare.outputs import Measured, Outputs
 from avbench.errors import InputError
-from avbench.files import atomic_path, read_json
+from avbench.files import read_json, write_sealed
 from avbench.metrics import hierarchical
 from avbench.metrics.hierarchical import POWER, Estimate, Spread
 from avbench.metrics.units import unit
@@ -80,8 +79,8 @@ class Judge:
     def save(self) -> None:
         """Keeps what was found, where the folder can be written to."""
         if self._new:
-            with contextlib.suppress(OSError), atomic_path(self.results / CACHE) as temporary:
-                temporary.write_text(json.dumps({"version": VERSION, "found": self._kept}), encoding="utf-8")
+            with contextlib.suppress(OSError, ValueError):  # a folder that is read only, or a number that is none
+                write_sealed(self.results / CACHE, {"version": VERSION, "found": self._kept})
 
     def _read(self) -> dict[str, Any]:
         try:
