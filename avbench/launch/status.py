@@ -20,8 +20,9 @@ from avbench.running.pretraining import STARTED
 from avbench.store import seal
 
 log = logging.getLogger("avbench")
-State = Literal["running", "queued", "failed", "stale", "done"]
-STATES: tuple[State, ...] = ("running", "queued", "failed", "stale", "done")
+State = Literal["running", "queued", "failed", "stale", "pruned", "done"]
+STATES: tuple[State, ...] = ("running", "queued", "failed", "stale", "pruned", "done")
+PRUNED = "pruned.json"  # beside a training that a sweep stopped: by which trial, and at which step
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class JobState:
 
     Attributes:
         name: What it is, in few words.
-        state: stale is what was begun and neither runs nor has ended as it should.
+        state: stale is what was begun and neither runs nor has ended as it should; pruned, what a sweep stopped.
         detail: Why it waits, where it runs, or the last line of its error.
         command: What it runs.
         log: The file its output goes to.
@@ -174,10 +175,13 @@ def _begun_alone(results: Path, known: set[str]) -> Iterator[JobState]:
         if folder.relative_to(results).as_posix() in known or _is_done(folder):
             continue
         told = _read(path)
-        running = is_locked(folder / ".lock")
+        running, pruned = is_locked(folder / ".lock"), _read(folder / PRUNED)
+        state: State = "running" if running else "pruned" if pruned else "stale"
         detail = str(told.get("host", "")) if running else "stopped; the same command resumes it"
+        if state == "pruned":
+            detail = f"by trial {pruned.get('trial')} of sweep {pruned.get('sweep')} at step {pruned.get('step')}"
         name = f"{told.get('method', folder.name)} seed {told.get('seed', '?')} pretrain"
-        yield JobState(name, "running" if running else "stale", detail, progress=read_progress(folder))
+        yield JobState(name, state, detail, progress=read_progress(folder))
 
 
 def _is_done(folder: Path) -> bool:

@@ -79,6 +79,16 @@ def unit(metric: str, task: str = "") -> Unit:
     return own.get(name) or _NAMED.get(name) or (SHARE if _SHARES.fullmatch(name) else PLAIN)
 
 
+def names(task: str) -> list[str]:
+    """Returns the names of metrics that this package or a task's card states, but for those with a number in them."""
+    return sorted({*_NAMED, *_stated(task), "R@1", "top1", "cIoU@0.5"})
+
+
+def known(name: str, task: str) -> bool:
+    """Returns whether anybody states how a metric is read, by the last part of its key."""
+    return name in _NAMED or name in _stated(task) or _SHARES.fullmatch(name) is not None
+
+
 @functools.cache
 def _stated(task: str) -> Mapping[str, Unit]:
     """Returns what the card of a task states; nothing of a task that is not installed here."""

@@ -69,6 +69,11 @@ def test_a_training_that_no_job_stands_for_is_told_with_its_progress(
     (state,) = job_states(tmp_path)
     assert state.state == "stale"
     assert "the same command resumes it" in state.detail
+    write_json(folder / "pruned.json", {"sweep": "lambda_c", "trial": 3, "step": 20})
+    (state,) = job_states(tmp_path)
+    assert (state.state, state.detail) == ("pruned", "by trial 3 of sweep lambda_c at step 20")
+    assert main(["status", "--results", str(tmp_path)]) == 0  # stopped on purpose
+    assert capsys.readouterr().out.startswith("1 pruned")
     write_json(folder / "done.json", {})
     assert job_states(tmp_path) == []
     assert read_progress(folder) is None

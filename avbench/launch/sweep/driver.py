@@ -10,15 +10,17 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import AvbenchError
+from avbench.files import write_sealed
 from avbench.launch import planner
 from avbench.launch.planner import Wanted
 from avbench.launch.pool import Pool
 from avbench.launch.schedule import Chain, Schedule
+from avbench.launch.status import PRUNED
 from avbench.launch.sweep import study as studies
 from avbench.launch.sweep import trial as trials
 from avbench.launch.sweep.config import Params, Sweep
@@ -42,6 +44,7 @@ class _Active:
     reported: set[int]
     course: Course | None = None
     pruned_at: int | None = None
+    trainings: list[Path] = field(default_factory=list)  # folders of those that the pruner may stop
 
     @property
     def over(self) -> bool:
@@ -135,9 +138,13 @@ class Driver:
     def _begins(self, chain: Chain, wanted: Wanted) -> None:
         """Finds the file that tells of a trial's course: that of its first seed."""
         active = next(active for active in self._active if chain in active.chains)
+        path = trials.watched(wanted, self.sweep.pruner, self.runner)
+        if path is None:
+            return
+        active.trainings.append(path.parent)
+        (path.parent / PRUNED).unlink(missing_ok=True)
         if active.course is None and chain is active.chains[0]:
-            path = trials.watched(wanted, self.sweep.pruner, self.runner)
-            active.course = Course(path, self.sweep.pruner.column) if path is not None else None
+            active.course = Course(path, self.sweep.pruner.column)
 
     def _watch(self, active: _Active) -> None:
         """Reports a trial's course to Optuna, and stops the trial where the pruner says so."""
@@ -180,6 +187,9 @@ class Driver:
         if active.pruned_at is not None:
             active.trial.set_user_attr("pruned_at", active.pruned_at)
             self.study.tell(number, state=TrialState.PRUNED)
+            for folder in filter(Path.is_dir, active.trainings):
+                told = {"sweep": self.sweep.name, "trial": number, "step": active.pruned_at}
+                write_sealed(folder / PRUNED, told)
             self.report(f"{head}: pruned at step {active.pruned_at}; its training can be resumed")
             return []
         values: dict[str, list[float]] = {}

@@ -11,6 +11,7 @@ from typing import Any, cast
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
 from avbench.files import check_folder_name
+from avbench.launch.sweep.comparable import check_metric, check_pruner
 from avbench.launch.sweep.config import Evaluation, Objective, Sweep
 from avbench.launch.sweep.space import OPTIONS, check_settings, read_parameter
 from avbench.recipes.recipe import METHOD, Recipe, read
@@ -147,6 +148,7 @@ def _check(sweep: Sweep) -> None:
     tasks = {task for each in sweep.evaluate for task in each.task}
     if sweep.pruner.name != "none" and sweep.pruner.stage == "classification" and "classification" not in tasks:
         raise InputError("pruner.stage: found classification, valid: pretrain, as no trial is fine-tuned.")
+    check_pruner(sweep)
     if sweep.sampler.name != "grid" and not sweep.trials:
         raise InputError(f"trials: found none, valid: how many, as the sampler is {sweep.sampler.name}.")
     for parameter in sweep.space:
@@ -197,6 +199,7 @@ def _objectives(values: Any, tasks: tuple[str, ...]) -> tuple[Objective, ...]:
         if direction not in DIRECTIONS:
             near = did_you_mean(str(direction), DIRECTIONS)
             raise InputError(f"objectives.{name}: found {shown(direction)}, valid: {' or '.join(DIRECTIONS)}.{near}")
+        check_metric(task, metric.strip())
         found.append(Objective(task, metric.strip(), direction))
     if not found:
         raise InputError("objectives: found nothing, valid: one or more, as 'retrieval a2v/R@1: maximize'.")

@@ -70,7 +70,7 @@ class FakePool:
                 path = self.world.progress(job.arguments)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lines = [f"{10 * (i + 1)},{value}" for i, value in enumerate(course[:looks])]
-                path.write_text("\n".join(["step,loss", *lines]) + "\n")
+                path.write_text("\n".join(["step,contrast", *lines]) + "\n")
             elif self.world.fails(settings, seed):
                 job.log.parent.mkdir(parents=True, exist_ok=True)
                 job.log.write_text("failed: no room\n")
@@ -106,7 +106,9 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     def records(step: planner.Wanted, _: Any) -> list[dict[str, Any] | None]:
         if step.words not in world.records:
             return [None]
-        return [{"id": "x", "task": "retrieval", "metrics": {"a2v/R@1": world.records[step.words], "loss": 1.0}}]
+        return [
+            {"id": "x", "task": "retrieval", "metrics": {"a2v/R@1": world.records[step.words], "a2v/mean_rank": 1.0}}
+        ]
 
     monkeypatch.setattr(planner, "records", records)
     monkeypatch.setattr(trials, "watched", lambda step, pruner, _: world.progress(step.words))

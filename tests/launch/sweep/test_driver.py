@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 from pathlib import Path
 
@@ -159,15 +160,15 @@ def test_a_job_that_leaves_no_record_is_a_failure_not_a_loop(fakes: World, monke
 
 
 def test_a_metric_that_records_lack_is_named(fakes: World) -> None:
-    _, failed = drive(sweep_of(fakes.folder, objectives={"retrieval a2v/R@2": "maximize"}), FakePool(fakes))
-    assert "no such metric, valid: a2v/R@1, loss." in failed[0]
+    _, failed = drive(sweep_of(fakes.folder, objectives={"retrieval a2v/R@5": "maximize"}), FakePool(fakes))
+    assert "no such metric, valid: a2v/R@1, a2v/mean_rank." in failed[0]
 
 
 def test_pruning_stops_the_job_of_a_bad_trial(fakes: World) -> None:
     sweep = sweep_of(
         fakes.folder,
         space={LAMBDA: [1, 2, 3, 9, 4]},
-        pruner={"name": "median", "startup": 3, "warmup": 15},
+        pruner={"name": "median", "column": "contrast", "startup": 3, "warmup": 15},
         seeds=[0, 1],
     )
     fakes.course = lambda settings: [float(settings[LAMBDA]) / step for step in (1, 2, 3)]  # a loss
@@ -180,6 +181,8 @@ def test_pruning_stops_the_job_of_a_bad_trial(fakes: World) -> None:
     assert [settings_of(job.arguments)[LAMBDA] for job in pool.stopped] == ["9", "4"]
     assert study.trials[3].user_attrs["pruned_at"] == 20
     assert any("pruned at step 20" in line for line in lines)
+    noted = [json.loads(path.read_text()) for path in sorted(fakes.folder.rglob("pruned.json"))]
+    assert [(note["trial"], note["step"]) for note in noted] == [(4, 20), (3, 20)]
     assert all(settings_of(words)[LAMBDA] != "9" for words in fakes.computed)
     # The same command does not run it again.
     study, _ = drive(sweep, FakePool(fakes))
@@ -192,11 +195,11 @@ def test_a_column_that_is_not_there_is_said_and_nothing_is_pruned(fakes: World) 
     lines: list[str] = []
     study, _ = drive(sweep, FakePool(fakes), lines)
     assert len(values(study)) == 3
-    assert any("pruner.column: found lost, valid: loss" in line for line in lines)
+    assert any("pruner.column: found lost, valid: contrast" in line for line in lines)
 
 
 def test_several_objectives(fakes: World) -> None:
-    sweep = sweep_of(fakes.folder, objectives={"retrieval a2v/R@1": "maximize", "retrieval loss": "minimize"})
+    sweep = sweep_of(fakes.folder, objectives={"retrieval a2v/R@1": "maximize", "retrieval a2v/mean_rank": "minimize"})
     study, _ = drive(sweep, FakePool(fakes))
     assert [trial.values for trial in study.trials] == [[0.01, 1.0], [0.1, 1.0], [1.0, 1.0]]
 

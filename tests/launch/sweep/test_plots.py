@@ -34,8 +34,9 @@ def test_a_table_of_means_and_deviations_with_the_best_marked(fakes: World) -> N
 
 def test_units_are_those_of_the_metrics(fakes: World) -> None:
     """A mean rank of 12.5 is no 1250 %, and an error of 0.5314 has more than one decimal."""
-    names = ("retrieval a2v/mean_rank", "retrieval a2v/median_rank", "retrieval audio/uniform@0.5/mse")
-    sweep = sweep_of(fakes.folder, space={LAMBDA: [0.1]}, objectives=dict.fromkeys(names, "minimize"))
+    names = ("retrieval a2v/mean_rank", "retrieval a2v/median_rank", "reconstruction audio/uniform@0.5/mse")
+    tasks, objectives = ["retrieval", "reconstruction"], dict.fromkeys(names, "minimize")
+    sweep = sweep_of(fakes.folder, space={LAMBDA: [0.1]}, task=tasks, objectives=objectives)
     found = [TrialResult(0, {LAMBDA: 0.1}, "complete", dict.fromkeys(names, (12.5314,)), best=True)]
     header, _, cells = render(sweep, found).splitlines()[2:5]
     assert "%" not in header
@@ -49,14 +50,14 @@ def test_slices_and_importance(fakes: World) -> None:
     sweep = sweep_of(
         fakes.folder,
         space={LAMBDA: {"values": [0.01, 0.1, 1], "log": True}, RATIO: [0.5, 0.75]},
-        objectives={"retrieval a2v/R@1": "maximize", "retrieval loss": "minimize"},
+        objectives={"retrieval a2v/R@1": "maximize", "retrieval a2v/mean_rank": "minimize"},
         seeds=[0, 1],
     )
     fakes.score = lambda settings, seed: 0.1 * float(settings[LAMBDA]) + 0.01 * float(settings[RATIO]) + 0.001 * seed
     study, _ = drive(sweep, FakePool(fakes))
     written = list(write_plots(study, sweep, results(study, sweep), fakes.folder))
     # The second objective is the same in every trial: nothing explains it.
-    assert written[-1] == "importance: retrieval loss is the same in every trial."
+    assert written[-1] == "importance: retrieval a2v/mean_rank is the same in every trial."
     names = {path.name for path in written if isinstance(path, Path)}
     assert names == {f"slice_{key}.{kind}" for key in (LAMBDA, RATIO) for kind in ("png", "pdf", "csv")}
     table = pd.read_csv(fakes.folder / f"slice_{LAMBDA}.csv")

@@ -47,10 +47,24 @@ from avbench.running.request import resolve
         ({"sampler": {"name": "tpe"}}, "trials: found none"),
         ({"pruner": {"name": "median", "warmpu": 1}}, "unknown key 'pruner.warmpu'. Did you mean 'warmup'"),
         (
-            {"pruner": "median", "objectives": {"retrieval a": "maximize", "retrieval b": "maximize"}},
+            {"pruner": "median", "objectives": {f"retrieval {side}/R@1": "maximize" for side in ("a2v", "v2a")}},
             "pruner: found median with 2 objectives, valid: none, or one objective",
         ),
         ({"pruner": {"name": "median", "stage": "classification"}}, "no trial is fine-tuned"),
+        ({"pruner": "median"}, "found median on the column loss, which method.lambda_c changes"),
+        ({"pruner": {"name": "halving", "column": "tuning_loss"}}, "column tuning_loss, which method.lambda_c changes"),
+        (
+            {"pruner": {"name": "median", "column": "contrast"}, "space": {"method.masking_ratio": [0.5, 0.75]}},
+            "column contrast, which method.masking_ratio changes",
+        ),
+        ({"pruner": "median", "space": {"train.batch_size": [8, 16]}}, "loss, which train.batch_size changes"),
+        ({"pruner": "median", "space": {"w": {"choices": {"a": {"data": "x"}}}}}, "loss, which data changes"),
+        ({"objectives": {"retrieval a2v/R1": "maximize"}}, r"metric 'a2v/R1' of retrieval. Did you mean 'a2v/R@1'"),
+        ({"objectives": {"retrieval av2/R@1": "maximize"}}, "metric 'av2/R@1' of retrieval. Did you mean"),
+        (
+            {"task": ["classification"], "objectives": {"classification joint/mAp": "maximize"}},
+            "metric 'joint/mAp' of classification. Did you mean 'mAP'",
+        ),
         ({"seeds": []}, "seeds: found nothing"),
         ({"seeds": [-1]}, "seeds: found -1"),
         ({"set": {"train": {"steps": 1}}}, "set: unknown key 'train'"),
@@ -213,3 +227,15 @@ def test_an_installed_package_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path
     )
     assert names() == ["x"]
     assert find("x") == installed / "x.yaml"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pruner": "median", "space": {"train.lr": [0.1, 0.2]}},
+        {"pruner": {"name": "median", "column": "contrast"}},
+        {"pruner": "median", "space": {"w": {"choices": {"a": {"train.steps": 5}, "b": {"train.steps": 9}}}}},
+    ],
+)
+def test_a_pruner_on_a_loss_that_means_the_same_in_every_trial_is_taken(tmp_path: Path, change: dict[str, Any]) -> None:
+    assert sweep_of(tmp_path, **change).pruner.name == "median"
