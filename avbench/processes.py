@@ -93,6 +93,21 @@ def check_code() -> None:
         )
 
 
+def stops() -> list[signal.Signals]:
+    """Returns the signals by which a user, a scheduler or a terminal that closes asks for an end.
+
+    SIGHUP is not among them where it is ignored, as under ``nohup``.
+    """
+    hang_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGINT, signal.SIGTERM, *hang_up]
+
+
+def leave_stops_to_parent() -> None:
+    """Ignores Ctrl-C and the end of the terminal, which reach all of its processes: the one that drives decides."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class Child:
     """Another interpreter that serves one module of this package, and a pipe to it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -174,7 +175,8 @@ def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
         if not source.ready and source.counts is None:
             raise InputError(
                 f"--data {source.videos}: found videos that are not prepared, valid with --launcher slurm: a prepared"
-                f" folder; 'avbench data prepare {source.videos} --out {source.clips} --launcher slurm' makes it."
+                f" folder; 'avbench data prepare {shlex.quote(str(source.videos))} --out {source.clips}"
+                " --launcher slurm' makes it."
             )
     runner.prepare(configs)
 
@@ -211,7 +213,7 @@ def submit(jobs: Sequence[Job], profile: Profile, results: Path) -> int:
 
 
 def _where(results: Path) -> str:
-    return "" if results == Path("results") else f" --results {results}"
+    return "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
 
 
 def check_world(configs: Sequence[RunConfig], profile: Profile) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
 # Exit statuses of a command that was asked to stop and left a state to resume from (or none, outside of training).
-_STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM}
+_STOPPED = {sign for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) for sign in (128 + stop, -stop)}
 _UNTIL_KILLED_S = 300.0  # a process whose job is being requeued waits that long for the scheduler to end it
 
 

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Protocol
 
 from avbench.launch.job import Finished, Job
+from avbench.processes import stops
 
 
 class Pool(Protocol):
@@ -33,7 +34,7 @@ class Pool(Protocol):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Yields a list that every SIGINT and SIGTERM is added to; nothing else happens on them inside the block."""
+    """Yields a list that every signal of :func:`avbench.processes.stops` is added to; nothing else happens on them."""
     received: list[int] = []
 
     def receive(number: int, _: FrameType | None) -> None:
@@ -41,7 +42,7 @@ def stop_signals() -> Iterator[list[int]]:
 
     before = {}
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in stops():
             before[number] = signal.signal(number, receive)
     try:
         yield received

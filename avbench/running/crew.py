@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import AvbenchError, RunError
-from avbench.processes import Child, check_code
+from avbench.processes import Child, check_code, leave_stops_to_parent
 
 if TYPE_CHECKING:
     from avbench.running.batches import Batches
@@ -90,8 +90,7 @@ def serve(connection: Connection, job: str, rank: str, world: str) -> None:
         rank: Which share.
         world: Of how many.
     """
-    # Ctrl-C reaches every process of the terminal; the driver alone decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_stops_to_parent()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         check_code()

@@ -6,6 +6,7 @@ In memory keys have no ``module.`` prefix; files may. Loading is strict: every k
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -226,7 +227,7 @@ def _check_kind(path: Path, checkpoint: Checkpoint, description: Description) ->
     if description.kind == "fine-tuned":
         raise InputError(
             f"checkpoint {path}: found {description.summary}, valid: pretraining weights; fine-tuned ones are judged by"
-            f" --task classification --set task.weights={path}."
+            f" --task classification --set {shlex.quote(f'task.weights={path}')}."
         )
     if checkpoint.taken:
         others = some(list(checkpoint.others))
@@ -243,4 +244,4 @@ def _check_method(path: Path, checkpoint: Checkpoint, model: nn.Module) -> None:
     """
     told = checkpoint.metadata.get("method", "")
     if told and isinstance(model, Method) and told != model.name and type(model).__module__.startswith("avbench."):
-        raise InputError(f"checkpoint {path}: these are weights of {told}: --method {told}.")
+        raise InputError(f"checkpoint {path}: these are weights of {told}: --method {shlex.quote(str(told))}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -51,7 +52,7 @@ class Description:
     def belongs(self) -> str:
         """Returns the words that say whose weights these are and how to use them."""
         if self.method:
-            return f"these are weights of {self.method}: --method {self.method}"
+            return f"these are weights of {self.method}: --method {shlex.quote(self.method)}"
         return f"this is {self.summary}"
 
     def fits_keys_of(self, method: str) -> bool:

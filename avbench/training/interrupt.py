@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from avbench.processes import stops
 
 
 class Interrupted(KeyboardInterrupt):
@@ -43,7 +43,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_on_signals(stop: Callable[[], bool] | None = None) -> Iterator[StopRequest]:
-    """Turns SIGINT and SIGTERM into a request that the training loop looks at after each step.
+    """Turns SIGINT, SIGTERM and SIGHUP into a request that the training loop looks at after each step.
 
     Args:
         stop: Asked after each step, too; True stops. For schedulers with signals of their own.
@@ -51,7 +51,7 @@ def stop_on_signals(stop: Callable[[], bool] | None = None) -> Iterator[StopRequ
     request = StopRequest(stop)
     before = {}
     with contextlib.suppress(ValueError):  # only the main thread may set handlers; elsewhere ``stop`` does
-        for number in _SIGNALS:
+        for number in stops():
             before[number] = signal.signal(number, request._receive)
     try:
         yield request

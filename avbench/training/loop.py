@@ -138,7 +138,7 @@ def train(
     Raises:
         InputError: A setting that does not fit, or checkpoints of another pretraining in ``directory``.
         RunError: The loss is not finite, the disk is full, or the data ended early.
-        Interrupted: SIGINT, SIGTERM or ``stop``; the same call resumes there.
+        Interrupted: SIGINT, SIGTERM, SIGHUP or ``stop``; the same call resumes there.
     """
     _check(config, steps_per_epoch, section, validating=validate is not None)
     steps = config.steps or config.epochs * steps_per_epoch

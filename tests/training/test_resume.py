@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from avbench.errors import InputError, RunError
-from avbench.training.interrupt import Interrupted
+from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.loop import TrainResult
 
 
@@ -60,7 +60,7 @@ def test_killed_at_random_steps(tmp_path: Path) -> None:
     assert not list((killed / "checkpoints").glob(".*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_finish_the_step_and_leave_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
     timer = threading.Timer(0.03, os.kill, (os.getpid(), number))
     before = signal.getsignal(number)
@@ -72,6 +72,17 @@ def test_signals_finish_the_step_and_leave_a_checkpoint(tmp_path: Path, number: 
     tiny.train(tmp_path / "stopped")
     tiny.train(tmp_path / "whole")
     assert equal_weights(tmp_path / "whole/weights.safetensors", tmp_path / "stopped/weights.safetensors")
+
+
+def test_a_terminal_that_closes_stops_nothing_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as request:
+            signal.raise_signal(signal.SIGHUP)
+            assert request.reason == ""
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(("after", "settings"), [(1, {}), (9, {"optimizer": "adamw", "clip_norm": 0.1}), (22, {})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,8 @@ class PreparedClips:
         path = root / MANIFEST
         if not path.is_file():
             raise InputError(
-                f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out {root}'."
+                f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out"
+                f" {shlex.quote(str(root))}'."
             )
         try:
             file = pq.ParquetFile(
@@ -294,7 +296,7 @@ class PreparedClips:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return RunError(
             f"clip '{self.ids[i]}': {what} in {self.root / self._shard(i)} cannot be read ({reason});"
-            f" 'avbench data verify {self.root}' lists all such clips."
+            f" 'avbench data verify {shlex.quote(str(self.root))}' lists all such clips."
         )
 
     def select(self, indices: Sequence[int] | NDArray[np.integer]) -> PreparedClips:

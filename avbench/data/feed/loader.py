@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-import signal
 import threading
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeVar
@@ -19,7 +18,7 @@ from avbench.data.feed import memory
 from avbench.data.feed.augment import Augment
 from avbench.data.feed.dataset import AudioVisualDataset, Batch, Mode
 from avbench.errors import AvbenchError, InputError
-from avbench.processes import core_count
+from avbench.processes import core_count, leave_stops_to_parent
 
 _AHEAD = 2  # batches kept ready per worker
 Chunk = tuple[NDArray[Any], NDArray[Any]]  # positions of a batch's clips, and how often each came before
@@ -175,8 +174,7 @@ class Feed:
 
 
 def _ignore_interrupts(_: int) -> None:
-    # Ctrl-C reaches every process of the terminal; the parent decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_stops_to_parent()
 
 
 class _Chunks(torch.utils.data.Dataset[Any]):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.errors import AvbenchError
+from avbench.processes import leave_stops_to_parent
 
 if TYPE_CHECKING:
     from avbench.data.feed.dataset import AudioVisualDataset, Decoded
@@ -147,8 +147,8 @@ class _Filler:
 
 
 def _start_worker() -> None:
-    # Ctrl-C is the parent's to handle; one thread each, so that workers never oversubscribe the cores.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # One thread each, so that workers never oversubscribe the cores.
+    leave_stops_to_parent()
     torch.set_num_threads(1)
 
 

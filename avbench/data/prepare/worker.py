@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 from multiprocessing.connection import Connection
 
 from avbench.data.media.decode import DecodedSpan, decode_windows
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.prepare.payload import Done, Message, Refusal, encode
+from avbench.processes import leave_stops_to_parent
 from avbench.settings import build
 
 
@@ -24,8 +24,7 @@ def serve(connection: Connection, options: str) -> None:
         connection: Where paths come from, and clips go to.
         options: :class:`PrepareSettings` as JSON.
     """
-    # Ctrl-C reaches every process of the terminal; the driver alone decides what to do.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_stops_to_parent()
     settings = build(PrepareSettings, json.loads(options))
     _limit_memory(settings.memory_gb)
     # A closed connection means that the driver is gone: nobody waits for the answer.
