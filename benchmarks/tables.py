@@ -1,10 +1,12 @@
-"""How long ``avbench tables`` takes on many records: it writes some into a temporary folder and times the command.
+"""How long commands take on many records or runs: it writes records into a temporary folder and times each command.
 
-    python benchmarks/tables.py [--records 50000] [--clips 1000] [--keep DIR]
+    python benchmarks/tables.py [--records 50000] [--clips 1000] [--seeds 300] [--keep DIR]
 
 Records have the form of real ones: full configuration, metrics with intervals and chance, and per-sample outputs beside
 them (ranks, or labels, hits and scores). Half are on soundshapes, half on the papers' data. The first call of each data
-has neither index nor kept comparisons (cold), the second has them (warm), the last has them and 100 new records.
+has neither index nor kept comparisons (cold), the second has them (warm), the last has them and 100 new records. Those
+on the papers' data are of checkpoints whose pretrainings are in the results. Last, a grid of all methods and tasks is
+planned for many seeds (soundshapes has to be prepared).
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ def outputs(task: str, ids: Any, strength: float, draw: Any) -> tuple[dict[str, 
 def write(results: Path, count: int, clips: int) -> None:
     """Writes records, without syncing each to disk."""
     from avbench.running.request import Request, resolve
+    from avbench.store.records import SCHEMA, content_id
 
     ids = np.array([f"clip-{i:06d}" for i in range(clips)])
     pool, made = results / "pool", {}
@@ -80,6 +83,7 @@ def write(results: Path, count: int, clips: int) -> None:
         for task in TASKS
         for method in METHODS
     }
+    trained: set[str] = set()
     for number, facts in enumerate(configurations(count)):
         task, method = facts["task"], facts["method"]
         path, metrics = made[task, method, number % KINDS]
@@ -91,16 +95,24 @@ def write(results: Path, count: int, clips: int) -> None:
         data = PAPER[task] if facts["paper"] else "soundshapes"
         config["data"]["source"] = data
         if facts["paper"]:
+            stage = content_id({key: facts[key] for key in ("method", "ratio", "lambda_c", "seed")})
+            folder = results / "stages" / "pretrain" / stage
             config |= {
                 "presets": ["pretrain-audioset-base"],
                 "weights": "checkpoint",
-                "checkpoint": "weights.safetensors",
+                "checkpoint": str(folder / "weights.safetensors"),
             }
             config["data"]["subset"] = "retrieval" if task == "retrieval" else ""
             config["train"] |= {"batch_size": 48, "steps": 0, "epochs": 12}
+            if stage not in trained:
+                trained.add(stage)
+                folder.mkdir(parents=True)
+                options = {key: value for key, value in config["method"].items() if key != "name"}
+                done = {"key": {"options": options, "train": config["train"], "input": config["input"], "init": None}}
+                (folder / "done.json").write_text(json.dumps(done), encoding="utf-8")
         name = f"{number:016x}"
         record = {
-            "schema": 2,
+            "schema": SCHEMA,
             "id": name,
             **{key: facts[key] for key in ("method", "task", "seed")},
             "weights": config["weights"],
@@ -129,16 +141,20 @@ def write(results: Path, count: int, clips: int) -> None:
         os.link(path, folder / "per_sample.npz")
 
 
-def measure(results: Path, label: str, *options: str) -> None:
-    """Times the command in a process of its own."""
-    words = [sys.executable, "-m", "avbench", "tables", "--results", str(results), *options]
+def measure(results: Path, label: str, *command: str) -> None:
+    """Times a command in a process of its own."""
+    words = [sys.executable, "-m", "avbench", *command, "--results", str(results)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.monotonic()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     wall = time.monotonic() - start
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{label}: {wall:.1f} s ({cpu:.1f} s of one core), {after.ru_maxrss / 2**20:.2f} GiB at most", flush=True)
+    name = " ".join(command)[:28]
+    print(
+        f"{name}, {label}: {wall:.1f} s ({cpu:.1f} s of one core), {after.ru_maxrss / 2**20:.2f} GiB at most",
+        flush=True,
+    )
 
 
 def main() -> int:
@@ -146,6 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=50_000)
     parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=300, help="of the grid of six tasks")
     parser.add_argument("--keep", type=Path, help="write the records here, or use those that are there")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="avbench-tables-") as temporary:
@@ -154,18 +171,18 @@ def main() -> int:
             start = time.monotonic()
             write(results, options.records, options.clips)
             print(f"{options.records} records of {options.clips} clips written in {time.monotonic() - start:.0f} s")
-        for cached in (results / ".cache").glob("*.json"):
-            cached.unlink()
-        measure(results, "cold, the papers' data")
-        measure(results, "warm, the papers' data")
-        for cached in (results / ".cache").glob("*.json"):
-            cached.unlink()
-        measure(results, "cold, soundshapes", "--data", "soundshapes")
-        measure(results, "warm, soundshapes", "--data", "soundshapes")
-        new = sorted((results / "runs").iterdir())[:100]
-        for folder in new:
+        for command in (["list", "runs"], ["tables"], ["tables", "--data", "soundshapes"]):
+            for cached in (results / ".cache").glob("*"):
+                cached.unlink()
+            measure(results, "cold", *command)
+            measure(results, "warm", *command)
+        for folder in sorted((results / "runs").iterdir())[:100]:
             os.utime(folder / "record.json")
-        measure(results, "warm but for 100 new records, soundshapes", "--data", "soundshapes")
+        measure(results, "warm but for 100 new records", "tables", "--data", "soundshapes")
+    with tempfile.TemporaryDirectory(prefix="avbench-grid-") as temporary:
+        seeds = [str(seed) for seed in range(options.seeds)]
+        words = ["--dry-run", "--methods", "all", "--tasks", *TASKS, "localization", "reconstruction", "shuffled_pairs"]
+        measure(Path(temporary), f"{options.seeds} seeds", "grid", *words, "--seeds", *seeds)
     return 0
 
 
