@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import hashlib
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -222,6 +223,7 @@ def main() -> None:
             serve(options.commit, options.size, options.threads, Path(name))
         return
     git = ["git", "-C", str(ROOT)]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what is checked out is removed then, too
     with tempfile.TemporaryDirectory() as name:
         other = Path(name) / "commit"
         add = [*git, "worktree", "add", "--quiet", "--detach", str(other), options.commit]

@@ -11,6 +11,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Kind = Literal["method", "task", "figure"]
 OWN = "avbench"  # where the package's own entries come from
 _PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
+_HAS_CARD = re.compile(r"^CARD = \w*Card\(", re.MULTILINE)
 _IN_CARD: dict[Kind, tuple[str, ...]] = {
     "method": ("summary", "modalities", "abilities"),
     "task": ("summary", "needs"),
@@ -173,7 +175,7 @@ def entries(kind: Kind) -> dict[str, Component]:
     folder = Path(__file__).parent.parent.joinpath(*_PACKAGES[kind].split("."))
     found: dict[str, Component] = {}
     for path in sorted(folder.glob("*.py")):
-        if _read_card(path) is not None:
+        if _HAS_CARD.search(path.read_text(encoding="utf-8")):  # to parse all files takes a fifth of a second
             found[path.stem] = Component(path.stem, f"{package}.{path.stem}", path, OWN, kind)
     for entry in _plug_ins(kind):
         if entry.name in found:
