@@ -137,15 +137,21 @@ def _load(name: str) -> tuple[Any, dict[str, str]]:
     """Returns an encoder's class, checked, and what it is made of."""
     place, _, wanted = names().get(name, name).rpartition(":")
     if not place or not wanted:
-        raise InputError(f"--encoder {name}: found no class, valid: FILE.py:Class or PACKAGE.MODULE:Class.")
+        there = _classes(_of_file(name, Path(name).expanduser())) if name.endswith(".py") else []
+        valid = ", ".join(f"{name}:{each}" for each in there) or "FILE.py:Class or PACKAGE.MODULE:Class"
+        raise InputError(f"--encoder {name}: found no class, valid: {valid}.")
     in_file = place.endswith(".py") or "/" in place
     module = _of_file(name, Path(place).expanduser()) if in_file else _of_package(name, place)
     cls = getattr(module, wanted, None)
     if cls is None:
-        there = [key for key, value in vars(module).items() if _is_encoder(value) and value.__module__ != _BASE[0]]
-        raise unknown(f"class of {place}", wanted, there)
+        raise unknown(f"class of {place}", wanted, _classes(module))
     _check(name, cls)
     return cls, of_file(Path(place).expanduser()) if in_file else of_module(module)
+
+
+def _classes(module: types.ModuleType) -> list[str]:
+    """Returns the names of the encoders of a module."""
+    return [key for key, value in vars(module).items() if _is_encoder(value) and value.__module__ != _BASE[0]]
 
 
 def forget() -> None:
@@ -187,7 +193,7 @@ def _of_package(name: str, place: str) -> types.ModuleType:
     try:
         return importlib.import_module(place)
     except Exception as error:  # whatever somebody's code raises
-        raise InputError(f"--encoder {name}: {place} cannot be imported: {told(error)}.") from error
+        raise InputError(f"--encoder {name}: {place} cannot be imported: {told(error, Path(place))}.") from error
 
 
 def told(error: BaseException, path: Path | None = None) -> str:
@@ -199,7 +205,7 @@ def told(error: BaseException, path: Path | None = None) -> str:
     """
     text = " ".join(str(error).split())
     places = traceback.extract_tb(error.__traceback__)
-    own = [each for each in places if path is None or Path(each.filename) == path]
+    own = [each for each in places if (path is None or Path(each.filename) == path) and each.filename[:1] != "<"]
     where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
     if isinstance(error, SyntaxError):
         where = f" (line {error.lineno})"

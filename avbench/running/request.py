@@ -40,6 +40,8 @@ def resolve(request: Request) -> RunConfig:
         if method.encoder:
             return encoded.resolve(request, method)
     elif not trained:
+        if method.encoder:
+            raise InputError(f"encoder '{method.name}': found nothing to pretrain, valid: avbench run --encoder.")
         raise InputError(f"method '{method.name}': found no objectives in its CARD, so there is nothing to pretrain.")
     user = read_layers(request.config, request.sets, method=request.method, task=request.task)
     chosen = recipe.find(request.recipe, request.method) if request.recipe else recipe.Recipe()

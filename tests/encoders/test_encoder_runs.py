@@ -190,3 +190,27 @@ def test_a_sweep_may_vary_its_arguments(judge: Judge, videos: Path) -> None:
     assert cli.main(["sweep", "power.yaml", "--parallel", "1", "--set", "train.workers=0"]) == 0
     records = [json.loads(path.read_text()) for path in Path("results/runs").glob("*/record.json")]
     assert sorted(record["config"]["method"]["power"] for record in records) == [1.0, 2.0]
+
+
+def test_encoders_of_packages_are_found_by_module_and_by_name(
+    judge: Judge, videos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    judge(PLAIN, "--dry-run")
+    Path("theirs").mkdir()
+    Path("theirs/__init__.py").write_text("", encoding="utf-8")
+    Path("theirs/ears.py").write_text(Path("mine.py").read_text(), encoding="utf-8")
+    info = Path("theirs-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[avbench.encoders]\near = theirs.ears:Mine\n")
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    for name in ("theirs.ears:Mine", "ear"):
+        assert cli.main(["run", "--encoder", name, "--data", str(videos), "--set", "train.workers=0"]) == 0
+    assert len(list(Path("results/runs").iterdir())) == 1  # one encoder, whatever it is called by
+    capsys.readouterr()
+    assert cli.main(["list", "encoders"]) == 0
+    assert "theirs.ears:Mine" in capsys.readouterr().out
+    assert cli.main(["run", "--encoder", "mine.py", "--data", str(videos)]) == 2
+    assert "--encoder mine.py: found no class, valid: mine.py:Mine." in capsys.readouterr().err
+    assert cli.main(["pretrain", "--method", "mine.py:Mine", "--data", str(videos)]) == 2
+    assert "encoder 'mine.py:Mine': found nothing to pretrain" in capsys.readouterr().err
