@@ -21,7 +21,6 @@ from avbench.data.corpus.manifest_file import schema, table_hash
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.media.frame_grid import FrameGrid, fractions
 from avbench.errors import InputError, RunError
-from avbench.files import read_json
 
 if TYPE_CHECKING:
     from avbench.config import Sampling
@@ -66,18 +65,6 @@ def _in_official_order(path: Path, names: list[str]) -> tuple[str, ...]:
 
 _LOOKED_AT = 256  # clips whose times tell the rule of a folder that does not
 _SLICE = 65_536  # rows taken at a time: a copy of all would cost as much memory again
-
-
-def read_settings(root: Path) -> PrepareSettings | None:
-    """Returns how a prepared folder was made; None where it does not tell, or another version of avbench made it."""
-    from avbench.data.media.prepare_settings import PrepareSettings
-    from avbench.settings import build
-
-    try:
-        found = read_json(root / "prepare.json")["settings"]
-        return build(PrepareSettings, found) if found else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
-        return None
 
 
 class PreparedClips:
@@ -197,6 +184,8 @@ class PreparedClips:
     @functools.cached_property
     def prepared(self) -> PrepareSettings | None:
         """How the clips were prepared; None where the folder does not tell."""
+        from avbench.data.media.prepare_settings import read_settings
+
         return read_settings(self.root)
 
     def grid(self, i: int) -> FrameGrid:

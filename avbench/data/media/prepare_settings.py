@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from avbench.config import Sampling
 from avbench.data.media.frame_grid import fractions
-from avbench.settings import Settings, setting
+from avbench.errors import InputError
+from avbench.files import read_json
+from avbench.settings import Settings, build, setting
 
 # What the authors' own scripts do otherwise. Theirs use the whole of a file, the reference's frames its first 10 s.
 _AUTHORS: dict[str, Any] = {
@@ -83,6 +86,15 @@ class PrepareSettings(Settings):
     def times(self, duration: float) -> NDArray[np.float64]:
         """Returns the ``n_frames`` times, in seconds, at which a video of ``duration`` seconds is looked at."""
         return fractions(self.n_frames, self.sampling) * duration
+
+
+def read_settings(root: Path) -> PrepareSettings | None:
+    """Returns how a prepared folder was made; None where it does not tell, or another version of avbench made it."""
+    try:
+        found = read_json(root / "prepare.json")["settings"]
+        return build(PrepareSettings, found) if found else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
+        return None
 
 
 def unlike(settings: PrepareSettings, like: str) -> list[str]:
