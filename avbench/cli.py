@@ -79,7 +79,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
     from avbench.commands.parse import parse
-    from avbench.files import check_folder, check_path
+    from avbench.files.paths import check_folder, check_path
 
     module = importlib.import_module(f"avbench.commands.{name}")
     program = f"avbench {name}"

@@ -234,6 +234,14 @@ class FinetuneConfig(Settings):
         return self.loss
 
 
+SECTIONS: dict[str, type[Settings]] = {
+    "data": DataConfig,
+    "input": InputConfig,
+    "model": ModelConfig,
+    "train": TrainConfig,
+}  # those that every method has
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Everything one run needs, defaults included. ``method`` and ``task`` hold the options of those named."""

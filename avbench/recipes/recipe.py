@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
+from avbench.config import SECTIONS
 from avbench.errors import InputError, did_you_mean, unknown
 from avbench.recipes import initial_weights, presets
 from avbench.settings import Settings, build, change, setting, shown
@@ -22,12 +22,6 @@ from avbench.yaml_text import read_yaml
 FOLDER = Path(__file__).parent
 METHOD = "{method}"  # in a recipe's name: that of the row or trial
 NONE = "none"  # initial weights: random ones, also where a preset names others
-_CHECKED: dict[str, type[Settings]] = {
-    "data": DataConfig,
-    "input": InputConfig,
-    "model": ModelConfig,
-    "train": TrainConfig,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +204,9 @@ def _check(recipe: Recipe, where: str) -> None:
         if key == "train.init":
             raise InputError(f"{where}.set: found 'train.init', valid: the key init next to 'set'.")
     try:
-        sections = {name: cls() for name, cls in _CHECKED.items()}
+        sections = {name: cls() for name, cls in SECTIONS.items()}
         for _, layer in recipe.layers():
-            for name in _CHECKED.keys() & layer.keys():
+            for name in SECTIONS.keys() & layer.keys():
                 sections[name] = change(sections[name], layer[name], name)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
+from avbench.config import SECTIONS, DataConfig, InputConfig
 from avbench.errors import AvbenchError, InputError
-from avbench.files import atomic_folder, check_folder_name, sha256_file, write_json, write_sealed
+from avbench.files import atomic_folder, sha256_file, write_json, write_sealed
+from avbench.files.paths import check_folder_name
 from avbench.processes import code_sha256
 from avbench.settings import Settings, build, to_dict
 from avbench.store import index, provenance, seal
@@ -31,12 +32,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("avbench")
 WEIGHTS = "given"  # in place of ``pretrained`` or ``checkpoint``
 VECTORS = "vectors"  # the stage in which the embeddings of runs are, too
-_SECTIONS: Mapping[str, type[Settings]] = {
-    "data": DataConfig,
-    "input": InputConfig,
-    "model": ModelConfig,
-    "train": TrainConfig,
-}
 _DIGITS = 6  # of the file's hash, in a name that is made for it
 Judged = tuple["TaskResult", "Features | None"]
 
@@ -188,7 +183,7 @@ def _json_sections(said: Mapping[str, Any]) -> dict[str, Any]:
     Others may mean something else by the same names, and whoever reads records takes their settings for what they are.
     """
     found: dict[str, Any] = {key: said[key] for key in said if key == "seed"}
-    for name, kind in _SECTIONS.items():
+    for name, kind in SECTIONS.items():
         if isinstance(said.get(name), Mapping):
             try:
                 found[name] = to_dict(build(kind, said[name], name))

@@ -12,7 +12,7 @@ import tyro
 from avbench import registry
 from avbench.config import Precision
 from avbench.errors import InputError
-from avbench.files import check_folder
+from avbench.files.paths import check_folder
 from avbench.recipes import recipe as recipes
 from avbench.running.asked import Request
 from avbench.store.seal import check_file

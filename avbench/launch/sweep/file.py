@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
-from avbench.files import check_folder_name
+from avbench.files.paths import check_folder_name
 from avbench.launch.sweep.comparable import check_metric, check_pruner
 from avbench.launch.sweep.config import Evaluation, Objective, Sweep
 from avbench.launch.sweep.space import OPTIONS, check_settings, read_parameter
