@@ -7,6 +7,7 @@ checkpoint therefore share one pretraining and one extraction, and a change reco
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,8 @@ class Stage:
     @property
     def done(self) -> bool:
         """Whether its output is complete on disk."""
-        return (self.folder / "done.json").exists() or (self.folder / "record.json").exists()
+        # A Path each costs a second of planning thousands of runs.
+        return any(os.path.exists(f"{self.folder}/{name}") for name in ("done.json", "record.json"))  # noqa: PTH110
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -39,7 +39,7 @@ def content_id(key: dict[str, Any]) -> str:
 
 def run_folder(results: Path, run_id: str) -> Path:
     """Returns the folder of a run's record."""
-    return results / "runs" / run_id
+    return results.joinpath("runs", run_id)
 
 
 def stage_folder(results: Path, stage: str, stage_id: str) -> Path:
@@ -50,7 +50,7 @@ def stage_folder(results: Path, stage: str, stage_id: str) -> Path:
         stage: Its name, such as ``pretrain``.
         stage_id: Its id.
     """
-    return results / "stages" / stage / stage_id
+    return results.joinpath("stages", stage, stage_id)
 
 
 def write_record(results: Path, record: dict[str, Any], per_sample: dict[str, npt.NDArray[Any]]) -> Path:
