@@ -13,10 +13,8 @@ import gc
 import itertools
 import json
 import logging
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -136,6 +134,9 @@ def _read_all(results: Path, listed: Sequence[Stamped]) -> Iterator[tuple[list[E
     if workers < 2:
         yield _read(results, listed)
         return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     size = -(-len(listed) // (4 * workers))
     parts = [listed[start : start + size] for start in range(0, len(listed), size)]
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork")) as pool:
