@@ -15,8 +15,6 @@ from avbench.files import (
     atomic_folder,
     atomic_path,
     canonical_json,
-    check_folder,
-    check_folder_name,
     is_sealed,
     read_json,
     set_aside,
@@ -26,6 +24,7 @@ from avbench.files import (
     write_sealed,
     write_text,
 )
+from avbench.files.paths import check_folder, check_folder_name
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:
