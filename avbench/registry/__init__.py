@@ -202,6 +202,18 @@ def find(kind: Kind, name: str) -> Component:
     return known[name]
 
 
+def installed(kind: Kind, name: str) -> Component:
+    """Returns one entry by a name that data say, such as a checkpoint: no file or module is imported for it.
+
+    Raises:
+        InputError: No such name is installed.
+    """
+    known = entries(kind)
+    if name not in known:
+        raise unknown(kind, name, known)
+    return known[name]
+
+
 def is_encoder(kind: Kind, name: str) -> bool:
     """Returns whether a name stands for anybody's encoder."""
     if kind != "method" or name in entries("method"):

@@ -142,7 +142,7 @@ def inpainting(record: Mapping[str, Any], results: Path) -> Iterator[Inpainter]:
     weights = stage_folder(results, "pretrain", stages[0] if stages else "none") / WEIGHTS
     if not weights.exists():
         raise InputError("its weights are no longer in the results folder.")
-    module, config = registry.find("method", record["method"]).load(), record["config"]
+    module, config = registry.installed("method", record["method"]).load(), record["config"]
     options = {key: value for key, value in config["method"].items() if key != "name"}
     method_config = build(module.CONFIG, options, "method")
     model_config, inputs = build(ModelConfig, config["model"], "model"), input_of(config)

@@ -88,7 +88,8 @@ class Model:
 
         weights = finished[-1].with_name(WEIGHTS)
         check_file(weights)
-        return cls.load(str(read_checkpoint(weights).metadata["method"]), weights)
+        method = registry.installed("method", str(read_checkpoint(weights).metadata.get("method", "")))
+        return cls.load(method.name, weights)
 
     def embed_video(self, path: str | Path) -> VideoEmbedding:
         """Embeds a video in consecutive windows as long as the model hears.

@@ -143,7 +143,7 @@ def _ours(checkpoint: Path, about: Mapping[str, Any], mode: str) -> dict[str, An
     """Returns the parts of a model that was fine-tuned here."""
     from avbench.training.checkpoints import load_weights
 
-    module = registry.find("method", str(about["method"])).load()
+    module = registry.installed("method", str(about["method"])).load()
     input = build(InputConfig, about["input"], "input")
     settings = change(module.CONFIG(), about["settings"], "method")
     method = module.METHOD(settings, build(ModelConfig, about["model"], "model"), input, seed=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import registry
-from avbench.config import RunConfig
+from avbench.config import FinetuneConfig, RunConfig
 from avbench.running import encoded
 from avbench.running.identity import Pretraining, Stage
 
@@ -69,6 +69,7 @@ def check(config: RunConfig, *, planning: bool = False) -> None:
     import torch
 
     from avbench.training.checkpoints import load_weights
+    from avbench.training.weights_file import read_state
 
     if encoded.is_encoder(config):
         return  # it was built to be asked what it hears; its weights are loaded when it is used
@@ -76,6 +77,8 @@ def check(config: RunConfig, *, planning: bool = False) -> None:
         method = build(config)
     if config.checkpoint is not None:
         load_weights(method, config.checkpoint)
+    if isinstance(config.task, FinetuneConfig) and config.task.weights:
+        read_state(Path(config.task.weights))  # whether they fit depends on the classes of the data
     if config.train.init and config.weights == "pretrained":  # a preset says what a checkpoint started from, too
         from avbench.recipes.initial_weights import MissingWeights
         from avbench.training.initialization import initialise_from

@@ -171,7 +171,7 @@ def build_from_checkpoint(
         raise InputError(f"checkpoint {path}: found {description.summary}, valid: the pretraining weights of a method.")
     _check_kind(path, checkpoint, description)
     description.check_told(path, [f"model.{key}" for key in model or {}])
-    module = registry.find("method", name).load()
+    module = (registry.find("method", name) if method else registry.installed("method", name)).load()
     own = description.config if name == description.method else {}
     try:
         sections = (

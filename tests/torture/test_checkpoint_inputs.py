@@ -176,3 +176,24 @@ def test_a_malformed_checkpoint_is_refused(
     make(Path("w.pth"), state)
 
     refuse(["checkpoint", "import", "w.pth", "--out", "o.safetensors"], expected, capsys, tmp_path)
+
+
+def test_fine_tuned_weights_are_read_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "w.pth").write_bytes(b"hello")
+    words = ["run", "--method", "cavmae", "--task", "classification", "--set", "task.weights=w.pth"]
+    refuse(words, "found neither a PyTorch nor a safetensors file", capsys, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["evil:Model", "evil.py:Model"])
+def test_a_checkpoint_that_names_a_module_or_a_file_imports_none(
+    name: str, state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "evil.py").write_text("open('ran', 'w')\n")
+    says(method=name)(Path("w.safetensors"), state)
+    refuse(["checkpoint", "import", "w.safetensors", "--out", "o.safetensors"], "unknown method", capsys, tmp_path)
