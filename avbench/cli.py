@@ -166,9 +166,13 @@ def _run(words: list[str]) -> int:
         temporary = error.errno == errno.ENOENT and "temporary directory" in str(error)  # nowhere to write, /tmp too
         if debug or not (temporary or error.errno in (*_FULL, *_BROKEN, *_NAMES)):
             raise
+        name = one_line(str(error.filename or "writing"))
+        if error.errno == errno.ENAMETOOLONG:  # of what a user named: no name of ours is that long
+            sys.stderr.write(f"avbench: error: {name}: found a name that is too long, valid: 255 bytes.\n")
+            return 2
         fix = "make room or name another folder" if temporary or error.errno in _FULL else "name another file or folder"
         fix = "look at the disk or the limits of the system" if error.errno in _BROKEN else fix
-        sys.stderr.write(f"avbench: error: {error.filename or 'writing'}: {error.strerror}; nothing was lost, ")
+        sys.stderr.write(f"avbench: error: {name}: {error.strerror}; nothing was lost, ")
         sys.stderr.write(f"{fix} and run the same command again.\n")
         with contextlib.suppress(OSError):
             _drop_output()
