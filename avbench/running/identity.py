@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
 
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
-PRETRAIN_SCHEMA = 2
-EXTRACTION_SCHEMA = 2
-FINETUNE_SCHEMA = 1
+PRETRAIN_SCHEMA, EXTRACTION_SCHEMA, FINETUNE_SCHEMA = 2, 2, 1
 _JUDGING = ("modes", "frames", "missing", "absent", "resamples", "bootstrap_seed")  # of fine-tuned weights, not making
 Kind = Literal["vectors", "tokens"]
 Part = Literal["train", "evaluated"]
