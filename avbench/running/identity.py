@@ -258,8 +258,7 @@ def evaluation(
 
 
 def _place(name: str, key: dict[str, Any], results: Path) -> tuple[str, Path]:
-    stage_id = content_id(key)
-    return stage_id, stage_folder(results, name, stage_id)
+    return (stage_id := content_id(key)), stage_folder(results, name, stage_id)
 
 
 def _init_key(source: str) -> dict[str, Any] | None:
