@@ -11,7 +11,7 @@ from typing import Any
 
 from avbench.compare.configuration import group
 from avbench.metrics.units import unit
-from avbench.store.rows import row_of
+from avbench.store.reader import row_of
 
 Intervals = Callable[[Sequence[dict[str, Any]], str], tuple[float, float] | None]
 NONE = "–"

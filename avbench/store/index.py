@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
 from avbench.files import atomic_path
+from avbench.store.reader import Reader, stamp_of
 from avbench.store.records import SCHEMA, tell_older
-from avbench.store.rows import COLUMNS, KEPT, NUMBERS, Entry, Reader, Row, rows_of, stamp_of
+from avbench.store.rows import COLUMNS, KEPT, NUMBERS, Entry, Row, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +33,7 @@ log = logging.getLogger("avbench")
 FEW = 200  # records that are read sooner than an index
 MANY = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
-VERSION = "1"
+VERSION = "2"
 INDEX = Path(".cache", "records.parquet")
 Stamped = tuple[str, tuple[int, int]]  # a run's folder, and the stamp of its record
 
@@ -158,7 +159,7 @@ def _schema() -> pa.Schema:
     import pyarrow as pa
 
     often, text = pa.dictionary(pa.int32(), pa.string()), pa.string()
-    kinds = {**dict.fromkeys(COLUMNS, often), **dict.fromkeys(("folder", "id", "created", "spent"), text)}
+    kinds = {**dict.fromkeys(COLUMNS, often), **dict.fromkeys(("folder", "id", "created", "checkpoint", "spent"), text)}
     kinds |= dict.fromkeys(("changed", "size"), pa.int64())
     kinds |= {name: pa.int64() for name, kind in KEPT.items() if kind is int}
     return pa.schema([*kinds.items(), (NUMBERS, pa.list_(pa.float64()))], metadata={"version": VERSION})

@@ -7,8 +7,8 @@ import numpy as np
 
 from avbench.compare.outputs import Outputs, measured
 from avbench.compare.terminal import render, render_evaluation
+from avbench.store.reader import row_of
 from avbench.store.records import SCHEMA, write_record
-from avbench.store.rows import row_of
 
 
 def record(**changes: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from avbench.report.page.gallery import galleries
 from avbench.report.page.groups import board, metric_info
 from avbench.report.page.runs import POINTS, curve, differences
 from avbench.store import index
+from avbench.store.reader import row_of
 from avbench.store.records import read_per_sample, read_record, whole_record
-from avbench.store.rows import row_of
 
 
 @pytest.fixture(scope="module")

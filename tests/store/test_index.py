@@ -14,7 +14,8 @@ import pytest
 import table_records
 
 from avbench.store import index
-from avbench.store.rows import Reader, Row
+from avbench.store.reader import Reader
+from avbench.store.rows import Row
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +91,7 @@ def test_a_row_is_read_again_when_a_stage_it_was_read_with_changes(
     table_records.retrieval(tmp_path, "b", "cav", 2.0, stages={"vectors": ["v1"]})
     rows = {row.id: row for row in index.read(tmp_path).rows}
     assert [each["train"]["epochs"] for each in rows["a"].config.past] == [3, 3]
+    assert rows["a"].checkpoint == settings["checkpoint"]
     assert rows["b"].pretraining == ""
     assert parsed(tmp_path, monkeypatch) == []
     training(tmp_path, "f1", train={"epochs": 77, "batch_size": 8})  # the training before the last
@@ -104,6 +106,16 @@ def test_a_row_is_read_again_when_a_stage_it_was_read_with_changes(
     weights.with_name("done.json").unlink()
     (row, _) = index.read(tmp_path).rows
     assert row.config.past[1] == {}
+
+
+def test_seeds_of_weights_that_were_trained_here_share_their_settings(tmp_path: Path) -> None:
+    for seed in range(2):
+        settings = {"checkpoint": str(training(tmp_path, f"f{seed}"))}
+        table_records.retrieval(tmp_path, f"{seed}", "cavmae", 2.0, seed, weights="checkpoint", settings=settings)
+    for _ in range(2):
+        first, second = index.read(tmp_path).rows
+        assert first.config is second.config
+        assert first.checkpoint != second.checkpoint
 
 
 def test_trainings_that_name_each_other_end(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def described(groups: Sequence[BoardRow], results: Path) -> dict[str, Any]:
                 "curve": stage if curves.get(stage) else "",
                 "config": places(row.config),
                 "presets": settings.get("presets") or [],
-                "checkpoint": settings.get("checkpoint") or "",
+                "checkpoint": row.checkpoint,
             }
     return {
         "runs": runs,
