@@ -147,7 +147,7 @@ def test_indices_are_multi_hot_targets() -> None:
         (np.zeros((2, 3)), np.array([0, -1]), "found class -1"),
         (np.zeros((2, 3)), np.array([0.0, 1.0]), "whole numbers"),
         (np.zeros((2, 3)), np.zeros((3, 2)), "valid"),
-        (np.zeros((1, 2)), np.array([[0.5, 0.5]]), "beside 0 and 1"),
+        (np.zeros((1, 2)), np.array([[0.5, 0.5]]), "other than 0 and 1"),
     ],
 )
 def test_unusable_input_is_refused(scores: Array, target: Array, message: str) -> None:

@@ -28,7 +28,7 @@ def test_every_column_of_a_task_is_known() -> None:
     for entry in registry.entries("task").values():
         if entry.origin == "avbench":
             for name in entry.card["columns"]:
-                assert unit(name) is not PLAIN, name
+                assert unit(name, entry.name) is not PLAIN, name
 
 
 def test_an_unknown_metric_is_a_plain_number_of_which_more_is_better() -> None:

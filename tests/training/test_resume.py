@@ -7,8 +7,9 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_method as tiny
@@ -60,8 +61,25 @@ def test_killed_at_random_steps(tmp_path: Path) -> None:
     assert not list((killed / "checkpoints").glob(".*"))
 
 
+@pytest.fixture
+def heard() -> Iterator[Callable[[signal.Signals], None]]:
+    """Has a signal act that the tests ignore where they run under nohup."""
+    before: dict[signal.Signals, Any] = {}
+
+    def hear(number: signal.Signals) -> None:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            before[number] = signal.signal(number, signal.SIG_DFL)
+
+    yield hear
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_signals_finish_the_step_and_leave_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+def test_signals_finish_the_step_and_leave_a_checkpoint(
+    tmp_path: Path, number: signal.Signals, heard: Callable[[signal.Signals], None]
+) -> None:
+    heard(number)
     timer = threading.Timer(0.03, os.kill, (os.getpid(), number))
     before = signal.getsignal(number)
     timer.start()
