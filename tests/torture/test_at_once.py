@@ -60,14 +60,14 @@ def test_four_wait_for_an_evaluation_that_stands_still(ready: Ready, tmp_path: P
     stand_still_at("per_sample.npz", ready("run"), tmp_path, signal.SIGCONT)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("operation", ["started.json", "weights.safetensors", "ids.json", "per_sample.npz"])
 @pytest.mark.parametrize("ending", [signal.SIGCONT, signal.SIGKILL])
 def test_four_wait_for_any_stage(operation: str, ending: signal.Signals, ready: Ready, tmp_path: Path) -> None:
     stand_still_at(operation, ready("run"), tmp_path, ending)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_five_at_once_twenty_times(name: str, ready: Ready, tmp_path: Path) -> None:
     found = []

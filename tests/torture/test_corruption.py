@@ -1,7 +1,7 @@
 """A file of the program's own that was damaged gives the same number, one line, or is computed again; never another.
 
 The list of files is what small real runs left, so a new kind of file is in it by itself. The short form damages each
-once, in another way each; ``pytest -m slow`` damages each in every way.
+once, in another way each; ``pytest -m torture`` damages each in every way.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def test_every_file_once(finished: Path, patient: Patient) -> None:
     assert not wrong
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_file_in_every_way(finished: Path, patient: Patient, kind: str) -> None:
     wrong = [each for name in files(finished) for each in patient.wrong(name, kind)]

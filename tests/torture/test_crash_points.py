@@ -1,6 +1,6 @@
 """A command that is killed at any operation on the disk, or told there of a full or broken one, costs no number.
 
-The short form takes every so many operations, with another start for each fault; ``pytest -m slow`` takes all of them.
+The short form takes every so many operations, with another start for each fault; ``pytest -m torture`` takes all of them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def test_without_locks_a_command_says_so_and_works(torment: Torment) -> None:
     assert numbers(torment.folder / "unlocked") == torment.numbers
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize(("kind", "lasting"), FAULTS)
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_operation(

@@ -77,7 +77,7 @@ def test_clips_are_prepared_whole(videos: Path, tmp_path: Path) -> None:
     assert torment(prepare(videos, out), None, out, tmp_path, FEW) == []
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("name", ["tables", "report", "prepare"])
 def test_every_operation(finished: Path, videos: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"

@@ -51,7 +51,7 @@ def test_a_bit_of_a_training_that_was_killed(ready: Callable[[str], list[str]], 
     assert torment(ready("best"), *KILLED["best"], "bit", tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("kind", ["bit", "wrong type", "truncated", "empty", "random"])
 @pytest.mark.parametrize(("name", "stage"), [*((name, each) for name, each in KILLED.items()), ("run", VECTORS)])
 def test_any_damage_of_what_was_killed(
