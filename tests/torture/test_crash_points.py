@@ -1,6 +1,6 @@
 """A command that is killed at any operation on the disk, or told there of a full or broken one, costs no number.
 
-The short form takes every so many operations, with another start for each fault; ``pytest -m torture`` takes all of them.
+The short form takes every so many operations, with another start for each fault; ``pytest -m torture`` takes all.
 """
 
 from __future__ import annotations
