@@ -33,6 +33,7 @@ ELSEWHERE = {  # parts of words of commands that need what cannot be here
     "STUDY": "the study takes more than an hour",
     "FILE.py:Class": "docs/guides/encoder.md is followed by tests/guides",
     "PACKAGE:Class": "the same",
+    "OWNER/NAME": "a run with weights, which one is not known; tests/commands/test_checkpoint_push.py",
 }
 COMMANDS = {
     page.stem: [line for line in shell_lines(page) if line.startswith("avbench ") and "..." not in line]
