@@ -71,7 +71,7 @@ def test_sounds_are_localized_in_real_clips_with_pictures(
     assert {"centre_disc/AUC", "whole_image/AUC", "gain/AUC"} <= found["metrics"].keys()
     (sheet,) = tmp_path.glob("*.png")
     with Image.open(sheet) as image:
-        pixels = np.asarray(image)
+        pixels = np.asarray(image.convert("RGB"))
     outputs = np.load(clips / "results/runs" / found["id"] / "per_sample.npz")
     # The box of the first panel, which is the best sample's, read from the picture.
     panel = (pixels[TITLES : TITLES + TILE, MARGIN : MARGIN + TILE] == GREEN).all(axis=2)
