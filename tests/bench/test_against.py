@@ -15,8 +15,12 @@ SCRIPT = ROOT / "benchmarks" / "against.py"
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
 def test_two_commits_are_measured_in_turn_and_their_bits_compared() -> None:
-    worktrees = ["git", "-C", str(ROOT), "worktree", "list"]
-    before = subprocess.run(worktrees, capture_output=True, check=True).stdout
+    def worktrees() -> list[str]:
+        words = ["git", "-C", str(ROOT), "worktree", "list", "--porcelain"]
+        lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+        return [line for line in lines if line.startswith("worktree ")]
+
+    before = worktrees()
     words = [sys.executable, str(SCRIPT), "HEAD", "--parts", "retrieval", "item", "--repeats", "2"]
     done = subprocess.run(words, capture_output=True, text=True, check=True, cwd="/")
     head, _, *rows = done.stdout.splitlines()
@@ -26,7 +30,7 @@ def test_two_commits_are_measured_in_turn_and_their_bits_compared() -> None:
         assert (what, same) == (name, "yes")
         assert float(this) > 0
         assert float(that) > 0
-    assert subprocess.run(worktrees, capture_output=True, check=True).stdout == before
+    assert worktrees() == before
 
 
 def test_an_unknown_commit_is_refused() -> None:
