@@ -112,7 +112,7 @@ def test_files_of_the_repository_are_yaml_and_name_what_is_there() -> None:
     assert all(isinstance(each, dict) for each in read.values())
     assert [each["year"] for each in read["CITATION.cff"]["references"]] == [2023, 2025]
     marks = {word for path in found for word in re.findall(r"pytest -m \"?(\w+)", path.read_text(encoding="utf-8"))}
-    assert marks == {"slow", "browser", "slurm"}
+    assert marks == {"slow", "browser", "slurm", "torture"}
     for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines():
         assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+", line), line
 
