@@ -15,6 +15,7 @@ from PIL import Image
 
 from avbench import registry
 from avbench.config import InputConfig
+from avbench.data.corpus.changed import changed
 from avbench.errors import InputError
 from avbench.store.extracted import Tokens
 from avbench.tasks.localization import CONFIG, TASK
@@ -51,7 +52,7 @@ def model_and_boxes(tmp_path: Path, clips: type[FakeClips] = Pictured) -> tuple[
 
 
 def test_stretched_frames_hold_the_whole_frame() -> None:
-    clips = framing.Stretched(Pictured(["a", "b"]), 16)
+    clips = changed(Pictured(["a", "b"]), framing.Stretch(16))  # type: ignore[arg-type]
     frame = clips.frame(0, 0)
     assert frame.shape == (16, 16, 3)
     assert frame[8, 1, 0] > 250

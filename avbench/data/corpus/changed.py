@@ -17,6 +17,10 @@ from avbench.files import canonical_json, sha256_text
 class Change:
     """What becomes of a clip; here nothing. A frozen dataclass of its settings, which are its identity."""
 
+    def identity(self, sha256: str) -> str:
+        """Returns the identity of clips that are changed, from their own."""
+        return sha256_text(canonical_json([sha256, repr(self)]))
+
     def waveform(self, clips: Clips, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound of clip ``i``, (samples,), and its sample rate."""
         return clips.waveform(i)
@@ -36,17 +40,37 @@ class Change:
         return clips.frame(i, k)
 
 
-class _ChangedClips:
-    """See :func:`changed`; what a change does not touch is the clips' own."""
+class _Clips:
+    """Clips of which something is another; all else is their own."""
 
-    def __init__(self, clips: Clips, change: Change) -> None:
+    def __init__(self, clips: Clips) -> None:
         self._clips = clips
-        self._change = change
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # of an object that is being copied to another process, and has nothing yet
             raise AttributeError(name)
         return getattr(self._clips, name)
+
+
+class _Side(_Clips):
+    """Clips of which one channel is the sound."""
+
+    def __init__(self, clips: Clips, side: int) -> None:
+        super().__init__(clips)
+        self._side = side
+
+    def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the channel (samples,), or the sound where it has but one, and its sample rate."""
+        sound, rate = self._clips.channels(i)  # type: ignore[attr-defined]  # of clips that have it
+        return sound if sound.ndim == 1 else sound[self._side], rate
+
+
+class _ChangedClips(_Clips):
+    """See :func:`changed`."""
+
+    def __init__(self, clips: Clips, change: Change) -> None:
+        super().__init__(clips)
+        self._change = change
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -54,11 +78,19 @@ class _ChangedClips:
     @property
     def sha256(self) -> str:
         """Identity of the content: that of the clips, and how they are changed."""
-        return sha256_text(canonical_json([self._clips.sha256, repr(self._change)]))
+        return self._change.identity(self._clips.sha256)
 
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the mono waveform (samples,) and its sample rate."""
         return self._change.waveform(self._clips, i)
+
+    def channels(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the sound, (samples,) or (2, samples), each channel changed, and its sample rate."""
+        stored = getattr(self._clips, "channels", None)
+        if stored is None or stored(i)[0].ndim == 1:
+            return self.waveform(i)
+        sides = [self._change.waveform(cast(Clips, _Side(self._clips, side)), i) for side in range(2)]
+        return np.stack([sound for sound, _ in sides]), sides[0][1]
 
     def n_frames(self, i: int) -> int:
         """Returns how many frames clip ``i`` has."""

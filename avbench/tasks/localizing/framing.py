@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from avbench.data.corpus.changed import Change, changed
 from avbench.errors import InputError
 from avbench.files import read_json, sha256_text
 
@@ -27,39 +29,30 @@ _LOOKED_AT = 8  # frames that tell whether they are whole
 log = logging.getLogger("avbench")
 
 
-class Stretched:
-    """Clips whose frames are brought to a square as a whole; all else is theirs (the protocol ``Clips``).
+@dataclass(frozen=True)
+class Stretch(Change):
+    """Frames are brought to a square as a whole.
 
-    Args:
-        clips: The clips.
+    Attributes:
         size: Side of the square, pixels.
     """
 
-    def __init__(self, clips: Clips, size: int) -> None:
-        self._clips = clips
-        self._size = size
+    size: int
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):  # also while a reader's process is sent one: it has no clips yet
-            raise AttributeError(name)
-        return getattr(self._clips, name)
+    def identity(self, sha256: str) -> str:
+        """Returns the identity of the clips with these frames."""
+        return sha256_text(f"{sha256} stretched to {self.size}")
 
-    def __len__(self) -> int:
-        return len(self._clips)
+    def frame(self, clips: Clips, i: int, k: int) -> npt.NDArray[np.uint8]:
+        """Returns frame ``k``, RGB (size, size, 3), its aspect changed (bicubic, antialiased).
 
-    @property
-    def sha256(self) -> str:
-        """Identifies the clips with these frames."""
-        return sha256_text(f"{self._clips.sha256} stretched to {self._size}")
-
-    def frame(self, i: int, k: int) -> npt.NDArray[np.uint8]:
-        """Returns frame ``k``, RGB (size, size, 3), its aspect changed (bicubic, antialiased)."""
-        frame = Image.fromarray(self._clips.frame(i, k))
-        return np.asarray(frame.resize((self._size, self._size), Image.Resampling.BICUBIC))
-
-    def select(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> Stretched:
-        """Returns the clips at ``indices``, in that order."""
-        return Stretched(self._clips.select(indices), self._size)
+        Args:
+            clips: The clips.
+            i: Which clip.
+            k: Which of its frames.
+        """
+        frame = Image.fromarray(clips.frame(i, k))
+        return np.asarray(frame.resize((self.size, self.size), Image.Resampling.BICUBIC))
 
 
 def framed(clips: Clips, config: LocalizationConfig, size: int) -> Clips:
@@ -70,7 +63,7 @@ def framed(clips: Clips, config: LocalizationConfig, size: int) -> Clips:
         config: The options.
         size: Side of the model's square, pixels.
     """
-    return cast("Clips", Stretched(clips, size)) if config.image == "stretch" else clips
+    return changed(clips, Stretch(size)) if config.image == "stretch" else clips
 
 
 def check_frames(clips: Clips, rows: Sequence[int], frames: Int64, config: LocalizationConfig) -> None:
