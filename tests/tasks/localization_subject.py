@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,9 @@ from avbench.config import DataConfig, InputConfig
 from avbench.data.corpus.clips import hash_ids
 from avbench.errors import InputError
 from avbench.store.extracted import Tokens
+from avbench.tasks.base import TaskResult
+from avbench.tasks.localization import CONFIG, TASK
+from avbench.tasks.localizing.options import LocalizationConfig
 
 SIZE = 32
 
@@ -120,3 +124,35 @@ def subject(
         method_name="planted",
     )
     return FakeSubject(clips or FakeClips(ids, frames=visual.shape[1]), tokens, tmp_path / "work", config)
+
+
+N = 24
+
+
+def options(**changes: Any) -> LocalizationConfig:
+    return CONFIG(**{"resamples": 50, "pictures": 0, **changes})
+
+
+def recomputed(result: TaskResult, config: LocalizationConfig, some: slice = slice(None)) -> dict[str, float]:
+    """The metrics of samples from what is kept of each."""
+    return TASK.recompute(result.per_sample, result.per_sample["id"][some].tolist(), config)
+
+
+def boxed(tmp_path: Path, n: int = N, seed: int = 0, frames: int = 1) -> tuple[Path, list[str], np.ndarray]:
+    """VGG-SS annotations of two fifths of a picture, and their masks on a grid of 8 x 8, (n, F, 8, 8)."""
+    rng = np.random.default_rng(seed)
+    masks, entries = np.zeros((n, frames, 8, 8)), []
+    for i in range(n):
+        left, top = rng.integers(0, 4, 2)
+        masks[i, :, top : top + 5, left : left + 5] = 1
+        box = [left / 8, top / 8, (left + 5) / 8, (top + 5) / 8]
+        entries.append({"file": f"clip_{i:02d}", "class": f"class {i % 3}", "bbox": [box]})
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    return path, [entry["file"] for entry in entries], masks
+
+
+def planted_boxes(tmp_path: Path, **changes: Any) -> tuple[FakeSubject, Path]:
+    path, ids, masks = boxed(tmp_path)
+    visual, sound = planted(masks)
+    return subject(tmp_path, ids, visual, sound, grid=(8, 8), **changes), path
