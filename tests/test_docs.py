@@ -177,3 +177,12 @@ def test_functions_of_three_or_more_arguments_say_what_they_are() -> None:
             if len(named) > 2 and "Args:\n" not in text and not elsewhere.search(text):
                 silent.append(f"{path.relative_to(ROOT)}: {function.name}({', '.join(named)})")
     assert not silent
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Pytest imports those outside of packages by name alone: of two of one name it collects the first."""
+    seen: dict[str, list[str]] = {}
+    for path in (ROOT / "tests").rglob("*.py"):
+        if not (path.parent / "__init__.py").exists() and path.name != "conftest.py":
+            seen.setdefault(path.name, []).append(str(path.relative_to(ROOT)))
+    assert not [paths for paths in seen.values() if len(paths) > 1]
