@@ -43,6 +43,9 @@ class DataConfig(Settings):
         "evaluate only on listed clips: a file of ids, or a subset from the catalogue such as retrieval",
         identity=False,
     )
+    labelled: float = setting(
+        1.0, "share of the training clips, class by class, that tasks may train on; pretraining has all", gt=0, le=1
+    )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
     clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ import numpy as np
 
 from avbench.config import RunConfig
 from avbench.data.corpus.pair import Corpus, names_splits, remembered
+from avbench.data.feed.sampling import share_of_each
 from avbench.errors import InputError
-from avbench.rng import stream_seed
+from avbench.rng import numpy_stream, stream_seed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -144,6 +145,27 @@ def divide(
         _refuse_shared(config, train, chosen, split)
     left_out = {reason: count for reason, count in left_out.items() if count}
     return Division(train, tune, chosen, split, len(clips), held_out, left_out)
+
+
+def labelled(config: RunConfig, division: Division) -> Division:
+    """Returns the division with the training clips that a task may train on, ``data.labelled`` of them.
+
+    They are drawn by the run's seed, class by class; of several labels a clip, the rarest counts.
+    """
+    train, share = division.train, config.data.labelled
+    if train is None or share == 1:
+        return division
+
+    def draw() -> Clips:
+        offsets, codes = train.label_codes()
+        last = len(train.class_names)  # of a clip without labels
+        rarity = np.append(np.bincount(codes, minlength=last).argsort(kind="stable").argsort(kind="stable"), last)
+        strata = np.full(len(train), last)
+        np.minimum.at(strata, np.repeat(np.arange(len(train)), np.diff(offsets)), rarity[codes])
+        taken = share_of_each(strata, share, numpy_stream(config.seed, "labelled"))
+        return train.select(np.flatnonzero(taken))
+
+    return replace(division, train=remembered(train, ("labelled", share, config.seed), draw))
 
 
 def _splits(config: RunConfig, clips: Clips, annotated: Annotated | None) -> Mapping[str, npt.NDArray[np.int64]]:

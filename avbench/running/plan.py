@@ -12,7 +12,7 @@ from avbench.config import RunConfig
 from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
 from avbench.running import identity
-from avbench.running.division import Division, divide, training_clips
+from avbench.running.division import Division, divide, labelled, training_clips
 from avbench.running.exposure import Exposure, seen
 from avbench.running.identity import Extraction, Finetuning, Kind, Part, Pretraining, Stage
 from avbench.running.request import fitted, vary
@@ -111,14 +111,17 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
     train, evaluated = division.train, division.evaluated
     config = fitted(config, len(train) if train is not None else 0)
     pretrain = _pretrain(config, train, division.tune, results, annotated) if config.weights == "pretrained" else None
+    # Of what pretraining has seen nothing changes, whatever part of it a task may train on.
+    supervised = labelled(config, division) if trains else division
+    train = supervised.train
     if TRAINING_CLIPS in needs and train is None:
         raise InputError(
             f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains on."
         )
     if TRAINING_CLIPS in needs and corpus.paired:
         task.check_classes(train, evaluated, config.task)
-    extractions = _extractions(config, task, needs, division, pretrain, results)
-    finetunings = _finetunings(config, task, division, pretrain, results) if FINETUNED in needs else ()
+    extractions = _extractions(config, task, needs, supervised, pretrain, results)
+    finetunings = _finetunings(config, task, supervised, pretrain, results) if FINETUNED in needs else ()
     variants = tuple(
         make_plan(vary(config, sections), corpus, results, with_variants=False)
         for sections in (task.variants(config.task) if with_variants else ())
@@ -126,7 +129,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
     own = (pretrain,) if pretrain is not None and needs & {WEIGHTS, TRAINING_LOG, OTHER_CLIPS} else ()
     return Plan(
         config=config,
-        division=division,
+        division=supervised,
         exposures=tuple(seen(config, division, given)),
         needs=needs,
         pretrain=pretrain,

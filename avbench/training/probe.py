@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avbench.data.feed.sampling import share_of_each
 from avbench.data.progress import Progress
 from avbench.errors import InputError
 from avbench.metrics import classification as metric
@@ -148,24 +149,20 @@ def fit(
 def validation_split(target: Array, fraction: float, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Returns the clips to train on and those to choose with, about ``fraction``, in the same shares of each class.
 
-    Clips are laid out class by class (of several labels, the rarest counts), in random order within each, and every
-    n-th is taken: each class gives its share to within one clip.
+    Of several labels a clip, the rarest counts.
 
     Args:
         target: (n,) class indices or (n, C) zeros and ones.
         fraction: In (0, 1).
         seed: Of the random order.
     """
-    n = len(target)
     if target.ndim == 1:
         stratum = target
     else:
         counts = np.count_nonzero(target, axis=0)
-        stratum = np.where(target.astype(bool), counts, n + 1).argmin(axis=1)
-    random = numpy_stream(seed, "probe/validation").random(n)
-    order = np.lexsort((random, stratum))
-    taken = np.diff(np.floor(np.arange(n + 1) * fraction + 0.5)) > 0
-    return np.sort(order[~taken]), np.sort(order[taken])
+        stratum = np.where(target.astype(bool), counts, len(target) + 1).argmin(axis=1)
+    taken = share_of_each(stratum, fraction, numpy_stream(seed, "probe/validation"))
+    return np.flatnonzero(~taken), np.flatnonzero(taken)
 
 
 def _validate(inputs: Tensor, target: Array, weight: Tensor, bias: Tensor) -> tuple[float, float]:

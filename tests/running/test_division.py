@@ -302,3 +302,29 @@ def test_a_job_that_pretrains_alone_cannot_know_what_a_task_s_annotations_hold_o
     runner: Any = SimpleNamespace(execution=SimpleNamespace(results=tmp_path), plans=lambda _: [found])
     kinds = [job.kind for job in jobs_of_runs(runner, [found.config], ConfigOptions())]
     assert kinds == (["localization"] if annotated else ["pretrain", "localization"])
+
+
+@pytest.mark.parametrize("task", ["linear_probe", "knn", "classification"])
+def test_a_task_may_train_on_a_share_of_the_labels_while_pretraining_has_all_clips(task: str, tmp_path: Path) -> None:
+    clips = Divided(60, ["train"] * 48 + ["test"] * 12)
+    whole = plan(configured(task), clips, tmp_path)
+    config = configured(task, "data.labelled=0.25")
+    part = plan(config, clips, tmp_path)
+    assert part.pretrain == whole.pretrain
+    assert part.evaluation != whole.evaluation
+    assert part.evaluated.ids == whole.evaluated.ids
+    assert part.exposures == whole.exposures
+    assert part.train is not None
+    assert whole.train is not None
+    assert [sum(part.train.labels(i) == (name,) for i in range(12)) for name in Divided.class_names] == [4, 4, 4]
+    assert set(part.train.ids) < set(whole.train.ids)
+    again, other = (plan(dataclasses.replace(config, seed=seed), clips, tmp_path).train for seed in (0, 1))
+    assert again is not None
+    assert other is not None
+    assert again.ids == part.train.ids != other.ids
+
+
+def test_a_share_of_the_labels_changes_no_task_that_trains_on_none(tmp_path: Path) -> None:
+    clips = Divided(60, ["train"] * 48 + ["test"] * 12)
+    plans = [plan(configured("retrieval", *sets), clips, tmp_path) for sets in ((), ("data.labelled=0.25",))]
+    assert plans[0].evaluation == plans[1].evaluation

@@ -1,4 +1,4 @@
-"""Class-balanced sampling: clips of rare classes come more often (docs/protocol/cavmae.md 2.3)."""
+"""Sampling by class: rare classes more often (docs/protocol/cavmae.md 2.3), or each class in its share."""
 
 from __future__ import annotations
 
@@ -49,3 +49,22 @@ def balanced_order(labels: LabelTable, *, seed: int, epoch: int) -> npt.NDArray[
     # side="right": a draw on a bound belongs to the next clip; rounding may put the largest draw on the last bound.
     order = np.minimum(np.searchsorted(bounds, draws, side="right"), len(bounds) - 1)
     return stream.permutation(order)
+
+
+def share_of_each(
+    strata: npt.NDArray[np.integer[Any]], share: float, random: np.random.Generator
+) -> npt.NDArray[np.bool_]:
+    """Returns which clips are drawn so that each stratum gives its share to within one clip: (n,) bool.
+
+    Clips are laid out stratum by stratum, in random order within each, and every n-th is taken.
+
+    Args:
+        strata: (n,) the stratum of each clip, such as its class.
+        share: Of the clips, in (0, 1].
+        random: Draws the order.
+    """
+    n = len(strata)
+    order = np.lexsort((random.random(n), strata))
+    taken = np.zeros(n, np.bool_)
+    taken[order[np.diff(np.floor(np.arange(n + 1) * share + 0.5)) > 0]] = True
+    return taken
