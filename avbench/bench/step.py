@@ -68,16 +68,26 @@ def _batch(method: Method) -> Batch:
     return Batch(torch.arange(_CLIPS), audio, visual)
 
 
-def _ours(method: Method, config: TrainConfig, precision: Precision, folder: Path) -> Callable[[Batch], None]:
-    """Returns the training loop's own step."""
+def _ours(
+    method: Method, config: TrainConfig, precision: Precision, folder: Path, device: str = "cpu"
+) -> Callable[[Batch], None]:
+    """Returns the training loop's own step.
+
+    Args:
+        method: On the device.
+        config: The recipe.
+        precision: Arithmetic of the forward pass.
+        folder: For what the training would write.
+        device: Where to compute.
+    """
     session = Session(
         method=method,
         objective=PretrainingLoss(method),
         config=config,
-        optimizer=build_optimizer(method, config, "cpu"),
-        scaler=gradient_scaler(precision, "cpu"),
+        optimizer=build_optimizer(method, config, device),
+        scaler=gradient_scaler(precision, device),
         precision=precision,
-        device="cpu",
+        device=device,
         seed=0,
         steps=10**6,
         steps_per_epoch=10**6,

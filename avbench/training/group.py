@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Parallel = Literal["ddp", "fsdp"]
 _NAMED = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_BACKENDS = {"cpu": "gloo", "cuda": "cuda:nccl,cpu:gloo"}
 # Longer than a leader may wait for the lock of its folder, or the slowest may read clips.
 _PATIENCE = datetime.timedelta(hours=1)
 
@@ -82,8 +83,16 @@ class ProcessGroup:
             return model
         from torch.nn.parallel import DistributedDataParallel
 
-        # A method may leave parameters without gradient (docs/protocol/cavmae.md 1.3); they must stay without one.
-        return DistributedDataParallel(model, find_unused_parameters=True, broadcast_buffers=False)
+        from avbench.training.unused import without_gradient
+
+        # A method may leave parameters without gradient; they must stay without one. Those that are known are left out
+        # here; where they are not, each step looks for them, which takes time.
+        unused = without_gradient(model)
+        for name in unused or ():
+            model.get_parameter(name).requires_grad_(False)
+        return DistributedDataParallel(
+            model, find_unused_parameters=unused is None, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
 
     def own_gradients(self, parallel: nn.Module) -> contextlib.AbstractContextManager[None]:
         """Lets backward passes of what :meth:`wrap` returned leave gradients to this process, where another follows.
@@ -135,7 +144,7 @@ class ProcessGroup:
         import torch
         from torch import distributed
 
-        flags = torch.tensor(values, dtype=torch.float32, device=_device())
+        flags = torch.tensor(values, dtype=torch.float32)  # on the CPU: asking a GPU would wait for the step in flight
         with lost_companion():
             distributed.all_reduce(flags)
             return [flag > 0 for flag in flags.tolist()]
@@ -152,14 +161,14 @@ class ProcessGroup:
         return [value for part in parts for value in part]
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Returns the means over the processes of values, () each, named alike in all."""
+        """Returns the means over the processes of values, () each, named alike in all; on the device they are on."""
         if self.world == 1:
             return dict(values)
         import torch
         from torch import distributed
 
         names = sorted(values)
-        stacked = torch.stack([values[name].detach().float() for name in names]).to(_device())
+        stacked = torch.stack([values[name].detach().float() for name in names])
         with lost_companion():
             distributed.all_reduce(stacked)
         means = dict(zip(names, (stacked / self.world).unbind(), strict=True))
@@ -174,7 +183,8 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[ProcessGroup]:
     on nor tidy up what they share.
 
     Args:
-        device: ``cpu`` (they speak by gloo) or ``cuda`` (by NCCL; each takes the GPU of its LOCAL_RANK).
+        device: ``cpu``: they speak by gloo. ``cuda``: each takes the GPU of its LOCAL_RANK; what is on it goes by NCCL,
+            what is on the CPU, such as whether to stop, by gloo.
         parallel: See :class:`ProcessGroup`.
 
     Yields:
@@ -202,7 +212,7 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[ProcessGroup]:
     # Gloo may write to a process that has just ended; the command line lets that end this one without a word.
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
+    distributed.init_process_group(_BACKENDS[device], timeout=_PATIENCE)
     try:
         group = ProcessGroup(distributed.get_rank(), distributed.get_world_size(), parallel)
         _check_code(group)
@@ -268,9 +278,3 @@ def lost_companion() -> Iterator[None]:
         raise LostCompanion(
             f"another process of this training has ended; its own message says why ({reason})."
         ) from error
-
-
-def _device() -> str:
-    from torch import distributed
-
-    return "cuda" if distributed.get_backend() == "nccl" else "cpu"

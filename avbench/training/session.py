@@ -185,17 +185,19 @@ class Session:
         """
         self._collect()
         self.method.eval()
-        total, clips = torch.zeros((), dtype=torch.float64), 0
+        losses: list[Tensor] = []  # read together at the end, so that a GPU need not be waited for at every batch
+        sizes: list[int] = []
         for number, batch in enumerate(batches):
             n = len(batch.audio)
             noise = self.objective.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
             with objectives.alone():  # each process goes through all tuning clips, so that all know the loss
-                total += self.forward(batch, noise, slice(0, n))["loss"].double().cpu() * n
-            clips += n
+                losses.append(self.forward(batch, noise, slice(0, n))["loss"].double())
+            sizes.append(n)
         self.method.train()
-        if clips == 0:
+        if not sizes:
             raise RunError("the tuning split gave no batch; valid: at least one clip, or train.select=last.")
-        loss = float(total) / clips
+        total = sum(loss * n for loss, n in zip(torch.stack(losses).tolist(), sizes, strict=True))
+        loss = float(total) / sum(sizes)
         if not math.isfinite(loss):
             raise RunError(
                 f"the loss on the tuning split is {loss} after step {self.state.step} of {self.steps}; the last good"
@@ -255,8 +257,8 @@ class Session:
         A gradient can overflow where the loss did not; such weights must not become the last good ones.
         """
         group, names = self.share.group, [name for name, _ in self.method.named_parameters()]
-        finite = (bool(torch.isfinite(group.local(parameter)).all()) for parameter in self.method.parameters())
-        first = min(group.gathered([next((i for i, good in enumerate(finite) if not good), len(names))]))
+        finite = torch.stack([torch.isfinite(group.local(each)).all() for each in self.method.parameters()]).tolist()
+        first = min(group.gathered([finite.index(False) if False in finite else len(names)]))
         if first < len(names):
             raise RunError(
                 f"weight {names[first]} is not finite after step {self.state.step} of {self.steps}; the last good"

@@ -37,7 +37,7 @@ def shard(model: nn.Module, device: str) -> nn.Module:
     for module in [*(module for module in model.modules() if isinstance(module, Block)), model]:
         # Also the whole is divided again after its forward pass: one without a backward pass would leave it whole.
         fully_shard(module, mesh=mesh, reshard_after_forward=True)
-        if isinstance(module, FSDPModule) and distributed.get_backend() == "gloo":
+        if isinstance(module, FSDPModule) and device == "cpu":
             module.set_force_sum_reduction_for_comms(True)  # gloo knows no mean
     return model
 
