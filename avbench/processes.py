@@ -39,6 +39,23 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def has_companions() -> bool:
+    """Returns whether torchrun or a scheduler started this process beside others that share its work."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def own_cores() -> int:
+    """Returns how many cores are this process's: of several on this machine that share a work, each has its part.
+
+    Where Slurm gave each process cores of its own, those are the ones that it may use.
+    """
+    beside = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    by_slurm = "SLURM_CPUS_PER_TASK" in os.environ and os.environ.get("SLURM_NTASKS") == os.environ.get("WORLD_SIZE")
+    if not has_companions() or not beside.isdecimal() or by_slurm:
+        return core_count()
+    return max(1, core_count() // max(1, int(beside)))
+
+
 def package_sha256(root: Path) -> str:
     """Returns the hash of a package's source files and their names."""
     files = sorted(root.rglob("*.py"))

@@ -9,13 +9,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 import avbench
 from avbench import processes
+from avbench.data.feed.loader import worker_count
 from avbench.data.prepare.share import FolderLock
 from avbench.errors import InputError
 from avbench.processes import Child
 from avbench.store import provenance
+from avbench.training.device import torch_threads
 from avbench.training.state import exclusive
 
 
@@ -130,3 +133,30 @@ def test_a_child_says_how_it_ended() -> None:
     assert child.ending() == "exit status 1"
     assert child.last_words() == "ModuleNotFoundError: No module named 'avbench.no_such_module'"
     child.stop()
+
+
+@pytest.mark.parametrize(
+    ("variables", "share"),
+    [
+        ({}, 16),
+        ({"LOCAL_WORLD_SIZE": "4"}, 16),  # left in a shell: this process has no companions
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, 4),
+        ({"WORLD_SIZE": "32", "LOCAL_WORLD_SIZE": "32"}, 1),
+        ({"WORLD_SIZE": "8"}, 16),
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "SLURM_NTASKS": "8", "SLURM_CPUS_PER_TASK": "16"}, 16),
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "SLURM_NTASKS": "2", "SLURM_CPUS_PER_TASK": "16"}, 4),
+    ],
+)
+def test_processes_that_share_a_machine_share_its_cores(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], share: int
+) -> None:
+    monkeypatch.setattr(processes, "core_count", lambda: 16)
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "SLURM_NTASKS", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert processes.own_cores() == share
+    assert worker_count(-1) == share - 1
+    assert worker_count(3) == 3
+    with torch_threads(share - 2):
+        assert torch.get_num_threads() <= 2

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from avbench.bench.timing import Timing, compare
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
-from avbench.data.feed.dataset import Batch
+from avbench.data.feed.batch import Batch
 from avbench.methods.base import Method
 from avbench.methods.cavmae import CavMae
 from avbench.methods.options import CavMaeConfig

@@ -56,8 +56,10 @@ class Draws:
     ratio: float | None = None  # of this batch, where the plan draws it
 
     def to(self, device: torch.device | str) -> Draws:
-        """Returns the draws on another device."""
-        return self._each(lambda draw: draw.to(device))
+        """Returns the draws on another device; a GPU fetches them by itself, whatever it is at."""
+        if torch.device(device).type != "cuda" or self.tokens.is_cuda:
+            return self._each(lambda draw: draw.to(device))
+        return self._each(lambda draw: draw.pin_memory().to(device, non_blocking=True))
 
     def part(self, clips: slice) -> Draws:
         """Returns the draws of some clips of the batch."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
-    from avbench.data.feed.dataset import Batch, Mode
+    from avbench.data.feed.dataset import Mode
     from avbench.encoders.adapted import Adapted
     from avbench.methods.base import Method
 
@@ -65,6 +65,7 @@ class Batches:
         """
         import torch
 
+        from avbench.data.feed.batch import arrays, moved
         from avbench.data.feed.loader import Feed
         from avbench.encoders.adapted import Adapted
         from avbench.training.precision import autocast
@@ -72,14 +73,18 @@ class Batches:
         if isinstance(self.method, Adapted):
             yield from self._heard(self.method, batches)
             return
-        feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers)
+        feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers, device=self.device)
         compute: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
         compute = self.method.local_tokens if self.kind == "tokens" else _vectors(self.method)
-        for batch in feed.batches(self._order(batches), self.size):
-            with torch.inference_mode(), autocast(self.config.precision, self.device):
-                found = compute(*_inputs(batch, self.device))
-            values = {name: _frames(value.float().cpu().numpy(), self.mode) for name, value in found.items()}
-            yield np.asarray(batch.index, np.int64), values
+
+        def computed() -> Iterator[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor]]]:
+            for batch in moved(feed.batches(self._order(batches), self.size), self.device):
+                with torch.inference_mode(), autocast(self.config.precision, self.device):
+                    found = compute(batch.audio, batch.visual)
+                yield np.asarray(batch.index, np.int64), found
+
+        for rows, values in arrays(computed()):
+            yield rows, {name: _frames(value, self.mode) for name, value in values.items()}
 
     def _heard(
         self, encoder: Adapted, batches: Sequence[int]
@@ -107,10 +112,6 @@ class Batches:
             for rows, values in self.compute(parts.share(self.todo, rank, world)):
                 writer.write(rows, values)
                 yield len(rows)
-
-
-def _inputs(batch: Batch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
-    return batch.audio.to(device), batch.visual.to(device)
 
 
 def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:

@@ -21,7 +21,7 @@ from avbench.training import trained_on
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
-    from avbench.data.feed.dataset import Batch
+    from avbench.data.feed.batch import Batch
     from avbench.running.execution import Execution
 
 log = logging.getLogger("avbench")
@@ -57,6 +57,7 @@ def compute(stage: Pretraining, execution: Execution) -> dict[str, Any]:
         seed=config.seed,
         workers=workers,
         pairing=pairing,
+        device=execution.device,
     )
     batch = config.train.batch_size
     negatives, accumulate = getattr(config.method, "negatives", ""), config.train.accumulate
@@ -69,7 +70,8 @@ def compute(stage: Pretraining, execution: Execution) -> dict[str, Any]:
         return feed.batches(share.order(order), share.clips, epoch=epoch, skip=skip, drop_last=True)
 
     def validate(clips: Clips) -> Iterator[Batch]:
-        return Feed(clips, config.input, mode="eval", workers=workers).batches(np.arange(len(clips)), batch)
+        feed = Feed(clips, config.input, mode="eval", workers=workers, device=execution.device)
+        return feed.batches(np.arange(len(clips)), batch)
 
     about = {}
     if execution.group.leads:

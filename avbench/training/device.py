@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from avbench.errors import InputError, unknown
-from avbench.processes import core_count
+from avbench.processes import own_cores
 
 Device = Literal["cpu", "cuda"]
 _NAMES = ("auto", "cpu", "cuda")
@@ -67,7 +67,7 @@ def torch_threads(workers: int, threads: int = 0) -> Iterator[int]:
     import torch
 
     before = torch.get_num_threads()
-    used = max(1, min(before, core_count() - workers, threads or before))
+    used = max(1, min(before, own_cores() - workers, threads or before))
     torch.set_num_threads(used)
     try:
         yield used

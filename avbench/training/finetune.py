@@ -14,11 +14,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed import augment, sampling
-from avbench.data.feed.dataset import Batch, Mode
+from avbench.data.feed.batch import Batch, arrays, moved
+from avbench.data.feed.dataset import Mode
 from avbench.data.feed.heard_training import HeardFeed
 from avbench.data.feed.loader import Feed
 from avbench.data.progress import Progress
@@ -148,6 +150,7 @@ def finetune(
         seed=work.seed,
         augment=mixed,
         workers=settings.workers,
+        device=work.device,
     )
     steps_per_epoch = len(clips) // config.batch_size
     average = WeightAverage(work.folder, work.stage, config.average_from, config.average_to)
@@ -254,7 +257,7 @@ def predict(
         every = False  # each frame would bring the same sound
     readers = work.train.workers
     feed = _own_feed(model, clips, None, 0, readers) or Feed(
-        clips, input, mode="all_frames" if every else "eval", workers=readers
+        clips, input, mode="all_frames" if every else "eval", workers=readers, device=work.device
     )
     size = max(1, _FRAMES_AT_ONCE // feed.dataset.frames_per_item)
     found: dict[str, list[npt.NDArray[np.float32]]] = {mode: [] for mode in modes}
@@ -262,15 +265,22 @@ def predict(
         torch_threads(feed.workers, work.train.threads),
         Progress("test", len(clips), unit="clip", enabled=work.progress) as bar,
     ):
-        for batch in feed.batches(np.arange(len(clips)), size):
+
+        def probabilities(batch: Batch) -> dict[str, Tensor]:
             audio, visual = batch.audio.to(work.device), batch.visual.to(work.device)
+            values = {}
             for mode in modes:
                 with autocast(work.precision, work.device):
-                    logits = model(audio, visual, mode)
-                values = logits.float().sigmoid() if loss == "bce" else logits.float().softmax(dim=-1)
-                values = values.mean(dim=1) if values.ndim == 3 else values
-                found[mode].append(values.cpu().numpy())
-            bar.step(count=len(batch.index))
+                    logits = model(audio, visual, mode).float()
+                each = logits.sigmoid() if loss == "bce" else logits.softmax(dim=-1)
+                values[mode] = each.mean(dim=1) if each.ndim == 3 else each
+            return values
+
+        batches = moved(feed.batches(np.arange(len(clips)), size), work.device)
+        for count, rows in arrays((len(batch.index), probabilities(batch)) for batch in batches):
+            for mode in modes:
+                found[mode].append(rows[mode])
+            bar.step(count=count)
     scores = {mode: np.concatenate(parts) for mode, parts in found.items()}
     for mode, values in scores.items():
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))

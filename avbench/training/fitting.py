@@ -26,7 +26,7 @@ def step(session: Session, batch: Batch, waited: float) -> None:
 
     Args:
         session: Of the training.
-        batch: On the CPU.
+        batch: On the CPU or the device.
         waited: Seconds it was waited for.
 
     Raises:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from avbench.config import Precision, TrainConfig
+from avbench.data.feed.batch import moved
 from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
@@ -181,7 +182,7 @@ def train(
             section=section,
             about=about or {},
         )
-        stream = _stream(batches, state.step, steps, steps_per_epoch)
+        stream = moved(_stream(batches, state.step, steps, steps_per_epoch), device)
         stopped = False
         with Progress(what, steps, done=state.step, unit="step", enabled=progress and group.leads) as bar:
             while not session.done:

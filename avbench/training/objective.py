@@ -39,10 +39,10 @@ class Objective(Protocol):
         ...
 
     def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
-        """Returns the loss of some clips of a batch that is on the CPU, with the draws for these.
+        """Returns the loss of some clips of a batch, with the draws for these.
 
         Args:
-            batch: On the CPU.
+            batch: On the CPU or the device.
             part: Which clips of it.
             noise: The draws for these.
             device: Where to compute.
@@ -109,7 +109,7 @@ class ClassificationLoss:
             for tensor, needed in zip((batch.audio, batch.visual), used, strict=True)
         )
         logits = self._model(audio, visual, self._mode)
-        return PretrainOutput(classification_loss(logits, target[part].to(device), self._kind))
+        return PretrainOutput(classification_loss(logits, target[part].to(device, non_blocking=True), self._kind))
 
 
 def classification_loss(logits: Tensor, target: Tensor, kind: Literal["bce", "ce"]) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from avbench.config import Precision, TrainConfig
+from avbench.data.feed.batch import moved
 from avbench.errors import RunError
 from avbench.files import atomic_path, write_json
 from avbench.methods import objectives
@@ -98,7 +99,7 @@ class Session:
         """Makes one optimiser step.
 
         Args:
-            batch: On the CPU.
+            batch: On the CPU or the device.
             waited: Seconds it was waited for.
 
         Raises:
@@ -149,7 +150,7 @@ class Session:
         """Runs the model on a part of a batch; returns what to minimise, and the loss and its parts, detached.
 
         Args:
-            batch: On the CPU.
+            batch: On the CPU or the device.
             noise: The draws of the part.
             part: Which clips.
         """
@@ -187,7 +188,7 @@ class Session:
         self.method.eval()
         losses: list[Tensor] = []  # read together at the end, so that a GPU need not be waited for at every batch
         sizes: list[int] = []
-        for number, batch in enumerate(batches):
+        for number, batch in enumerate(moved(batches, self.device)):
             n = len(batch.audio)
             noise = self.objective.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
             with objectives.alone():  # each process goes through all tuning clips, so that all know the loss

@@ -12,7 +12,8 @@ from avbench.config import InputConfig
 from avbench.data.corpus.authors import AuthorsClips
 from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.feed import memory
-from avbench.data.feed.dataset import AudioVisualDataset, Batch
+from avbench.data.feed.batch import Batch
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.loader import Feed, batches, worker_count
 from avbench.errors import InputError, RunError
 

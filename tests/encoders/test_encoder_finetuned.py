@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -111,6 +112,28 @@ class _Labels:
 
     def multi_hot(self, rows: Any = None, dtype: Any = np.float32) -> np.ndarray:
         return np.eye(2, dtype=dtype)[rows]
+
+
+class _Reader(_Tones):
+    """Tells by its sound which process read it."""
+
+    def waveform(self, i: int) -> tuple[np.ndarray, int]:
+        return np.full(2000, os.getpid(), np.float32), 1000
+
+
+def test_the_same_processes_read_all_epochs_and_draw_anew_in_each() -> None:
+    wants = Wants(modalities=("audio", "visual"), sample_rate=1000, channels=1, seconds=2.0, frames=1, image=None)
+    reader: Any = _Reader()
+    feed = HeardFeed(HeardClips(reader, wants), workers=1)
+    read = {float(next(feed.batches(np.arange(2), 2, epoch=epoch)).audio.items[0][0]) for epoch in range(3)}
+    assert len(read) == 1
+    assert read != {float(np.float32(os.getpid()))}
+    clips: Any = _Tones()
+    mixes = Augment(labels=_Labels(), mixup=1.0)
+    ahead, here = (HeardFeed(HeardClips(clips, wants), augment=mixes, seed=3, workers=n) for n in (1, 0))
+    for epoch in (5, 6, 5):
+        targets = [next(each.batches(np.arange(2), 2, epoch=epoch)).target for each in (ahead, here)]
+        assert torch.equal(*targets)
 
 
 def test_sounds_pictures_and_targets_are_mixed_by_one_weight() -> None:

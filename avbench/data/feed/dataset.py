@@ -15,6 +15,7 @@ from avbench.config import InputConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.corpus.frames import eval_frame
 from avbench.data.feed.augment import Augment, Mix, mix_waveforms
+from avbench.data.feed.batch import Batch
 from avbench.data.feed.spectrogram import fit_rows, log_mel, window_starts
 from avbench.data.media.images import normalise, resize_and_crop
 from avbench.data.media.waveform import resample
@@ -38,16 +39,6 @@ class Item:
     """
 
     index: int
-    audio: Tensor
-    visual: Tensor
-    target: Tensor | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Several clips: ``index`` int64 (B,), and the tensors of :class:`Item` with a first axis of length B."""
-
-    index: Tensor
     audio: Tensor
     visual: Tensor
     target: Tensor | None = None
@@ -135,6 +126,7 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         augment: Fine-tuning: mixing, masks and targets (:mod:`avbench.data.feed.augment`). In the reference's order:
             mixing, masks, normalisation, noise and roll.
         pairing: The frames of clip ``i`` are those of clip ``pairing[i]``, int64 (n,); None: its own.
+        raw: Leave frames as bytes, to be normalised where they go; not those that an ``augment`` mixes.
 
     Raises:
         InputError: ``config.segment_length`` is longer than ``config.target_length``, or the pairing is not one of
@@ -151,6 +143,7 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         seed: int = 0,
         augment: Augment | None = None,
         pairing: NDArray[np.int64] | None = None,
+        raw: bool = False,
     ) -> None:
         if config.segment_length > config.target_length:
             raise InputError(
@@ -168,6 +161,7 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         self.mode = mode
         self.augment = augment
         self.pairing = pairing
+        self.raw = raw and augment is None
         self.noise = noise and mode == "train" and not config.segment_length
         self.seed = seed
         self.epoch = 0
@@ -238,7 +232,8 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
             pictures += [self.source.picture(self.shown(i), k) for k in frames]
             if mix is not None:
                 partners[position] = mix, self._partner_pictures(mix, frames)
-        visual = normalise(np.stack(pictures), config)  # (B * F, 3, H, W)
+        stacked = np.stack(pictures)
+        visual = torch.from_numpy(stacked) if self.raw else normalise(stacked, config)  # (B * F, 3, H, W)
         visual = visual.view(len(chosen), self._n_frames, *visual.shape[1:])
         for position, (mix, others) in partners.items():
             own, other = visual[position].numpy(), normalise(np.stack(others), config).numpy()
@@ -251,7 +246,8 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         if self.mode != "all_frames":
             audio, visual = audio[:, 0], visual[:, 0]
         mixes = {position: mix for position, (mix, _) in partners.items()}
-        return Batch(torch.tensor(chosen), audio, visual, self._targets(chosen, mixes))
+        raw = config if self.raw else None
+        return Batch(torch.tensor(chosen), audio, visual, self._targets(chosen, mixes), raw)
 
     def _sound(self, i: int, repeat: int, out: Tensor) -> Mix | None:
         """Writes the rows of clip ``i`` as training hears them to ``out``; returns what it was mixed with."""

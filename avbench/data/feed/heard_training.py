@@ -13,7 +13,7 @@ from torch import Tensor
 
 from avbench.data.feed import loader
 from avbench.data.feed.augment import Augment, Mix, mix_waveforms
-from avbench.data.feed.dataset import Batch
+from avbench.data.feed.batch import Batch
 from avbench.data.feed.heard import HeardClips
 
 
@@ -136,6 +136,7 @@ class HeardFeed:
         self.dataset = HeardTraining(heard, augment, seed)
         self._wanted = workers
         self.workers = loader.worker_count(workers)
+        self._readers = loader.Readers(self.dataset, workers)
 
     def batches(
         self,
@@ -148,4 +149,12 @@ class HeardFeed:
     ) -> Iterator[Batch]:
         """Yields batches; arguments as for :meth:`avbench.data.feed.loader.Feed.batches`."""
         self.dataset.epoch = epoch
-        return loader.batches(self.dataset, order, batch_size, workers=self._wanted, start=skip, drop_last=drop_last)
+        return loader.batches(
+            self.dataset,
+            order,
+            batch_size,
+            workers=self._wanted,
+            start=skip,
+            drop_last=drop_last,
+            readers=self._readers,
+        )

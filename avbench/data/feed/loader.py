@@ -16,9 +16,10 @@ from avbench.config import InputConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed import memory
 from avbench.data.feed.augment import Augment
-from avbench.data.feed.dataset import AudioVisualDataset, Batch, Mode
+from avbench.data.feed.batch import Batch
+from avbench.data.feed.dataset import AudioVisualDataset, Mode
 from avbench.errors import AvbenchError, InputError
-from avbench.processes import core_count, leave_stops_to_parent
+from avbench.processes import has_companions, leave_stops_to_parent, own_cores
 
 _AHEAD = 2  # batches kept ready per worker
 Chunk = tuple[NDArray[Any], NDArray[Any]]  # positions of a batch's clips, and how often each came before
@@ -39,11 +40,12 @@ class Batched(Protocol[B_co]):
 def worker_count(workers: int) -> int:
     """Returns how many processes read clips: ``workers``, or for -1 one per core that the training leaves free.
 
-    The training process counts as one core; with a single core it reads the clips itself.
+    The training process counts as one core; with a single core it reads the clips itself. Of several processes of this
+    machine that train one model, each has its share of the cores.
     """
     if workers >= 0:
         return workers
-    return max(0, core_count() - 1)
+    return max(0, own_cores() - 1)
 
 
 def batches(
@@ -115,6 +117,7 @@ class Feed:
         pairing: Whose frames each clip is seen with.
         workers: See :func:`batches`.
         memory_limit: Bytes; 0: always read from the files.
+        device: Where the batches go; for ``cuda`` they are pinned, and their frames stay bytes until they are there.
 
     Attributes:
         dataset: The items.
@@ -133,15 +136,16 @@ class Feed:
         pairing: NDArray[np.int64] | None = None,
         workers: int = -1,
         memory_limit: int = memory.LIMIT,
+        device: str = "cpu",
     ) -> None:
         self.dataset = AudioVisualDataset(
-            clips, config, mode=mode, noise=noise, seed=seed, augment=augment, pairing=pairing
+            clips, config, mode=mode, noise=noise, seed=seed, augment=augment, pairing=pairing, raw=device == "cuda"
         )
         self._wanted = workers
         training = mode == "train" or augment is not None
-        held = training and memory.hold(self.dataset, workers=core_count() if workers else 0, limit=memory_limit)
+        held = training and memory.hold(self.dataset, workers=own_cores() if workers else 0, limit=memory_limit)
         self.workers = 0 if held else worker_count(workers)
-        self._readers = Readers(self.dataset, workers)
+        self._readers = Readers(self.dataset, workers, device)
 
     def batches(
         self,
@@ -185,8 +189,8 @@ class _Chunks(torch.utils.data.Dataset[Any]):
 
     def __getitem__(self, asked: tuple[int, Chunk]) -> Any:
         epoch, chunk = asked
-        if isinstance(self._dataset, AudioVisualDataset):
-            self._dataset.set_epoch(epoch)  # of this process's copy, which may be of an earlier epoch
+        if hasattr(self._dataset, "epoch"):
+            self._dataset.epoch = epoch  # of this process's copy, which may be of an earlier epoch
         try:
             return self._dataset.batch(*chunk)
         except AvbenchError as error:
@@ -212,10 +216,11 @@ class Readers:
     Args:
         dataset: What they read.
         workers: How many; -1: see :func:`worker_count`.
+        device: Where the batches go.
     """
 
-    def __init__(self, dataset: Batched[Any], workers: int) -> None:
-        self._dataset, self._count = dataset, worker_count(workers)
+    def __init__(self, dataset: Batched[Any], workers: int, device: str = "cpu") -> None:
+        self._dataset, self._count, self._gpu = dataset, worker_count(workers), device == "cuda"
         self._asked = _Asked()
         self._loader: torch.utils.data.DataLoader[Any] | None = None
 
@@ -240,6 +245,9 @@ class Readers:
                 prefetch_factor=_AHEAD,
                 worker_init_fn=_ignore_interrupts,
                 persistent_workers=True,
+                pin_memory=self._gpu,
+                # NCCL's threads do not outlive a fork; without them it is cheaper, as what is read is then shared.
+                multiprocessing_context="forkserver" if self._gpu and has_companions() else None,
             )
         for result in self._loader:
             if isinstance(result, AvbenchError):

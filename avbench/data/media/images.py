@@ -78,6 +78,25 @@ def normalise(frames: NDArray[np.uint8], config: InputConfig) -> Tensor:
     return torch.from_numpy(out)
 
 
+def normalise_bytes(frames: Tensor, config: InputConfig) -> Tensor:
+    """Returns the same as :func:`normalise`, to the bit, of frames on any device.
+
+    Args:
+        frames: RGB, uint8 (..., H, W, 3).
+        config: Means and standard deviations, for values in [0, 1].
+
+    Returns:
+        float32 (..., 3, H, W).
+    """
+    *batch, height, width, _ = frames.shape
+    channels = _scale_and_shift(config.image_mean, config.image_std)
+    out = torch.empty(*batch, len(channels), height, width, device=frames.device)
+    for c, (scale, shift) in enumerate(channels):
+        # Two kernels, as one that multiplies and adds would round once only.
+        torch.mul(frames[..., c], float(scale), out=out[..., c, :, :]).add_(float(shift))
+    return out
+
+
 def to_tensor(frame: NDArray[np.uint8], config: InputConfig) -> Tensor:
     """Returns one frame, RGB (H, W, 3) of any size, as float32 (3, image_size, image_size)."""
     return normalise(resize_and_crop(frame, config.image_size)[None], config)[0]
