@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -54,6 +55,13 @@ def own_cores() -> int:
     if not has_companions() or not beside.isdecimal() or by_slurm:
         return core_count()
     return max(1, core_count() // max(1, int(beside)))
+
+
+def free_port() -> int:
+    """Returns a port of this machine that nobody listens at, for processes that are to meet."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 def package_sha256(root: Path) -> str:

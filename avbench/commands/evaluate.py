@@ -43,7 +43,8 @@ class Command(LauncherOptions, ConfigOptions):
     format: Literal["table", "json"] = "table"
     """What goes to standard output."""
     processes: int = 1
-    """Processes that extract features in parallel; the numbers do not depend on it."""
+    """Processes that extract features in parallel, on GPUs one each; the numbers do not depend on it. On several GPUs
+    they also share each step of a fine-tuning, with other last bits."""
 
     def execute(self) -> int:
         """Evaluates and prints the result."""

@@ -19,7 +19,7 @@ class Command(ConfigOptions):
     out: Path
     """The file to write (.npz)."""
     processes: int = 1
-    """Processes that extract in parallel; the numbers do not depend on it."""
+    """Processes that extract in parallel, on GPUs one each; the numbers do not depend on it."""
 
     def execute(self) -> int:
         """Extracts and writes the features."""

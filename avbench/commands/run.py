@@ -31,7 +31,8 @@ class Command(LauncherOptions, ConfigOptions):
     format: Literal["table", "json"] = "table"
     """What goes to standard output; json: the records, or with --dry-run settings, stages and clips per contrast."""
     processes: int = 1
-    """Processes that extract features in parallel; the numbers do not depend on it."""
+    """Processes that extract features in parallel, on GPUs one each; the numbers do not depend on it. On several GPUs
+    they also share each step of a fine-tuning, with other last bits."""
 
     skip_untrained: bool = False
     """Leave out the untrained model, which is otherwise evaluated as well."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,10 @@ def local_slots(device: str, configs: Sequence[RunConfig], count: int = 0) -> tu
     import torch
 
     from avbench.processes import core_count
+    from avbench.training.device import gpus
 
     if device == "cuda":
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+        names = gpus()
         count = count or len(names)
         return [{"CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(count)], []
     cores = core_count()

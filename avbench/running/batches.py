@@ -102,8 +102,27 @@ class Batches:
         firsts = np.array(batches, np.int64) * self.size
         return np.concatenate([np.arange(f, min(f + self.size, len(self.clips))) for f in firsts] or [firsts])
 
-    def compute_share(self, rank: int, world: int) -> Iterator[int]:
-        """Computes one process's share of the batches into parts; yields the clips of each batch once it is held.
+    @property
+    def name(self) -> str:
+        """See :class:`avbench.running.crew.Job`."""
+        return "extraction"
+
+    def variables(self, rank: int, world: int) -> dict[str, str]:
+        """See :class:`avbench.running.crew.Job`: each process sees one GPU, on which the method that it is given is."""
+        from avbench.training.device import gpus
+
+        if self.device != "cuda":
+            return {}
+        names = gpus()
+        return {"CUDA_VISIBLE_DEVICES": names[rank % len(names)]}
+
+    def compute_share(self, rank: int, world: int, report: Callable[[int], None]) -> None:
+        """Computes one process's share of the batches into parts; reports the clips of each batch once it is held.
+
+        Args:
+            rank: Which share.
+            world: Of how many.
+            report: Told how many more clips are held.
 
         Raises:
             RunError: A clip cannot be read.
@@ -111,7 +130,7 @@ class Batches:
         with parts.PartWriter(self.folder) as writer:
             for rows, values in self.compute(parts.share(self.todo, rank, world)):
                 writer.write(rows, values)
-                yield len(rows)
+                report(len(rows))
 
 
 def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:

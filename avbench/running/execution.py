@@ -1,4 +1,4 @@
-"""How and where to work: nothing here can change a number."""
+"""How and where to work: nothing here can change a number; of several processes on GPUs, last bits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Execution:
         device: ``cpu`` or ``cuda``.
         force: Compute again what is done.
         progress: Whether to show bars.
-        processes: How many extract in parallel.
+        processes: How many extract in parallel, and on GPUs fine-tune together.
         group: The processes that train one model together.
     """
 

@@ -125,8 +125,7 @@ def extract(
                 bar.step(count=len(rows))
             known[:] = True
         else:
-            for count in job.compute_share(0, 1):
-                bar.step(count=count)
+            job.compute_share(0, 1, lambda count: bar.step(count=count))
     for rows, found in parts.gathered(folder, known):
         writer.put(rows, found)
     writer.rows = len(clips)

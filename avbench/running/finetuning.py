@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avbench.data.progress import Progress
+from avbench.errors import InputError
+from avbench.processes import free_port
 from avbench.running import encoded, weights
 from avbench.running.identity import Finetuning
 from avbench.settings import to_dict
@@ -15,6 +21,7 @@ if TYPE_CHECKING:
     from avbench.methods.base import Method
     from avbench.methods.classifier import Classifier
     from avbench.running.execution import Execution
+    from avbench.training.group import ProcessGroup
 
 ABOUT = "finetuned"  # in the metadata of the weights: what builds the model again
 
@@ -26,12 +33,117 @@ def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
         InputError: Labels cannot be used, or there are fewer clips than a batch.
         RunError: Training failed; what it kept is in the stage's folder.
     """
+    from avbench.training.device import gpus
+
+    told = {"mode": stage.mode, "n": len(stage.train)}
+    # On a CPU one process has all cores already, and its numbers are the same to the bit.
+    world = min(execution.processes, len(gpus())) if execution.device == "cuda" else 1
+    if world < 2:
+        train(stage, execution.device, progress=execution.progress)
+        return told
+    together(stage, execution.device, world, progress=execution.progress)
+    return {**told, "processes": world}
+
+
+def together(stage: Finetuning, device: str, world: int, *, progress: bool) -> None:
+    """Fine-tunes in several processes, each with its share of every batch.
+
+    Args:
+        stage: What is trained.
+        device: Each process takes one of this machine's.
+        world: How many.
+        progress: Whether to show a bar.
+
+    Raises:
+        InputError: A batch cannot be divided.
+        RunError: Training failed in one of them; the message names it.
+    """
+    from avbench.running import crew
+
+    options = stage.options
+    if options.batch_size % world:
+        raise InputError(
+            f"task.batch_size: found {options.batch_size}, valid for {world} processes, among which each batch is"
+            f" divided: a multiple of {world}; or give other --processes."
+        )
+    epochs = -(-options.steps // max(1, len(stage.train) // options.batch_size)) or options.epochs
+    done = 0
+    with Progress(f"fine-tune {stage.mode}", epochs, unit="epoch", enabled=progress) as bar:
+
+        def report(epoch: int) -> None:
+            nonlocal done
+            bar.step(count=epoch - done)  # of a resumed training the first is not 1
+            done = epoch
+
+        crew.run(Together(stage=stage, device=device, threads=1, port=free_port()), world, report)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """A fine-tuning of which several processes compute each step: see :class:`avbench.running.crew.Job`.
+
+    Attributes:
+        stage: What is trained.
+        device: Each process takes one of this machine's.
+        threads: Of torch, in each process.
+        port: Where they meet.
+    """
+
+    stage: Finetuning
+    device: str
+    threads: int
+    port: int
+    name: str = "fine-tuning"
+
+    @property
+    def folder(self) -> Path:
+        """Where it writes."""
+        return self.stage.folder
+
+    def variables(self, rank: int, world: int) -> dict[str, str]:
+        """Returns what torchrun would set."""
+        return {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(world),
+            "LOCAL_WORLD_SIZE": str(world),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(self.port),
+        }
+
+    def compute_share(self, rank: int, world: int, report: Callable[[int], None]) -> None:
+        """Fine-tunes beside the others; the first of them reports each epoch that is done."""
+        from avbench.training.group import join
+
+        with join(self.device) as group:
+            train(self.stage, self.device, progress=False, group=group, report=report)
+
+
+def train(
+    stage: Finetuning,
+    device: str,
+    *,
+    progress: bool,
+    group: ProcessGroup | None = None,
+    report: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Fine-tunes in this process, alone or beside others.
+
+    Args:
+        stage: What is trained.
+        device: Where.
+        progress: Whether to show a bar.
+        group: The processes that train it together; None: this one.
+        report: Told of each epoch that is done.
+    """
     from avbench.training.finetune import Work, finetune
+    from avbench.training.group import ProcessGroup
 
     config, options = stage.config, stage.options
     labels = read_pair(stage.train, stage.evaluated, kind=options.target, label=options.label, warn=False)
+    group = group or ProcessGroup()
     finetune(
-        _classifier(stage, weights.load(config, stage.after, execution.device)),
+        _classifier(stage, weights.load(config, stage.after, device)),
         stage.train,
         labels.train,
         config.input,
@@ -41,15 +153,16 @@ def compute(stage: Finetuning, execution: Execution) -> dict[str, Any]:
         work=Work(
             folder=stage.folder,
             stage=stage.id,
-            device=execution.device,
+            device=device,
             precision=config.precision,
             seed=config.seed,
             train=config.train,
-            progress=execution.progress,
-            about={**trained_on.write(stage.folder, stage.train.ids), **_about(stage, labels)},
+            progress=progress,
+            about={**(trained_on.write(stage.folder, stage.train.ids) if group.leads else {}), **_about(stage, labels)},
+            group=group,
+            report=report,
         ),
     )
-    return {"mode": stage.mode, "n": len(stage.train)}
 
 
 def _about(stage: Finetuning, labels: LabelPair) -> dict[str, Any]:

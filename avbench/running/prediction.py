@@ -20,8 +20,9 @@ from avbench.running.request import frames_of
 from avbench.settings import build, change
 from avbench.training.classifier_weights import read_classifier
 from avbench.training.device import resolve_device
-from avbench.training.finetune import Loss, Work, predict
+from avbench.training.finetune import Loss, Work
 from avbench.training.precision import resolve_precision
+from avbench.training.probabilities import predict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -169,7 +169,8 @@ def report(ids: list[str], scores: dict[str, Scores], labels: LabelPair, config:
 
 def _mode_scores(subject: Subject, config: FinetuneConfig, labels: LabelPair, mode: str) -> dict[str, Scores]:
     """Returns the probabilities of one fine-tuned model, by mode: its own and, of both modalities, the missing ones."""
-    from avbench.training.finetune import Work, predict
+    from avbench.training.finetune import Work
+    from avbench.training.probabilities import predict
 
     run = subject.config
     model = _given(subject, config, labels, mode) if config.weights else subject.classifier(mode)

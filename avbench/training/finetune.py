@@ -1,4 +1,4 @@
-"""End-to-end fine-tuning with labels, and the scores of what it gives (paper Table 4).
+"""End-to-end fine-tuning with labels (paper Table 4).
 
 Source: docs/protocol/cavmae.md 3.3-3.4.
 """
@@ -6,41 +6,36 @@ Source: docs/protocol/cavmae.md 3.3-3.4.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed import augment, sampling
-from avbench.data.feed.batch import Batch, arrays, moved
+from avbench.data.feed.batch import Batch
 from avbench.data.feed.dataset import Mode
 from avbench.data.feed.heard_training import HeardFeed
-from avbench.data.feed.loader import Feed
-from avbench.data.progress import Progress
-from avbench.errors import RunError
+from avbench.data.feed.loader import Feed, repeats
 from avbench.files import Damaged, set_aside
 from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
 from avbench.training.averaging import WeightAverage
 from avbench.training.checkpoints import load_weights
-from avbench.training.device import torch_threads
 from avbench.training.export import save_weights
+from avbench.training.group import ProcessGroup
 from avbench.training.loop import train
 from avbench.training.objective import ClassificationLoss
-from avbench.training.precision import autocast
+from avbench.training.share import Share
 from avbench.training.weights_file import read_checkpoint
 
 Loss = Literal["bce", "ce"]
 FINETUNED = "finetuned.safetensors"  # what a finished fine-tuning leaves in its folder
-_FRAMES_AT_ONCE = 64  # of a test batch
 _SHARED = (
     "epochs",
     "steps",
@@ -76,6 +71,8 @@ class Work:
         train: Readers, threads, checkpoint times and logging.
         about: More JSON values for the metadata of the weights.
         progress: Whether to show bars.
+        group: The processes that fine-tune together; the numbers are those of one, rounding aside.
+        report: Told of each epoch that is done.
     """
 
     folder: Path
@@ -86,6 +83,8 @@ class Work:
     train: TrainConfig
     progress: bool = True
     about: Mapping[str, Any] = field(default_factory=dict)
+    group: ProcessGroup = field(default_factory=ProcessGroup)
+    report: Callable[[int], None] = lambda _: None
 
 
 def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
@@ -142,7 +141,7 @@ def finetune(
         return weights
     settings = train_settings(config, work.train)
     mixed = augment.Augment.of(config, labels)
-    feed = _own_feed(model, clips, mixed, work.seed, settings.workers) or Feed(
+    feed = own_feed(model, clips, mixed, work.seed, settings.workers) or Feed(
         clips,
         input,
         mode=frames_mode(model),
@@ -154,15 +153,24 @@ def finetune(
     )
     steps_per_epoch = len(clips) // config.batch_size
     average = WeightAverage(work.folder, work.stage, config.average_from, config.average_to)
-    _mend(average, work.folder)
+    share = Share(config.batch_size, 1, together=False, group=work.group)
+    if work.group.leads:
+        _mend(average, work.folder)
+    parallel = work.group.wrap(model, work.device)
 
     def batches(epoch: int, skip: int) -> Iterator[Batch]:
         order = epoch_order(labels, len(clips), config, work.seed, epoch)
-        return feed.batches(order, config.batch_size, epoch=epoch, skip=skip, drop_last=True)
+        before = share.order(repeats(order))
+        return feed.batches(share.order(order), share.clips, epoch=epoch, skip=skip, drop_last=True, before=before)
+
+    def after_epoch(epoch: int) -> None:
+        if work.group.leads:
+            average.add(epoch, model)
+            work.report(epoch)
 
     last = train(
         model,
-        ClassificationLoss(model, mode, loss),
+        ClassificationLoss(parallel, mode, loss),
         batches,
         settings,
         steps_per_epoch=steps_per_epoch,
@@ -176,10 +184,14 @@ def finetune(
         progress=work.progress,
         tensorboard=settings.tensorboard,
         ratios={KEYS: config.head_lr_ratio},
-        after_epoch=lambda epoch: average.add(epoch, model),
+        after_epoch=after_epoch,
         what=f"fine-tune {mode}",
         section="task",
+        share=share,
+        parallel=parallel,
     ).weights
+    if not work.group.leads:
+        return weights
     epochs = average.apply(model)
     extra = {"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs), **work.about}
     save_weights(weights, model, extra=extra)
@@ -190,7 +202,7 @@ def finetune(
     return weights
 
 
-def _own_feed(
+def own_feed(
     model: Classifier, clips: Clips, mixed: augment.Augment | None, seed: int, workers: int
 ) -> HeardFeed | None:
     """Returns what gives batches to a model of anybody's encoder, which hears waveforms; None for a method's."""
@@ -222,68 +234,3 @@ def epoch_order(labels: LabelTable, n: int, config: FinetuneConfig, seed: int, e
     if config.balanced:
         return sampling.balanced_order(labels, seed=seed, epoch=epoch)
     return numpy_stream(seed, "order", epoch).permutation(n)
-
-
-@torch.inference_mode()
-def predict(
-    model: Classifier,
-    clips: Clips,
-    input: InputConfig,
-    *,
-    modes: tuple[str, ...],
-    loss: Loss,
-    frames: Literal["all", "middle"],
-    work: Work,
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Returns the class probabilities of every clip in each mode, (n, C): none is left out, and none comes twice.
-
-    Each frame's probabilities (sigmoid or softmax in float32) are averaged over the frames of a clip; a head that looks
-    at all frames together gives one prediction.
-
-    Args:
-        model: In evaluation mode, on ``work.device``.
-        clips: The clips.
-        input: How a clip becomes tensors; a middle frame is ``eval_frame``.
-        modes: See :data:`avbench.methods.classifier.MODES`.
-        loss: ``bce``: sigmoid, ``ce``: softmax.
-        frames: Which frames of a clip.
-        work: Where and how.
-
-    Raises:
-        RunError: A clip cannot be read, or a probability is not finite.
-    """
-    every = frames == "all" or model.head.kind != "linear"
-    if set(modes) <= {"audioonly", "missingaudioonly"} and not input.segment_length and model.head.kind == "linear":
-        every = False  # each frame would bring the same sound
-    readers = work.train.workers
-    feed = _own_feed(model, clips, None, 0, readers) or Feed(
-        clips, input, mode="all_frames" if every else "eval", workers=readers, device=work.device
-    )
-    size = max(1, _FRAMES_AT_ONCE // feed.dataset.frames_per_item)
-    found: dict[str, list[npt.NDArray[np.float32]]] = {mode: [] for mode in modes}
-    with (
-        torch_threads(feed.workers, work.train.threads),
-        Progress("test", len(clips), unit="clip", enabled=work.progress) as bar,
-    ):
-
-        def probabilities(batch: Batch) -> dict[str, Tensor]:
-            audio, visual = batch.audio.to(work.device), batch.visual.to(work.device)
-            values = {}
-            for mode in modes:
-                with autocast(work.precision, work.device):
-                    logits = model(audio, visual, mode).float()
-                each = logits.sigmoid() if loss == "bce" else logits.softmax(dim=-1)
-                values[mode] = each.mean(dim=1) if each.ndim == 3 else each
-            return values
-
-        batches = moved(feed.batches(np.arange(len(clips)), size), work.device)
-        for count, rows in arrays((len(batch.index), probabilities(batch)) for batch in batches):
-            for mode in modes:
-                found[mode].append(rows[mode])
-            bar.step(count=count)
-    scores = {mode: np.concatenate(parts) for mode, parts in found.items()}
-    for mode, values in scores.items():
-        bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(bad):
-            raise RunError(f"mode {mode}: {len(bad)} of {len(clips)} clips have probabilities that are not finite.")
-    return scores

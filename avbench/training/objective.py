@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from avbench.errors import InputError
 from avbench.methods.base import Method
-from avbench.methods.classifier import Classifier
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput
 
@@ -80,12 +79,12 @@ class ClassificationLoss:
     Source: docs/protocol/cavmae.md 3.3.
 
     Args:
-        model: The model.
+        model: The classifier, or what wraps it for several processes.
         mode: See :data:`avbench.methods.classifier.MODES`.
         kind: ``bce``: each class by itself; ``ce``: classes that exclude each other.
     """
 
-    def __init__(self, model: Classifier, mode: str, kind: Literal["bce", "ce"]) -> None:
+    def __init__(self, model: nn.Module, mode: str, kind: Literal["bce", "ce"]) -> None:
         self._model = model
         self._mode = mode
         self._kind = kind

@@ -131,23 +131,27 @@ class Counting:
         return self.method.vectors(audio, visual)
 
 
-def shared(folder: Path, todo: list[int], rank: int, world: int) -> None:
-    """Does the work of one of several processes, here."""
-    folder.mkdir(exist_ok=True)
-    job = batches.Batches(
+def job_of(folder: Path, todo: list[int], device: str = "cpu") -> batches.Batches:
+    """Returns an extraction."""
+    return batches.Batches(
         kind="vectors",
         method=weights.build(config()).eval(),
         clips=cast(Clips, LabelledClips(N)),
         config=config(),
         folder=folder,
-        device="cpu",
+        device=device,
         readers=0,
         threads=1,
         size=BATCH,
         todo=todo,
     )
-    for _ in job.compute_share(rank, world):
-        pass
+
+
+def shared(folder: Path, todo: list[int], rank: int, world: int) -> None:
+    """Does the work of one of several processes, here."""
+    folder.mkdir(exist_ok=True)
+    job = job_of(folder, todo)
+    job.compute_share(rank, world, lambda _: None)
 
 
 def test_what_others_left_is_used_and_twice_computed_clips_count_once(one: extracted.Arrays, tmp_path: Path) -> None:
@@ -193,3 +197,14 @@ def test_what_was_begun_in_another_order_is_not_gone_on_with(one: extracted.Arra
 def test_processes_are_at_least_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--method", "cavmae", "--processes", "0"]) == 2
     assert "--processes: found 0, valid: at least 1" in capsys.readouterr().err
+
+
+def test_each_process_sees_one_of_the_gpus_that_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5a")
+    on_gpus = job_of(tmp_path, [], "cuda")
+    seen = [on_gpus.variables(rank, 3) for rank in range(3)]
+    assert seen == [{"CUDA_VISIBLE_DEVICES": name} for name in ("3", "GPU-5a", "3")]
+    assert job_of(tmp_path, []).variables(1, 3) == {}
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert [on_gpus.variables(rank, 2)["CUDA_VISIBLE_DEVICES"] for rank in range(2)] == ["0", "1"]

@@ -23,11 +23,12 @@ from avbench.tasks.labels import Labels, read_labels
 from avbench.training import finetune as module
 from avbench.training.averaging import WeightAverage
 from avbench.training.checkpoints import read_checkpoint
-from avbench.training.finetune import Work, epoch_order, finetune, predict, train_settings
+from avbench.training.finetune import Work, epoch_order, finetune, train_settings
 from avbench.training.interrupt import Interrupted
 from avbench.training.loop import train
 from avbench.training.objective import classification_loss
 from avbench.training.optimizer import RATIO, build_optimizer, optimizer_tensors, restore_optimizer
+from avbench.training.probabilities import predict
 from avbench.training.schedule import learning_rate
 
 CLIPS = LabelledClips(20)

@@ -146,6 +146,7 @@ class HeardFeed:
         epoch: int = 0,
         skip: int = 0,
         drop_last: bool = False,
+        before: NDArray[np.integer] | None = None,
     ) -> Iterator[Batch]:
         """Yields batches; arguments as for :meth:`avbench.data.feed.loader.Feed.batches`."""
         self.dataset.epoch = epoch
@@ -157,4 +158,5 @@ class HeardFeed:
             start=skip,
             drop_last=drop_last,
             readers=self._readers,
+            before=before,
         )

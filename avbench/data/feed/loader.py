@@ -57,6 +57,7 @@ def batches(
     start: int = 0,
     drop_last: bool = False,
     readers: Readers | None = None,
+    before: NDArray[np.integer] | None = None,
 ) -> Iterator[B]:
     """Yields the clips of ``order`` in batches.
 
@@ -71,6 +72,7 @@ def batches(
         start: First batch to yield, to resume in the middle of an epoch.
         drop_last: Leave out a last batch that is not full.
         readers: Processes of this dataset that are kept for further calls; None: own ones, which end with the batches.
+        before: How often each clip of ``order`` came before, where that is part of an epoch; None: as it stands there.
 
     Raises:
         InputError: ``batch_size`` is below 1.
@@ -79,7 +81,7 @@ def batches(
     if batch_size < 1:
         raise InputError(f"batch size: found {batch_size}, valid: 1 or more.")
     end = len(order) - len(order) % batch_size if drop_last else len(order)
-    before = repeats(order)
+    before = repeats(order) if before is None else before
     spans = [slice(first, min(first + batch_size, end)) for first in range(start * batch_size, end, batch_size)]
     chunks = [(order[span], before[span]) for span in spans]
     if isinstance(getattr(dataset, "source", None), memory.Memory):
@@ -155,6 +157,7 @@ class Feed:
         epoch: int = 0,
         skip: int = 0,
         drop_last: bool = False,
+        before: NDArray[np.integer] | None = None,
     ) -> Iterator[Batch]:
         """Yields the clips of ``order`` with the draws of ``epoch``, from batch ``skip`` on; see :func:`batches`.
 
@@ -164,6 +167,7 @@ class Feed:
             epoch: Whose draws are used.
             skip: Batches left out at the start.
             drop_last: Whether a last batch that is not full is left out.
+            before: See :func:`batches`.
         """
         self.dataset.set_epoch(epoch)
         return batches(
@@ -174,6 +178,7 @@ class Feed:
             start=skip,
             drop_last=drop_last,
             readers=self._readers,
+            before=before,
         )
 
 
