@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,10 @@ def _step(size: str, folder: Path) -> WORK:
 
     method = step.CavMae(step.CavMaeConfig(), step.ModelConfig(**SIZES[size]), step.InputConfig())
     config, batch = step.TrainConfig(batch_size=4, lr=1e-6), step._batch(method)
-    ours = step._ours(method, config, "fp32", folder)
+    if hasattr(step, "session_of"):
+        ours = partial(step.session_of(method, config, "fp32", folder).step, waited=0.0)
+    else:  # in earlier commits
+        ours = step._ours(method, config, "fp32", folder)
     return lambda: ours(batch), lambda: list(method.state_dict().values())
 
 
@@ -65,7 +69,8 @@ def _features(size: str, folder: Path) -> WORK:
 def _item(size: str, folder: Path, mode: str = "eval") -> WORK:
     from avbench.bench import loader
 
-    loader._write(folder, loader._SYNC)
+    write = getattr(loader, "write_clips", None) or loader._write  # what it was called before
+    write(folder, loader._SYNC)
     clips = loader.PreparedClips.open(folder)
     data = loader.AudioVisualDataset(clips, loader.InputConfig() if mode == "eval" else loader._SYNC, mode=mode)
     turn = iter(range(10**9))

@@ -28,7 +28,8 @@ from avbench.data.media.waveform import encode_wav
 
 ITEM_TARGET, SYNC_TARGET = 1.5, 8.0
 _SYNC = InputConfig(segment_length=416)
-_SECONDS, _FRAMES, _CLIPS, _QUALITY = 10.0, 16, 8, 90
+_SECONDS, _FRAMES, _QUALITY = 10.0, 16, 90
+CLIPS = 8  # that are written
 _SHARD = "shards/000000.tar"
 
 
@@ -51,7 +52,7 @@ def _picture(rng: np.random.Generator, size: int) -> bytes:
     return buffer.getvalue()
 
 
-def _write(folder: Path, config: InputConfig) -> None:
+def write_clips(folder: Path, config: InputConfig) -> None:
     """Writes the same clips twice: as a prepared folder, and as ID.wav with frame_i/ID.jpg."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -61,7 +62,7 @@ def _write(folder: Path, config: InputConfig) -> None:
     rows: list[dict[str, Any]] = []
     with (folder / _SHARD).open("wb") as handle:
         shard = ShardWriter(handle)
-        for i in range(_CLIPS):
+        for i in range(CLIPS):
             samples = _sound(rng, config.sample_rate)
             pictures = [_picture(rng, config.image_size) for _ in range(_FRAMES)]
             frames = [shard.add(f"{i}.{k}.jpg", data) for k, data in enumerate(pictures)]
@@ -144,7 +145,7 @@ def benchmark(repeats: int = 30) -> list[Timing]:
     """Times one item, and one Sync clip of 16 frames and windows, on one thread; the clips stay in the page cache."""
     with tempfile.TemporaryDirectory() as name, one_thread():
         folder = Path(name)
-        _write(folder, _SYNC)
+        write_clips(folder, _SYNC)
         clips = PreparedClips.open(folder)
         whole = InputConfig()
         single = AudioVisualDataset(clips, whole, mode="eval")
@@ -156,15 +157,15 @@ def benchmark(repeats: int = 30) -> list[Timing]:
         return [
             compare(
                 "one item, prepared against wav + JPEG",
-                lambda: single[next(turns) // 2 % _CLIPS],
-                lambda: plain.item(next(turns) // 2 % _CLIPS),
+                lambda: single[next(turns) // 2 % CLIPS],
+                lambda: plain.item(next(turns) // 2 % CLIPS),
                 target=ITEM_TARGET,
                 repeats=repeats,
             ),
             compare(
                 f"one clip of {_FRAMES} windows, sound read once against {_FRAMES} times",
-                lambda: frames[next(turns_sync) // 2 % _CLIPS],
-                lambda: plain_sync.windows(next(turns_sync) // 2 % _CLIPS),
+                lambda: frames[next(turns_sync) // 2 % CLIPS],
+                lambda: plain_sync.windows(next(turns_sync) // 2 % CLIPS),
                 target=SYNC_TARGET,
                 repeats=max(5, repeats // 3),
             ),

@@ -1,7 +1,8 @@
-"""Throughput of pretraining for every method: clips a second, model FLOPs utilisation, peak memory.
+"""Throughput of every method: clips a second, model FLOPs utilisation, wait for the loader, memory, what takes time.
 
-Each method runs in a process of its own: draw the masks, forward, backward, optimiser, on noise of the input's sizes;
-reading clips is not part of it. Utilisation is the model FLOPs a second (:mod:`avbench.bench.flops`) over the best
+Each method runs in a process of its own. Steps of pretraining are the training loop's: draw the masks, forward,
+backward, optimiser; first on noise of the input's sizes, without reading clips, then on clips that the loader reads.
+Utilisation is the model FLOPs a second (:mod:`avbench.bench.flops`) over the best
 rate of a large matrix product of the same precision, measured in the same run, and over the GPU's data sheet.
 """
 
@@ -11,19 +12,25 @@ import dataclasses
 import multiprocessing
 import os
 import statistics
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import Literal, get_args
 
 import torch
-from torch import Tensor
 
 from avbench import registry
+from avbench.bench.fed import feed
 from avbench.bench.flops import step_flops
-from avbench.bench.machine import Clock, data_sheet_flops, matmul_flops, memory_bytes, peak_memory_bytes
+from avbench.bench.kinds import shares
+from avbench.bench.machine import Clock, matmul_flops, memory_bytes, peak_memory_bytes
+from avbench.bench.step import session_of
+from avbench.bench.throughput import Measured, Report, table
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
+from avbench.data.feed.batch import Batch
 from avbench.errors import InputError, RunError, unknown
 from avbench.methods.base import Method
 from avbench.recipes import presets
@@ -31,8 +38,11 @@ from avbench.rng import torch_stream
 from avbench.settings import change
 from avbench.store.provenance import hardware, versions
 from avbench.training.device import resolve_device
-from avbench.training.optimizer import build_optimizer
-from avbench.training.precision import autocast, gradient_scaler, resolve_precision
+from avbench.training.fitting import is_out_of_memory
+from avbench.training.precision import autocast, resolve_precision
+from avbench.training.session import Session
+
+__all__ = ["SEVEN", "Measured", "Options", "Report", "benchmark", "measure", "table"]
 
 SEVEN = ("audiomae", "visualmae", "vanilla_avmae", "avmae", "cav", "cavmae", "cavmae_sync")
 _BATCH = {"cpu": 4, "cuda": 64}
@@ -74,76 +84,11 @@ class Options:
                 raise unknown("method", name, SEVEN)
         if self.size not in get_args(Size):
             raise unknown("size", self.size, get_args(Size))
+        if self.batch == 1:
+            raise InputError("--batch: found 1, valid: at least 2, which are contrasted with each other, or 0.")
         for option, value, least in (("batch", self.batch, 0), ("steps", self.steps, 1), ("threads", self.threads, 0)):
             if value < least:
                 raise InputError(f"--{option}: found {value}, valid: at least {least}.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One method's figures."""
-
-    method: str
-    parameters: int
-    batch: int
-    forward_flops: float  # of one clip
-    step_flops: float  # of one clip, forward and backward
-    step_s: float  # median
-    fastest_s: float
-    slowest_s: float
-    cores: float  # CPU seconds a second during the steps; below the threads where other work took its share
-    peak_bytes: int  # growth of the process's memory, or the most allocated on the GPU
-    matmul_flops: float  # a second: the best product measured in this process
-    threads: int
-
-    @property
-    def clips_per_s(self) -> float:
-        """Clips a second."""
-        return self.batch / self.step_s
-
-    @property
-    def flops_per_s(self) -> float:
-        """Model FLOPs a second."""
-        return self.step_flops * self.clips_per_s
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """The figures of a run, and what they were measured on."""
-
-    rows: list[Measured]
-    size: Size
-    precision: Precision
-    machine: dict[str, Any]
-    versions: dict[str, str]
-    load_before: float  # 1-minute load average
-    load_after: float
-
-    @property
-    def matmul_flops(self) -> float:
-        """The machine's peak, FLOP/s: the best product of all processes, since other work only ever slows them."""
-        return max(row.matmul_flops for row in self.rows)
-
-    @property
-    def data_sheet_flops(self) -> float | None:
-        """The GPU's peak by its data sheet, FLOP/s; None for a CPU or an unknown GPU."""
-        return data_sheet_flops(self.machine.get("gpu", ""), self.precision)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns JSON values: FLOP, seconds, bytes, and utilisation as a fraction."""
-        sheet = self.data_sheet_flops
-        rows = [
-            {
-                **dataclasses.asdict(row),
-                "clips_per_s": row.clips_per_s,
-                "flops_per_s": row.flops_per_s,
-                "mfu": row.flops_per_s / self.matmul_flops,
-                "mfu_data_sheet": row.flops_per_s / sheet if sheet else None,
-            }
-            for row in self.rows
-        ]
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "rows"}
-        return {**plain, "matmul_flops": self.matmul_flops, "data_sheet_flops": sheet, "rows": rows}
 
 
 def benchmark(options: Options | None = None) -> Report:
@@ -195,20 +140,29 @@ def measure(name: str, options: Options) -> Measured:
     device, precision = resolve_device(options.device), resolve_precision(options.precision, options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    held = memory_bytes()
+    held, batch = memory_bytes(), options.batch
     method = _build(name, options.size).to(device).train()
-    try:
-        seconds, cores = _time_steps(method, options.batch, options.steps, precision, device)
-    except torch.OutOfMemoryError:
-        raise RunError(
-            f"{name}: the GPU's memory does not hold a step of {options.batch} clips; try a smaller --batch."
-        ) from None
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else peak_memory_bytes() - held
-    flops = step_flops(method, options.batch)
+    noise = _noise(method, batch).to(device)
+    with tempfile.TemporaryDirectory() as folder:
+        # No row is written, so that a GPU is not waited for.
+        session = session_of(method, TrainConfig(batch_size=batch, log_every=10**6), precision, Path(folder), device)
+        try:
+            seconds, cores = _time_steps(session, noise, options.steps)
+            peak = torch.cuda.max_memory_allocated() if device == "cuda" else peak_memory_bytes() - held
+            spent = shares(lambda: session.step(noise, 0.0), device)
+            fed = feed(session, method.input_config, options.steps, warm_up=_WARM_UP[device], threads=options.threads)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunError(
+                f"{name}: the memory does not hold a step of {batch} clips; try a smaller --batch."
+            ) from None
+    features_s = _time_features(method.eval(), noise, options.steps, precision, device)
+    flops = step_flops(method, batch)
     return Measured(
         method=name,
         parameters=sum(parameter.numel() for parameter in method.parameters()),
-        batch=options.batch,
+        batch=batch,
         forward_flops=flops.forward,
         step_flops=flops.step,
         step_s=statistics.median(seconds),
@@ -218,6 +172,11 @@ def measure(name: str, options: Options) -> Measured:
         peak_bytes=peak,
         matmul_flops=matmul_flops(device, precision),  # last: its matrices are not the method's memory
         threads=torch.get_num_threads(),
+        features_s=features_s,
+        fed_clips_per_s=fed.clips_per_s,
+        wait_share=fed.wait_share,
+        readers=fed.readers,
+        spent=spent,
     )
 
 
@@ -229,71 +188,37 @@ def _build(name: str, size: Size) -> Method:
     return method
 
 
-def _noise(method: Method, clips: int, device: str) -> tuple[Tensor, Tensor]:
-    """Returns sounds (B, T, M) and frames (B, 3, H, W) of noise; the time does not depend on the content."""
+def _noise(method: Method, clips: int) -> Batch:
+    """Returns noise of the model's input sizes; the time does not depend on the content."""
     inputs, draw = method.input_config, torch_stream(0, "bench")
     audio = torch.randn(clips, inputs.segment_length or inputs.target_length, inputs.n_mels, generator=draw)
     visual = torch.randn(clips, len(inputs.image_mean), inputs.image_size, inputs.image_size, generator=draw)
-    return audio.to(device), visual.to(device)
+    return Batch(torch.arange(clips), audio, visual)
 
 
-def _time_steps(method: Method, clips: int, steps: int, precision: Precision, device: str) -> tuple[list[float], float]:
+def _time_steps(session: Session, batch: Batch, steps: int) -> tuple[list[float], float]:
     """Returns the seconds of each step, and the CPU seconds a second meanwhile."""
-    audio, visual = _noise(method, clips, device)
-    optimizer = build_optimizer(method, TrainConfig(), device)
-    scaler = gradient_scaler(precision, device)
-
-    def step(number: int) -> None:
-        noise = method.draw_noise(clips, torch_stream(0, "mask", number)).to(device)
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(precision, device):
-            loss = method(audio, visual, noise).loss
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-
-    warm_up = _WARM_UP[device]
-    for number in range(warm_up):
-        step(number)
-    clock = Clock(device)
+    for _ in range(_WARM_UP[session.device]):
+        session.step(batch, 0.0)
+    clock = Clock(session.device)
     clock.mark()
     wall, cpu = time.perf_counter(), time.process_time()
-    for number in range(warm_up, warm_up + steps):
-        step(number)
+    for _ in range(steps):
+        session.step(batch, 0.0)
         clock.mark()
     seconds = clock.seconds()
     return seconds, (time.process_time() - cpu) / (time.perf_counter() - wall)
 
 
-def table(report: Report) -> str:
-    """Returns the figures as a Markdown table below a line that says what they were measured on."""
-    from tabulate import tabulate
-
-    first, sheet = report.rows[0], report.data_sheet_flops
-    headers = ["method", "clips/s", "step s", "GFLOP/clip", "GFLOP/s", "MFU %", "peak GB", "cores"]
-    cells: list[list[Any]] = []
-    for row in report.rows:
-        line = [
-            row.method,
-            f"{row.clips_per_s:.3g}",
-            f"{row.step_s:.3g}",
-            f"{row.step_flops / 1e9:.1f}",
-            f"{row.flops_per_s / 1e9:.0f}",
-            f"{100 * row.flops_per_s / report.matmul_flops:.0f}",
-            f"{row.peak_bytes / 1e9:.1f}",
-            f"{row.cores:.1f}",
-        ]
-        if sheet:
-            line.insert(headers.index("MFU %") + 1, f"{100 * row.flops_per_s / sheet:.0f}")
-        cells.append(line)
-    if sheet:
-        headers.insert(headers.index("MFU %") + 1, "of data sheet %")
-    name = report.machine.get("gpu") or f"{report.machine['processor']}, {first.threads} threads"
-    promised = f" ({sheet / 1e9:.0f} by the data sheet)" if sheet else ""
-    head = (
-        f"{report.size} size, {first.batch} clips per step, {report.precision}, {name}; best matrix product"
-        f" {report.matmul_flops / 1e9:.0f} GFLOP/s{promised}; load average {report.load_before:.1f} before,"
-        f" {report.load_after:.1f} after"
-    )
-    right = ("left", *["right"] * (len(headers) - 1))
-    return f"{head}\n\n{tabulate(cells, headers=headers, tablefmt='github', colalign=right, disable_numparse=True)}"
+def _time_features(method: Method, batch: Batch, steps: int, precision: Precision, device: str) -> float:
+    """Returns the seconds of the median extraction of a batch."""
+    clock = Clock(device)
+    for _ in range(_WARM_UP[device]):
+        with torch.inference_mode(), autocast(precision, device):
+            method.embed(batch.audio, batch.visual)
+    clock.mark()
+    for _ in range(steps):
+        with torch.inference_mode(), autocast(precision, device):
+            method.embed(batch.audio, batch.visual)
+        clock.mark()
+    return statistics.median(clock.seconds())

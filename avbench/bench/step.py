@@ -68,10 +68,8 @@ def _batch(method: Method) -> Batch:
     return Batch(torch.arange(_CLIPS), audio, visual)
 
 
-def _ours(
-    method: Method, config: TrainConfig, precision: Precision, folder: Path, device: str = "cpu"
-) -> Callable[[Batch], None]:
-    """Returns the training loop's own step.
+def session_of(method: Method, config: TrainConfig, precision: Precision, folder: Path, device: str = "cpu") -> Session:
+    """Returns what makes the training loop's own steps.
 
     Args:
         method: On the device.
@@ -80,7 +78,7 @@ def _ours(
         folder: For what the training would write.
         device: Where to compute.
     """
-    session = Session(
+    return Session(
         method=method,
         objective=PretrainingLoss(method),
         config=config,
@@ -99,7 +97,6 @@ def _ours(
         share=Share.whole(config),
         parallel=method,
     )
-    return lambda batch: session.step(batch, waited=0.0)
 
 
 def _plain(method: Method, config: TrainConfig) -> Callable[[Batch], None]:
@@ -144,7 +141,7 @@ def benchmark(repeats: int = 5, model: ModelConfig | None = None) -> list[Timing
     plain = partial(_plain(method, config), batch)
     for precision in _PRECISIONS:
         with tempfile.TemporaryDirectory() as folder:
-            ours = partial(_ours(method, config, precision, Path(folder)), batch)
+            ours = partial(session_of(method, config, precision, Path(folder)).step, batch, 0.0)
             name = f"training step, {_CLIPS} clips, {precision}"
             rows.append(compare(name, ours, plain, target=STEP_TARGETS[precision], repeats=repeats))
             del ours  # its averages, before the next one's

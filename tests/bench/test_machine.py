@@ -10,8 +10,10 @@ from dataclasses import replace
 import pytest
 
 from avbench.bench import methods
+from avbench.bench.kinds import KINDS, as_shares, kind_of
 from avbench.bench.machine import Clock, data_sheet_flops, matmul_flops, memory_bytes, peak_memory_bytes
 from avbench.bench.methods import SEVEN, Measured, Options, Report, benchmark, table
+from avbench.cli import main
 from avbench.commands.bench import PARTS
 from avbench.errors import InputError, RunError
 
@@ -82,11 +84,70 @@ def test_figures_follow_from_each_other(report: Report) -> None:
 def test_table_has_a_line_for_each_method_and_a_column_for_a_known_data_sheet(report: Report) -> None:
     rows = [replace(report.rows[0], method=name) for name in SEVEN]
     text = table(replace(report, rows=rows))
-    assert [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|")][2:] == list(SEVEN)
+    names = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("|") and "--" not in line]
+    assert names == ["method", *SEVEN] * 2  # the figures, and where the time goes
     assert "data sheet" not in text
     on_gpu = table(replace(report, machine={"gpu": "NVIDIA H200"}))
     assert "of data sheet %" in on_gpu
     assert "67000 by the data sheet" in on_gpu
+
+
+def test_steps_on_clips_that_are_read_wait_for_them(report: Report) -> None:
+    (row,) = report.rows
+    assert 0 < row.fed_clips_per_s < 10 * row.clips_per_s
+    assert 0 <= row.wait_share < 1
+    assert row.features_s < row.slowest_s
+
+
+def test_it_says_where_the_time_goes(report: Report) -> None:
+    (row,) = report.rows
+    assert sum(row.spent.values()) == pytest.approx(1)
+    assert set(row.spent) <= set(KINDS)
+    assert row.spent["products"] > 0.05
+    assert {"attention", "optimiser", "LayerNorm"} <= set(row.spent)
+    assert list(row.spent.values()) == sorted(row.spent.values(), reverse=True)
+    text = table(report)
+    assert f"{100 * row.spent['products']:.0f} |" in text.partition("Where a step's time goes")[2]
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        ("aten::mm", "products"),
+        ("aten::addmm", "products"),
+        ("aten::_scaled_dot_product_flash_attention_backward", "attention"),
+        ("aten::native_layer_norm_backward", "LayerNorm"),
+        ("aten::_fused_adam_", "optimiser"),
+        ("aten::copy_", "copies"),
+        ("aten::gelu", "elementwise"),
+        ("aten::argsort", "sorting"),
+        ("nccl:all_reduce", "between GPUs"),
+        ("aten::view", "other"),
+    ],
+)
+def test_operations_are_of_the_kind_that_their_name_says(operation: str, kind: str) -> None:
+    assert kind_of(operation) == kind
+
+
+def test_what_a_gpu_did_not_use_is_idle() -> None:
+    assert as_shares({"products": 6.0, "other": 2.0}, 10.0) == {"products": 0.6, "other": 0.2, "idle": 0.2}
+    assert as_shares({"products": 6.0, "other": 2.0}, 0.0) == {"products": 0.75, "other": 0.25}
+
+
+def test_the_command_gives_its_options_to_the_methods(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, report: Report
+) -> None:
+    asked: list[Options] = []
+    monkeypatch.setattr(methods, "benchmark", lambda options: asked.append(options) or report)
+    assert main(["bench", "--device", "cpu", "--size", "tiny", "--steps", "2", "--batch", "3"]) == 0
+    assert asked == [Options(device="cpu", size="tiny", steps=2, batch=3)]
+    out = capsys.readouterr().out
+    for word in ("MFU %", "wait %", "peak GB", "Where a step's time goes", "clips/s"):
+        assert word in out
+    assert main(["bench", "fbank", "--batch", "3"]) == 2
+    assert "--batch: not used by fbank; valid with methods." in capsys.readouterr().err
+    assert main(["bench", "--batch", "1"]) == 2
+    assert "--batch: found 1, valid: at least 2" in capsys.readouterr().err
 
 
 def test_the_peak_is_the_best_of_all_processes(report: Report) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from avbench.bench.step import _batch, _ours
+from avbench.bench.step import _batch, session_of
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.errors import RunError
 from avbench.methods.cav import Cav
@@ -76,12 +76,11 @@ def test_a_step_reads_no_value_before_a_row_is_due(tmp_path: Path, cls: Any, mon
     model = ModelConfig(**sizes, decoder_embed_dim=8, decoder_depth=1, decoder_num_heads=2)
     method = cls[0](cls[1](), model, InputConfig(n_mels=32, target_length=48, image_size=32))
     config = TrainConfig(batch_size=4, clip_norm=1.0, log_every=1000)
-    step = _ours(method, config, "fp32", tmp_path)
+    session = session_of(method, config, "fp32", tmp_path)
     batch = _batch(method)
-    session = step.__closure__[0].cell_contents  # type: ignore[index]
     # On a CPU each step's values are read, as that costs nothing.
     monkeypatch.setattr(session, "_collect", lambda: None)
-    step(batch)
+    session.step(batch, 0.0)
     with _Reads() as reads:
-        step(batch)
+        session.step(batch, 0.0)
     assert reads.found == []

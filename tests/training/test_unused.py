@@ -9,7 +9,7 @@ import torch
 
 from avbench import registry
 from avbench.bench.methods import SEVEN
-from avbench.bench.step import _batch, _ours
+from avbench.bench.step import _batch, session_of
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.methods.base import Method
 from avbench.rng import torch_stream
@@ -62,8 +62,8 @@ def test_a_step_reads_nothing_of_its_device(name: str, tmp_path: Path) -> None:
     config = TrainConfig(batch_size=4, clip_norm=1.0, log_every=1000, accumulate=2)
     batch = _batch(model)
     batch = type(batch)(batch.index, batch.audio[:, : model.input_config.segment_length or None], batch.visual)
-    step = _ours(model.to("meta"), config, "fp32", tmp_path, device="meta")
+    session = session_of(model.to("meta"), config, "fp32", tmp_path, device="meta")
     for _ in range(2):
-        step(batch)
+        session.step(batch, 0.0)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         float(next(model.parameters()).detach().sum())
