@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 
@@ -40,6 +41,7 @@ def shares(step: Callable[[], None], device: str) -> dict[str, float]:
         device: ``cpu`` or ``cuda``.
     """
     gpu = device == "cuda"
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # the profiler tells of its own beginning and end, as errors
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if gpu else [])]
     if gpu:
         torch.cuda.synchronize()

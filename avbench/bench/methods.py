@@ -215,10 +215,10 @@ def _time_features(method: Method, batch: Batch, steps: int, precision: Precisio
     clock = Clock(device)
     for _ in range(_WARM_UP[device]):
         with torch.inference_mode(), autocast(precision, device):
-            method.embed(batch.audio, batch.visual)
+            method.vectors(batch.audio, batch.visual)
     clock.mark()
     for _ in range(steps):
         with torch.inference_mode(), autocast(precision, device):
-            method.embed(batch.audio, batch.visual)
+            method.vectors(batch.audio, batch.visual)
         clock.mark()
     return statistics.median(clock.seconds())

@@ -150,6 +150,12 @@ def test_the_command_gives_its_options_to_the_methods(
     assert "--batch: found 1, valid: at least 2" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", SEVEN)
+def test_every_method_has_features(name: str) -> None:
+    method = methods._build(name, "tiny").eval()
+    assert methods._time_features(method, methods._noise(method, 2), 1, "fp32", "cpu") > 0
+
+
 def test_the_peak_is_the_best_of_all_processes(report: Report) -> None:
     row = report.rows[0]
     assert replace(report, rows=[row, replace(row, matmul_flops=9e15)]).matmul_flops == 9e15
