@@ -46,7 +46,6 @@ class SyncEncoder(Encoder):
         InputError: Sizes that do not fit each other.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ()
     default_head: ClassVar[Literal["linear", "attention"]] = "attention"
 
     def __init__(
@@ -137,10 +136,14 @@ class SyncEncoder(Encoder):
         ``linear`` head reads the joint stream's mean patch, or the modality's global token (or mean patch). Of one
         modality the joint encoder takes its plain LayerNorms, as in the authors' code.
 
+        Modes ``missing*`` are ours, for a model fine-tuned with both modalities and tested with one. Side by side, the
+        place of the one that is missing holds zeros; a ``linear`` head reads the mean patch of the other one, averaged
+        over the joint encoder's plain and own LayerNorms as in CAV-MAE.
+
         Args:
             audio: (N, tokens, D), or None where the mode does not use it.
             visual: Likewise.
-            mode: ``multimodal``, ``audioonly`` or ``videoonly``.
+            mode: One of :data:`avbench.methods.classifier.MODES`.
             head: Which head reads it.
             streams: See the base class; only the linear head looks at it.
         """
@@ -148,8 +151,16 @@ class SyncEncoder(Encoder):
             if head == "linear":
                 return super().of_tokens(audio, visual, mode, head=head, streams=streams)
             return torch.cat([self.pool(audio), self.pool(visual)], dim=-1)
-        given = [tokens for tokens in (audio, visual) if tokens is not None]
-        tokens: Tensor = self.joint(given[0], "joint")
+        name: Modality = "audio" if audio is not None else "visual"
+        given = next(tokens for tokens in (audio, visual) if tokens is not None)
+        if mode.startswith("missing"):
+            if head == "linear":
+                own = self.patches(self.stream(name, given)).mean(dim=1)
+                return (self.joint_stream(given).mean(dim=1) + own) / 2
+            own = self.pool(given)
+            places = (own, torch.zeros_like(own)) if name == "audio" else (torch.zeros_like(own), own)
+            return torch.cat(places, dim=-1)
+        tokens: Tensor = self.joint(given, "joint")
         if self.extra.keep_registers:
             tokens = self._without_registers(tokens)
         return self.pool(tokens) if head == "linear" else tokens.mean(dim=1)

@@ -156,11 +156,24 @@ def test_sync_leaves_the_contrastive_heads_behind(make: Callable[..., Any]) -> N
     assert not [key for key in built(make("cavmae_sync", head_depth=1)).state_dict() if "constrative" in key]
 
 
-def test_sync_knows_no_missing_modality(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
-    model = built(make("cavmae_sync"))
-    assert model.missing_modes == ()
-    with pytest.raises(InputError, match="unknown mode 'missingaudioonly'"):
-        model(*batch, "missingaudioonly")
+@pytest.mark.parametrize(("mode", "name"), [("missingaudioonly", "audio"), ("missingvideoonly", "visual")])
+@pytest.mark.parametrize("options", [{}, {"registers": 0}, {"global_token": False}, {"keep_registers": True}])
+def test_sync_without_a_modality_has_nothing_in_its_place(
+    make: Callable[..., Any], batch: tuple[Tensor, Tensor], mode: str, name: str, options: dict[str, Any]
+) -> None:
+    method = make("cavmae_sync", **options).eval()
+    model, linear = built(method), built(method, head="linear")
+    pooled = _pooled(method, name, batch[name == "visual"])
+    places = [pooled, torch.zeros_like(pooled)]
+    vector = torch.cat(places if name == "audio" else places[::-1], dim=-1)
+    torch.testing.assert_close(model(*batch, mode), model.head(vector))
+    given = (batch[0], None) if name == "audio" else (None, batch[1])
+    torch.testing.assert_close(model(*given, mode), model(*batch, mode))  # the other one is not looked at
+    encoder = method.encoder
+    tokens = encoder.encode(name, encoder.of(name).tokens(batch[name == "visual"]))
+    own = encoder.patches(linear.encoder.stream(name, tokens)).mean(dim=1)
+    both = (encoder.joint_stream(tokens).mean(dim=1) + own) / 2
+    torch.testing.assert_close(linear(*batch, mode), linear.head(both))
 
 
 def test_concat_over_frames(make: Callable[..., Any], batch: tuple[Tensor, Tensor]) -> None:
