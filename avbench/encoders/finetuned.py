@@ -30,7 +30,6 @@ class HeardEncoder(nn.Module):
         encoder: A module of torch with the weights to start from; trained in place.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ("missingaudioonly", "missingvideoonly")
     default_head: ClassVar[Literal["linear", "attention"]] = "linear"
 
     def __init__(self, encoder: Adapted) -> None:

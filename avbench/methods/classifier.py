@@ -16,7 +16,8 @@ from avbench.methods.published import Published
 from avbench.methods.streams import differs_from_previous
 from avbench.methods.vit import uninitialised
 
-MODES = ("multimodal", "audioonly", "videoonly", "missingaudioonly", "missingvideoonly")
+MISSING = ("missingaudioonly", "missingvideoonly")
+MODES = ("multimodal", "audioonly", "videoonly", *MISSING)
 Streams = Literal["MM", "SM", "MM+SM"]
 _SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
 
@@ -62,7 +63,7 @@ class Classifier(Published):
     @property
     def missing_modes(self) -> tuple[str, ...]:
         """The modes in which a model of both modalities is tested with one."""
-        return () if self.streams == "SM" else self.encoder.missing_modes
+        return () if self.streams == "SM" else MISSING
 
     def freeze(self) -> None:
         """Leaves only the head to be trained."""
@@ -81,7 +82,7 @@ class Classifier(Published):
         Raises:
             InputError: A mode that it does not have, an input that is missing or has the wrong shape.
         """
-        valid = (*(name for name in MODES if not name.startswith("missing")), *self.missing_modes)
+        valid = (*(name for name in MODES if name not in MISSING), *self.missing_modes)
         if mode not in valid:
             raise unknown("mode", mode, valid)
         if self.streams == "SM" and mode != "multimodal":

@@ -121,7 +121,6 @@ class Encoder(nn.Module):
         InputError: Sizes that do not fit each other.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ("missingaudioonly", "missingvideoonly")
     default_head: ClassVar[Literal["linear", "attention"]] = "linear"
 
     def __init__(

@@ -20,12 +20,10 @@ class FinetunedEncoder(Protocol):
 
     Attributes:
         model_config: Sizes of the blocks of a head with attention.
-        missing_modes: The modes in which a model of both modalities can be tested with one.
         default_head: Which head ``task.head=auto`` means.
     """
 
     model_config: ModelConfig
-    missing_modes: ClassVar[tuple[str, ...]]
     default_head: ClassVar[Literal["linear", "attention"]]
 
     def summary_width(self, mode: str, *, head: str, streams: str) -> int:
@@ -72,13 +70,13 @@ class HasVectors(Protocol):
 class PooledEncoder(nn.Module):
     """A method as fine-tuning reads it: the vectors of its streams, with gradient.
 
-    A sound or frame that a mode does not use is given as zeros: the stream of the other does not depend on it.
+    A sound or frame that a mode does not use is given as zeros: the stream of the other does not depend on it. One that
+    is missing is zeros, too, and the streams of both are read.
 
     Args:
         method: With its weights; fine-tuned in place.
     """
 
-    missing_modes: ClassVar[tuple[str, ...]] = ()
     default_head: ClassVar[Literal["linear", "attention"]] = "linear"
 
     def __init__(self, method: HasVectors) -> None:
@@ -113,7 +111,7 @@ class PooledEncoder(nn.Module):
         found = self.method.vectors(
             self._silence(given) if audio is None else audio, self._darkness(given) if visual is None else visual
         )
-        alone = ("audio",) if visual is None else ("visual",) if audio is None else ()
+        alone = {"audioonly": ("audio",), "videoonly": ("visual",)}.get(mode, ())
         parts = [self._vector(found, name, streams) for name in alone or _READ[streams]]
         vectors = torch.stack(parts).sum(dim=0) if streams == "MM+SM" and not alone else torch.cat(parts, dim=-1)
         if torch.is_grad_enabled() and not vectors.requires_grad:
