@@ -149,7 +149,8 @@ class Adapted:
         return hasattr(self.encoder, "similarity")
 
     def heard(self, clips: Clips) -> HeardClips:
-        """Returns what reads clips for it."""
+        """Returns what reads clips for it; it may return other shapes of these than of others before."""
+        self._widths.clear()
         return HeardClips(clips, self.wants, self.prepare)
 
     @property

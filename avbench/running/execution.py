@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avbench.errors import InputError
+from avbench.store.records import content_id
 
 if TYPE_CHECKING:
-    from avbench.running.identity import Stage
+    from avbench.encoders.adapted import Adapted
+    from avbench.methods.base import Method
+    from avbench.running.identity import Extraction, Stage
     from avbench.training.group import ProcessGroup
 
 
@@ -39,6 +42,7 @@ class Execution:
     processes: int = 1
     group: ProcessGroup = field(default_factory=lambda: _alone())
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
+    _loaded: dict[str, Method | Adapted] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Checks what users give.
@@ -52,6 +56,25 @@ class Execution:
     def forces(self, stage: Stage) -> bool:
         """Returns whether a stage is to be computed though it is done: once each, where ``force`` asks for it."""
         return self.force and stage.id not in self._computed
+
+    def model(self, stage: Extraction) -> Method | Adapted:
+        """Returns what a stage extracts with, with its weights: that of the extraction before, where it is the same.
+
+        Raises:
+            InputError: The weights do not fit the model.
+            RunError: An encoder cannot be loaded.
+        """
+        from avbench.running import weights
+
+        same = content_id({name: value for name, value in stage.key.items() if name not in ("stage", "clips")})
+        if same not in self._loaded:
+            self.release()
+            self._loaded[same] = weights.load(stage.config, stage.after, self.device)
+        return self._loaded[same]
+
+    def release(self) -> None:
+        """Lets go of the model that extracted last, and the memory it takes."""
+        self._loaded.clear()
 
     def computed(self, stage: Stage) -> None:
         """Notes that a stage was computed by this process."""

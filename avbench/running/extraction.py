@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from avbench.files import Damaged, read_json, set_aside, write_json
-from avbench.running import encoded, weights
+from avbench.running import encoded
 from avbench.running.batches import Batches
 from avbench.running.identity import Extraction, Kind
 from avbench.store import parts
@@ -43,7 +43,7 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
     """
     from avbench.encoders.adapted import Adapted
 
-    method = weights.load(stage.config, stage.after, execution.device)
+    method = execution.model(stage)
     extract(
         stage.kind,
         method,

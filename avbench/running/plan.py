@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import registry
 from avbench.config import RunConfig
+from avbench.data.corpus.changed import changed
 from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
 from avbench.running import identity
 from avbench.running.division import Division, divide, labelled, training_clips
 from avbench.running.exposure import Exposure, seen
-from avbench.running.identity import Extraction, Finetuning, Kind, Part, Pretraining, Stage
+from avbench.running.identity import Extracted, Extraction, Finetuning, Kind, Pretraining, Stage
 from avbench.running.request import fitted, vary
-from avbench.tasks.base import FINETUNED, OTHER_CLIPS, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
+from avbench.tasks.base import FINETUNED, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.tasks.base import Annotated, Task
 
-EXTRACTIONS: dict[str, tuple[Kind, Part]] = {  # by what a task's card lists among its needs
+EXTRACTIONS: dict[str, tuple[Kind, Extracted]] = {  # by what a task's card lists among its needs
     "training vectors": ("vectors", "train"),
     "vectors": ("vectors", "evaluated"),
+    "changed vectors": ("vectors", "changed"),
     "training tokens": ("tokens", "train"),
     "tokens": ("tokens", "evaluated"),
+    "changed tokens": ("tokens", "changed"),
 }
 
 
@@ -126,7 +129,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
         make_plan(vary(config, sections), corpus, results, with_variants=False)
         for sections in (task.variants(config.task) if with_variants else ())
     )
-    own = (pretrain,) if pretrain is not None and needs & {WEIGHTS, TRAINING_LOG, OTHER_CLIPS} else ()
+    own = (pretrain,) if pretrain is not None and needs & {WEIGHTS, TRAINING_LOG} else ()
     return Plan(
         config=config,
         division=supervised,
@@ -195,7 +198,9 @@ def _extractions(
         if need in needs:
             if clips is None:
                 raise InputError(f"--data {config.data.source}: found no clips of split 'train'.")
-            found.append(identity.extraction(config, kind, part, task.framed(clips, config), pretrain, results))
+            for change in task.changes(config) if part == "changed" else (None,):
+                seen = task.framed(clips if change is None else changed(clips, change), config)
+                found.append(identity.extraction(config, kind, part, seen, change, pretrain, results))
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,6 +195,8 @@ class Runner:
                 if reused is not None:
                     return reused
                 sweep(run_folder(results, run_id))
+                for left in folder.glob(".changed-*"):  # by killed runs of versions that embedded changed clips there
+                    shutil.rmtree(left)
                 record, path = self._evaluate(plan, source)
         except Exception as error:
             reason = why(error)

@@ -33,8 +33,11 @@ def make_ready(plan: Plan, execution: Execution) -> None:
         AvbenchError: A stage failed; what it finished is kept.
     """
     before = plan.stages[:-1]
-    for stage in _wanted(plan.evaluation, before, execution):
-        settle(stage, execution)
+    try:
+        for stage in _wanted(plan.evaluation, before, execution):
+            settle(stage, execution)
+    finally:
+        execution.release()
 
 
 def _wanted(evaluation: Stage, before: Sequence[Stage], execution: Execution) -> list[Stage]:
@@ -83,10 +86,12 @@ def _compute(stage: Stage, execution: Execution) -> dict[str, Any]:
     """Computes a stage into its folder and returns its figures."""
     match stage:
         case Pretraining():
+            execution.release()
             return pretraining.compute(stage, execution)
         case Extraction():
             return extraction.compute(stage, execution)
         case Finetuning():
+            execution.release()
             return finetuning.compute(stage, execution)
     raise TypeError(f"stage {stage.name} is no work of its own")  # the evaluation is the runner's
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench import registry
+from avbench.data.corpus.changed import changed
 from avbench.errors import InputError
 from avbench.running import finetuning, stages, weights
-from avbench.running.changed import ChangedSubject
 from avbench.running.execution import Execution
 from avbench.running.plan import EXTRACTIONS, Plan
 from avbench.running.request import vary
 from avbench.store import extracted
 from avbench.store.extracted import Pooled, Tokens
 from avbench.store.records import stage_folder
-from avbench.tasks.base import FINETUNED, OTHER_CLIPS, TRAINING_LOG, WEIGHTS
+from avbench.tasks.base import FINETUNED, TRAINING_LOG, WEIGHTS
 from avbench.tasks.subject import Part, Subject
 
 if TYPE_CHECKING:
+    from avbench.data.corpus.changed import Change
     from avbench.data.corpus.clips import Clips
     from avbench.methods.base import Method
     from avbench.methods.classifier import Classifier
@@ -34,15 +34,16 @@ class ReadySubject(Subject):
     Args:
         plan: The run.
         execution: Where its stages are, and the device.
+        change: What became of the judged clips; None: they are as they are.
     """
 
-    def __init__(self, plan: Plan, execution: Execution) -> None:
+    def __init__(self, plan: Plan, execution: Execution, change: Change | None = None) -> None:
         self.plan = plan
         self.config = plan.config
         self.device = execution.device
         self.progress = execution.progress
         self.folder = stage_folder(execution.results, plan.config.task_name, plan.evaluation.id)
-        self._execution = execution
+        self._execution, self._change = execution, change
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ class ReadySubject(Subject):
     @property
     def evaluated(self) -> Clips:
         """The clips that are judged."""
-        return self.plan.evaluated
+        return self.plan.evaluated if self._change is None else changed(self.plan.evaluated, self._change)
 
     def weights(self) -> Path | None:
         """Returns the weights file; None: the first, untrained weights."""
@@ -117,26 +118,18 @@ class ReadySubject(Subject):
                 return ReadySubject(plan, self._execution)
         raise InputError(f"task '{self.config.task_name}': asks for a variant {sections} that it has not named.")
 
-    def on(self, clips: Clips) -> ChangedSubject:
-        """Returns the same model on other clips, which it embeds when asked."""
-        self._check(OTHER_CLIPS)
-        return ChangedSubject(self, clips, self._extract)
-
-    def _extract(self, kind: Kind, clips: Clips, folder: Path) -> None:
-        from avbench.running.extraction import extract
-
-        work = self._execution
-        options = {"device": work.device, "progress": work.progress, "processes": work.processes}
-        extract(kind, self._model, clips, self.config, folder, **options)  # type: ignore[arg-type]
-
-    @functools.cached_property
-    def _model(self) -> Any:
-        """What embeds other clips, with its weights: one object for all of them."""
-        return weights.load(self.config, self.plan.stages, self.device)
+    def on(self, change: Change) -> ReadySubject:
+        """Returns the same model on the judged clips as a change leaves them, one of those that the task names."""
+        return ReadySubject(self.plan, self._execution, change)
 
     def _extraction(self, kind: Kind, part: Part) -> Extraction:
-        self._check(next(need for need, each in EXTRACTIONS.items() if each == (kind, part)))
-        return next(stage for stage in self.plan.extractions if (stage.kind, stage.part) == (kind, part))
+        change = self._change if part == "evaluated" else None
+        wanted = kind, part if change is None else "changed"
+        self._check(next(need for need, each in EXTRACTIONS.items() if each == wanted))
+        for stage in self.plan.extractions:
+            if (stage.kind, stage.part, stage.change) == (*wanted, change):
+                return stage
+        raise self._unknown(f"clips with {change}", (str(stage.change) for stage in self.plan.extractions))
 
     def _check(self, *needs: str) -> None:
         if not self.plan.needs.intersection(needs):

@@ -10,12 +10,13 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from avbench.data.corpus.clips import hash_ids
+from avbench.data.corpus.silenced import Noise, Silence
 from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence, Mean
 from avbench.metrics.evidence_intervals import intervals
@@ -26,6 +27,8 @@ from avbench.tasks.localization import Localization
 from avbench.tasks.localizing.options import LocalizationConfig
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
+    from avbench.data.corpus.changed import Change
     from avbench.data.corpus.clips import Clips
     from avbench.tasks.localizing.inputs import Judged
     from avbench.tasks.localizing.scores import MapsOf
@@ -36,7 +39,7 @@ Float64 = npt.NDArray[np.float64]
 
 CARD = TaskCard(
     summary="localization with silence, noise or another class's sound, one threshold for all maps; by box area",
-    needs=("tokens", "training tokens", "annotations", "other clips"),
+    needs=("tokens", "changed tokens", "training tokens", "annotations"),
     modalities=("audio", "visual"),
     abilities=("patch_tokens",),
     columns=("cIoU@0.5", "cIoU_one@0.5", "AUC_one", "marked", "quiet", "below"),
@@ -68,6 +71,10 @@ class AbsentSound(Localization):
     name = "absent_sound"
     version = 1
     config_type = AbsentSoundConfig
+
+    def changes(self, config: RunConfig) -> tuple[Change, ...]:
+        """Returns silence and noise; see the base class."""
+        return _gone(cast(AbsentSoundConfig, config.task))
 
     def run(self, subject: Subject, config: LocalizationConfig) -> TaskResult:
         """Evaluates a model's patch tokens; see :class:`~avbench.tasks.base.Task`.
@@ -190,19 +197,21 @@ def _outputs(subject: Subject, config: AbsentSoundConfig, judged: Judged) -> dic
     }
 
 
+def _gone(config: AbsentSoundConfig) -> tuple[Change, ...]:
+    return Silence(), Noise(config.control_seed)
+
+
 def _rows(subject: Subject, config: AbsentSoundConfig, judged: Judged) -> Mapping[str, MapsOf]:
     """Returns what makes the maps of each row."""
-    from avbench.data.corpus.changed import changed
-    from avbench.data.corpus.silenced import Noise, Silence
     from avbench.tasks.localizing.heatmaps import similarity_map
     from avbench.tasks.localizing.maps import map_maker, sound_vectors
 
     maker = map_maker(subject, config, judged)
     rows: dict[str, MapsOf] = {"": lambda chosen: maker.maps(judged.pictures[chosen], judged.sounds[chosen])}
-    for kind, change in {"silence": Silence(), "noise": Noise(config.control_seed)}.items():
-        sound = sound_vectors(subject.on(changed(subject.evaluated, change)).tokens("evaluated"), config)
+    for change in _gone(config):
+        sound = sound_vectors(subject.on(change).tokens("evaluated"), config)
         other = dataclasses.replace(maker, sound=np.array(sound.reshape(-1, sound.shape[-1])))
-        rows[kind] = lambda chosen, other=other: other.maps(judged.pictures[chosen], judged.sounds[chosen])  # type: ignore[misc]
+        rows[str(change)] = lambda chosen, other=other: other.maps(judged.pictures[chosen], judged.sounds[chosen])  # type: ignore[misc]
     strange = other_class(judged, subject.evaluated, config.control_seed)
     if strange is not None:
         rows["other_class"] = lambda chosen: maker.maps(judged.pictures[chosen], strange[chosen])

@@ -22,6 +22,7 @@ from avbench.store.features import Features
 
 if TYPE_CHECKING:
     from avbench.config import FinetuneConfig, RunConfig
+    from avbench.data.corpus.changed import Change
     from avbench.data.corpus.clips import Clips
     from avbench.tasks.subject import Subject
 
@@ -35,9 +36,8 @@ WEIGHTS = "weights"  # the method itself
 TRAINING_LOG = "training log"
 TRAINING_CLIPS = "training clips"  # it trains on them, or on what was made of them
 FINETUNED = "finetuned"
-EXTRACTED = ("vectors", "training vectors", "tokens", "training tokens")
-OTHER_CLIPS = "other clips"  # it asks what the model makes of clips that are not the run's, such as changed ones
-MODELS = (WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED, OTHER_CLIPS)
+EXTRACTED = ("vectors", "training vectors", "changed vectors", "tokens", "training tokens", "changed tokens")
+MODELS = (WEIGHTS, TRAINING_LOG, TRAINING_CLIPS, FINETUNED)
 NEEDS = ("features", "heatmaps", "scores", "annotations", *EXTRACTED, *MODELS)
 
 
@@ -155,6 +155,10 @@ class Task(abc.ABC, Generic[C]):
     def spared(self, config: C) -> frozenset[str]:
         """Returns those of its card's needs that it does without under some options: here none."""
         return frozenset()
+
+    def changes(self, config: RunConfig) -> tuple[Change, ...]:
+        """Returns the changes of the judged clips that it asks :meth:`Subject.on` for: here none."""
+        return ()
 
     def framed(self, clips: Clips, config: RunConfig) -> Clips:
         """Returns clips as the encoder is to see them, with a ``sha256`` of its own if that differs: here as they are.

@@ -7,12 +7,11 @@ Training clips, and with them the neighbours of the kNN probe, stay as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.corpus.changed import changed
 from avbench.data.corpus.clips import hash_ids
 from avbench.data.corpus.corrupted import Corruption
 from avbench.data.media.corrupt import PICTURES, SEVERITIES, SOUNDS
@@ -24,6 +23,7 @@ from avbench.tasks import knn, retrieval
 from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
+    from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
     from avbench.tasks.subject import Subject
 
@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 
 CARD = TaskCard(
     summary="retrieval or kNN with damaged sounds or pictures: nine corruptions, five severities, mean drop",
-    needs=("other clips", "vectors", "training vectors", "training clips"),
+    needs=("vectors", "changed vectors", "training vectors", "training clips"),
     modalities=("audio", "visual"),
     abilities=("embeddings", "vectors"),
     columns=("R@10", "top1", "mAP"),
@@ -64,6 +64,11 @@ class CorruptionConfig(Settings):
             what = f"corruptions: found {strange}" if strange is not None else "severities: found none"
             raise InputError(f"task.{what}, valid: one or more of {', '.join((*SOUNDS, *PICTURES))}, from 1 to 5.")
 
+    def conditions(self) -> tuple[Corruption, ...]:
+        """Returns the corruptions, each at each severity."""
+        kinds = dict.fromkeys(self.corruptions or (*SOUNDS, *PICTURES))
+        return tuple(Corruption(kind, each, self.seed) for kind in kinds for each in dict.fromkeys(self.severities))
+
     def inner(self) -> tuple[Task[Any], Settings]:
         """Returns the task that measures, and its options; its own intervals are not needed."""
         if self.measure == "knn":
@@ -81,6 +86,10 @@ class CorruptionTask(Task[CorruptionConfig]):
     def spared(self, config: CorruptionConfig) -> frozenset[str]:
         """Returns that retrieval needs no training clips."""
         return frozenset() if config.measure == "knn" else _TRAINED
+
+    def changes(self, config: RunConfig) -> tuple[Corruption, ...]:
+        """Returns the corruptions; see the base class."""
+        return cast(CorruptionConfig, config.task).conditions()
 
     def check_clips(self, train: Clips | None, evaluated: Clips, config: CorruptionConfig) -> None:
         """Refuses what the measure cannot use; see the base class."""
@@ -102,11 +111,8 @@ class CorruptionTask(Task[CorruptionConfig]):
         task, options = config.inner()
         clean = task.run(subject, options)
         outputs = {"id": clean.per_sample["id"], **_prefixed(CLEAN, clean.per_sample)}
-        for kind in dict.fromkeys(config.corruptions or (*SOUNDS, *PICTURES)):
-            for severity in config.severities:
-                damaged = changed(subject.evaluated, Corruption(kind, severity, config.seed))
-                found = task.run(subject.on(damaged), options)
-                outputs |= _prefixed(f"{kind}@{severity}", found.per_sample)
+        for change in config.conditions():
+            outputs |= _prefixed(str(change), task.run(subject.on(change), options).per_sample)
         evidence = self.evidence(outputs, config)
         keys = [name for name in evidence.values if not name.startswith(DROP)]
         chance = {name: clean.chance[name.partition("/")[2]] for name in keys if name.partition("/")[2] in clean.chance}

@@ -7,12 +7,12 @@ Definition: docs/tasks.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from avbench.data.corpus.changed import Change, changed
+from avbench.data.corpus.changed import Change
 from avbench.data.corpus.clips import Clips, hash_ids
 from avbench.data.corpus.frames import eval_frame
 from avbench.errors import InputError
@@ -22,7 +22,7 @@ from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
-    from avbench.config import InputConfig
+    from avbench.config import InputConfig, RunConfig
     from avbench.store.features import Features
     from avbench.tasks.subject import Subject
 
@@ -31,7 +31,7 @@ Float64 = npt.NDArray[np.float64]
 
 CARD = TaskCard(
     summary="is the encoder in step with time: cosine of a frame and the sound moved by -2 to 2 s, accuracy at 0",
-    needs=("other clips",),
+    needs=("changed vectors",),
     modalities=("audio", "visual"),
     abilities=("embeddings",),
     columns=("accuracy", "near", "distance"),
@@ -87,6 +87,9 @@ class Moved(Change):
     offset: float
     range: float
     inputs: InputConfig
+
+    def __str__(self) -> str:
+        return f"{self.offset:+g} s"
 
     def waveform(self, clips: Clips, i: int) -> tuple[npt.NDArray[np.float32], int]:
         """Returns what is heard of clip ``i``, with zeros where that is in no window.
@@ -154,6 +157,11 @@ class Offset(Task[OffsetConfig]):
     version = 1
     config_type = OffsetConfig
 
+    def changes(self, config: RunConfig) -> tuple[Moved, ...]:
+        """Returns the offsets; see the base class."""
+        options = cast(OffsetConfig, config.task)
+        return tuple(Moved(each, options.range, config.input) for each in options.seconds().tolist())
+
     def run(self, subject: Subject, config: OffsetConfig) -> TaskResult:
         """Embeds and compares; see :class:`~avbench.tasks.base.Task`.
 
@@ -163,9 +171,8 @@ class Offset(Task[OffsetConfig]):
         """
         clips, inputs = subject.evaluated, subject.config.input
         found = []
-        for seconds in config.seconds().tolist():
-            moved = changed(clips, Moved(seconds, config.range, inputs))
-            found.append(_cosines(subject.on(moved).embeddings(), clips, inputs))
+        for change in self.changes(subject.config):
+            found.append(_cosines(subject.on(change).embeddings(), clips, inputs))
         outputs = {"id": np.array(clips.ids, dtype=np.str_), "cosines": np.stack(found, axis=1)}
         evidence = self.evidence(outputs, config)
         return TaskResult(
@@ -184,7 +191,9 @@ class Offset(Task[OffsetConfig]):
 
 
 def _cosines(features: Features, clips: Clips, inputs: InputConfig) -> Float64:
-    """Returns the cosine of each clip's judged frame and its sound, (n,)."""
+    """Returns the cosine of each clip's judged frame and its sound, (n,), or what an encoder has in place of it."""
+    if features.scores is not None:
+        return np.asarray(features.scores.diagonal(), np.float64)
     frames = [eval_frame(clips, i, inputs) if features.visual.shape[1] > 1 else 0 for i in range(len(clips))]
     rows = np.arange(len(clips))
     audio, visual = (side[rows, np.minimum(frames, side.shape[1] - 1)] for side in (features.audio, features.visual))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
+    from avbench.data.corpus.changed import Change
     from avbench.data.corpus.clips import Clips
     from avbench.methods.base import Method
     from avbench.methods.classifier import Classifier
@@ -86,8 +87,8 @@ class Subject(Protocol):
         """Returns patch tokens and sound vectors for each clip of a split."""
         ...
 
-    def on(self, clips: Clips) -> Subject:
-        """Returns the same model on other clips, such as changed ones: embedded when asked for, and not kept."""
+    def on(self, change: Change) -> Subject:
+        """Returns the same model, and the judged clips as one of the changes leaves them that the task names."""
         ...
 
     def variant(self, **sections: Mapping[str, Any]) -> Subject:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from labelled_clips import LabelledClips
 
-from avbench.data.corpus.changed import changed
+from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips
 from avbench.data.corpus.silenced import Noise, Silence
 from avbench.errors import InputError
@@ -31,8 +31,8 @@ class Hearing(FakeSubject):
 
     deaf = False
 
-    def on(self, clips: Any) -> Any:
-        kind = 0 if isinstance(clips._change, Silence) else 1
+    def on(self, change: Change) -> Any:
+        kind = 0 if isinstance(change, Silence) else 1
         rng = np.random.default_rng([7, kind])
         absent = np.broadcast_to(rng.normal(size=self.made.audio.shape[-1]), self.made.audio.shape)
         audio = self.made.audio if self.deaf else absent.astype(np.float32)

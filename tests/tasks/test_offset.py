@@ -14,7 +14,7 @@ from label_rows import codes_of
 from labelled_clips import INPUT
 
 from avbench.config import InputConfig
-from avbench.data.corpus.changed import changed
+from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips, hash_ids
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.errors import InputError
@@ -70,12 +70,13 @@ class Ear:
 
     device, progress, folder = "cpu", False, Path("unused")
 
-    def __init__(self, clips: Any, embed: Any) -> None:
+    def __init__(self, clips: Any, embed: Any, config: OffsetConfig) -> None:
         self.evaluated, self._embed = clips, embed
-        self.config = dataclasses.make_dataclass("Run", ["input"])(dataclasses.replace(INPUT, eval_frame=1))
+        run = dataclasses.make_dataclass("Run", ["input", "task"])
+        self.config = run(dataclasses.replace(INPUT, eval_frame=1), config)
 
-    def on(self, clips: Any) -> Ear:
-        return Ear(clips, self._embed)
+    def on(self, change: Change) -> Ear:
+        return Ear(changed(self.evaluated, change), self._embed, self.config.task)
 
     def embeddings(self) -> Features:
         n = len(self.evaluated)
@@ -84,7 +85,7 @@ class Ear:
 
 
 def run(clips: Any, embed: Any, config: OffsetConfig = QUICK) -> Any:
-    return TASK.run(cast(Subject, Ear(clips, embed)), config)
+    return TASK.run(cast(Subject, Ear(clips, embed, config)), config)
 
 
 def middle_energy(sound: Array) -> Array:

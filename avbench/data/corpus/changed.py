@@ -17,6 +17,9 @@ from avbench.files import canonical_json, sha256_text
 class Change:
     """What becomes of a clip; here nothing. A frozen dataclass of its settings, which are its identity."""
 
+    def __str__(self) -> str:
+        return type(self).__name__.lower()
+
     def identity(self, sha256: str) -> str:
         """Returns the identity of clips that are changed, from their own."""
         return sha256_text(canonical_json([sha256, repr(self)]))

@@ -27,6 +27,9 @@ class Corruption(Change):
     severity: int
     seed: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.kind}@{self.severity}"
+
     def waveform(self, clips: Clips, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound of clip ``i``, damaged where the corruption is of sounds."""
         sound, rate = clips.waveform(i)
