@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from avbench.commands.data_prepare import Prepare
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
-    pass
+    from avbench.data.likeness.flags import Seen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,22 +78,36 @@ class Show:
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Reads, hashes and decodes every clip of a prepared folder."""
+    """Reads, hashes and decodes every clip of prepared folders; names stills, copies and videos in several splits."""
 
-    folder: tyro.conf.Positional[Path]
-    """The prepared folder."""
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """The prepared folders; those of one set's parts together, so that one part is compared with the other."""
     workers: int = -1
     """Threads; -1: one a core."""
+    format: Literal["text", "json"] = "text"
+    """What goes to standard output: a line each, or lists of all clips."""
 
     def execute(self) -> int:
-        """Prints one line a problem; returns 1 when there is one."""
+        """Prints one line a problem and flag; returns 1 when there is a problem."""
+        from avbench.data.likeness.flags import find
         from avbench.data.prepare.verify import verify
 
-        problems = verify(self.folder, workers=self.workers)
-        for problem in problems:
-            sys.stdout.write(f"{problem}\n")
-        sys.stdout.write(f"{self.folder}: {len(problems)} problems\n")
-        return 1 if problems else 0
+        seen: list[Seen] = []
+        problems = [verify(folder, workers=self.workers, seen=seen) for folder in self.folders]
+        flags = find(seen)
+        if self.format == "json":
+            lists = {str(folder): lines for folder, lines in zip(self.folders, problems, strict=True)}
+            sys.stdout.write(
+                json.dumps({"problems": lists, "flags": [flag.to_dict() for flag in flags]}, indent=2) + "\n"
+            )
+            return 1 if any(problems) else 0
+        for line in [*itertools.chain(*problems), *(flag.text for flag in flags)]:
+            sys.stdout.write(f"{line}\n")
+        for folder, lines in zip(self.folders, problems, strict=True):
+            sys.stdout.write(f"{folder}: {len(lines)} problems\n")
+        if flags:
+            sys.stdout.write(f"{len(flags)} flags, {sum(flag.across for flag in flags)} of them across splits\n")
+        return 1 if any(problems) else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Is a prepared folder whole? Every member is read, hashed and decoded."""
+"""Is a prepared folder whole? Every member is read, hashed and decoded; where it is asked for, looked at as well."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Any
 
 from avbench.data.corpus.manifest_file import content_hash, content_line
 from avbench.data.corpus.shards import ShardReader
+from avbench.data.likeness.fingerprint import Fingerprints
+from avbench.data.likeness.flags import Seen
 from avbench.data.prepare.payload import content_sha256
 from avbench.errors import InputError, RunError
 from avbench.files import Damaged, read_json
 from avbench.processes import core_count
 
 
-def verify(folder: Path, *, workers: int = -1) -> list[str]:
+def verify(folder: Path, *, workers: int = -1, seen: list[Seen] | None = None) -> list[str]:
     """Checks a prepared folder against its manifest.
 
     Args:
         folder: The folder.
         workers: Threads; -1: one a core.
+        seen: Where to put its clips and their fingerprints; None: none are made.
 
     Returns:
         One line a problem, naming the clip or file; empty when all is well.
@@ -44,14 +47,17 @@ def verify(folder: Path, *, workers: int = -1) -> list[str]:
         problems.append("manifest.parquet: its content is not what prepare.json says")
     if len({row["id"] for row in rows}) != len(rows):
         problems.append("manifest.parquet: the same id occurs twice")
-    reader = ShardReader(folder)
+    reader, prints = ShardReader(folder), None if seen is None else Fingerprints(len(rows))
+    if seen is not None and prints is not None:
+        seen.append(Seen(rows, prints, str(folder)))
     with ThreadPoolExecutor(workers if workers > 0 else core_count()) as threads:
-        problems += [line for lines in threads.map(lambda row: _check(reader, row), rows) for line in lines]
+        checks = threads.map(lambda number: _check(reader, rows[number], prints, number), range(len(rows)))
+        problems += [line for lines in checks for line in lines]
     reader.close()
     return problems
 
 
-def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
+def _check(reader: ShardReader, row: dict[str, Any], prints: Fingerprints | None, number: int) -> list[str]:
     from av.error import FFmpegError
 
     from avbench.data.media.stored_picture import decode_jpeg
@@ -71,15 +77,18 @@ def _check(reader: ShardReader, row: dict[str, Any]) -> list[str]:
         problems.append(f"{name}: its bytes in {row['shard']} are not those that were written")
     if not len(frames) == row["n_frames"] == len(row["frame_times"]):
         problems.append(f"{name}: {len(frames)} frames stored, {row['n_frames']} listed")
-    for number, frame in enumerate(frames):
+    pictures = []
+    for k, frame in enumerate(frames):
         try:
-            decode_jpeg(frame)
+            pictures.append(decode_jpeg(frame))
         except (OSError, SyntaxError, ValueError) as error:
-            problems.append(f"{name}: frame {number} does not decode ({error})")
+            problems.append(f"{name}: frame {k} does not decode ({error})")
     try:
         samples, rate = decode_stored(audio)
     except (FFmpegError, OSError, ValueError, IndexError) as error:
         return [*problems, f"{name}: its sound does not decode ({error})"]
     if (samples.shape[-1], rate) != (row["n_samples"], row["sample_rate"]):
         problems.append(f"{name}: {samples.shape[-1]} samples at {rate} Hz stored, {row['n_samples']} listed")
+    if prints is not None and not problems:
+        prints.take(number, pictures, samples, rate)
     return problems
