@@ -39,6 +39,11 @@ class Mean:
         count = self.counts[index].sum(axis=-1)
         return np.asarray(self.totals[index].sum(axis=-1) / np.maximum(count, 1))
 
+    @property
+    def value(self) -> float:
+        """The mean over the samples of all units."""
+        return float(self.totals.sum() / self.counts.sum())
+
     def interval(self) -> tuple[float, float] | None:
         """Returns the 95 % interval where the mean is a share; see :func:`avbench.metrics.shares.interval`."""
         return shares.interval(self.totals, self.counts)

@@ -148,7 +148,7 @@ class AbsentSound(Localization):
             if kind:
                 right, absent = outputs["peak"], outputs[f"{kind}/peak"]
                 add(f"{kind}/below", (right > absent) + 0.5 * (right == absent))
-        values = {name: float(mean.totals.sum() / mean.counts.sum()) for name, mean in means.items()}
+        values = {name: mean.value for name, mean in means.items()}
         return Evidence(names, {**values, "threshold": float(outputs["threshold"][0])}, means)
 
 

@@ -33,7 +33,21 @@ def streams(subject: Subject, part: Part, *, frames: Frames = "mean", joint: Joi
     Raises:
         InputError: The method has no stream, or vectors are not finite.
     """
-    pooled = subject.pooled(part)
+    return of_pooled(subject.pooled(part), subject.config.method_name, frames=frames, joint=joint)
+
+
+def of_pooled(pooled: Pooled, method: str, *, frames: Frames = "mean", joint: Joint = "joint") -> dict[str, Array]:
+    """Returns the same of vectors that are at hand.
+
+    Args:
+        pooled: The vectors.
+        method: What to call the model in an error.
+        frames: As for :func:`streams`.
+        joint: As for :func:`streams`.
+
+    Raises:
+        InputError: As for :func:`streams`.
+    """
     found = {}
     for stream in STREAMS:
         values = _stream(pooled, stream, frames, joint)
@@ -41,9 +55,7 @@ def streams(subject: Subject, part: Part, *, frames: Frames = "mean", joint: Joi
             _refuse(values, stream, pooled.ids)
             found[stream] = values
     if not found:
-        raise InputError(
-            f"method {subject.config.method_name}: found no vector of sound, picture or both, valid: at least one."
-        )
+        raise InputError(f"method {method}: found no vector of sound, picture or both, valid: at least one.")
     return found
 
 

@@ -142,7 +142,7 @@ def _confusions(scores: dict[str, Array], marks: Array) -> dict[str, Array]:
 
 
 def _of(ids: Array, means: dict[str, Mean]) -> Evidence:
-    values = {name: float(mean.totals.sum() / mean.counts.sum()) for name, mean in means.items()}
+    values = {name: mean.value for name, mean in means.items()}
     return Evidence(ids, values, means)
 
 

@@ -105,6 +105,7 @@ def fit(
     device: str = "cpu",
     progress: bool = False,
     name: str = "probe",
+    chosen_with: npt.NDArray[np.bool_] | None = None,
 ) -> Probe:
     """Chooses a value of the sweep on a part of the clips and trains a head with it on all of them.
 
@@ -117,6 +118,7 @@ def fit(
         device: Where to compute.
         progress: Whether to show a bar.
         name: What to call the work.
+        chosen_with: (n,) which rows choose the value; None: as :func:`validation_split` draws them.
 
     Raises:
         InputError: There are too few clips to choose a value on.
@@ -126,7 +128,10 @@ def fit(
     right = torch.from_numpy(np.ascontiguousarray(target)).to(device)
     trials = tuple(Trial(value, math.nan, math.nan) for value in recipe.sweep)
     if len(trials) > 1:
-        seen, unseen = validation_split(target, recipe.validation_fraction, seed)
+        if chosen_with is None:
+            seen, unseen = validation_split(target, recipe.validation_fraction, seed)
+        else:
+            seen, unseen = np.flatnonzero(~chosen_with), np.flatnonzero(chosen_with)
         if len(seen) == 0 or len(unseen) == 0:
             raise InputError(
                 f"linear probe: found {len(target)} training clips, of which {len(unseen)} would choose among"

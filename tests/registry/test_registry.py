@@ -32,7 +32,7 @@ def test_every_entry_loads_and_exposes_what_the_runner_needs() -> None:
                 assert hasattr(module, name), f"{entry.module} has no {name}"
 
 
-_ALONE = ("classification", "knn", "linear_probe", "reconstruction")
+_ALONE = ("classification", "event_localization", "knn", "linear_probe", "reconstruction")
 _MORE = ("absent_sound", "class_retrieval", "corruption", "localization", "offset", "retrieval", "shuffled_pairs")
 _PAIRS = tuple(sorted((*_ALONE, *_MORE)))
 MATRIX = {

@@ -114,6 +114,11 @@ class FramedClips:
         return sha256_text(canonical_json([self._clips.sha256, self._wanted.count, places]))
 
     @property
+    def stored(self) -> StoredClips:
+        """The clips with all their frames."""
+        return self._clips
+
+    @property
     def prepared(self) -> PrepareSettings | None:
         """How the clips were prepared."""
         return self._clips.prepared
