@@ -26,6 +26,7 @@ LISTED = {  # where the shared folder has a list of the set, and how many clips 
     "audioset-2m": ("audioset", {"train": 22160, "test": 20371}),  # the unbalanced list is not there
     "audioset-eval": ("audioset", {"test": 20371}),
     "ave": ("ave", {"": 4097}),  # 4,143 rows: 45 videos occur more than once
+    "avsbench-ms3": None,
     "avsbench-s4": ("avsbench", {"test": 3700}),
     "flickr-soundnet": ("flickr_soundnet", {"test": 250}),
     "is3": ("is3", {"test": 6480}),

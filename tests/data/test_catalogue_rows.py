@@ -82,6 +82,18 @@ def test_avsbench_clips_stand_for_five_frames(tmp_path: Path) -> None:
     assert (rows["x_y_3"].picture, rows["x_y_3"].sound) == ("x_y_3", "x_y")
 
 
+def test_avsbench_ms3_has_a_list_of_clips_and_one_of_frames(tmp_path: Path) -> None:
+    clips = read(tmp_path, "avsbench-ms3", ms3_meta_data__csv="video_id,split\nx_y_0,test\nz_1,val\n")
+    assert list(clips) == [f"x_y_0_{k}" for k in range(1, 6)]
+    frames = read(tmp_path, "avsbench-ms3", avs1_ms3_test__csv='x_y_0_2,"guitar, violin"\nx_y_0_4,man\n')
+    assert list(frames) == ["x_y_0_2", "x_y_0_4"]
+    assert {(row.picture, row.sound, row.split) for row in frames.values()} == {
+        ("x_y_0_2", "x_y_0", "test"), ("x_y_0_4", "x_y_0", "test")
+    }  # fmt: skip
+    with pytest.raises(InputError, match="found 'x_y_9', valid: CLIP_K,category"):
+        read(tmp_path, "avsbench-ms3", avs1_ms3_test__csv="x_y_9\n")
+
+
 def test_kinetics_ids_come_in_two_forms(tmp_path: Path) -> None:
     items = {
         "-_cdefghijk_000012_000022": {"subset": "training", "label": "playing_bass_guitar"},

@@ -17,6 +17,7 @@ from avbench.data.catalogue.prepare import prepare_set
 from avbench.data.corpus.authors import AuthorsClips
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.tasks.localization import CONFIG, TASK
+from avbench.tasks.localizing.heatmaps import upsample
 from avbench.tasks.localizing.inputs import judged_samples
 
 from .localization_subject import FakeSubject, subject
@@ -90,6 +91,60 @@ def avsbench(folder: Path) -> tuple[str, str, dict[str, tuple[int, int]]]:
     return "avsbench-s4", "gt_masks", pairs
 
 
+def ms3(folder: Path) -> tuple[str, str, dict[str, tuple[int, int]]]:
+    """Several objects, one or none in a frame; frames are called otherwise than masks."""
+    pairs = {}
+    masks = np.zeros((3, 224, 224), np.uint8)
+    masks[:2, 20:90, 30:99] = 1  # indices of a palette, as the masks of the set
+    masks[0, 150:200, 120:190] = 2
+    for i, clip in enumerate(("aaaaaaaaaaa_0", "-b_bbbbbbbb")):
+        for k in range(1, 6):
+            number = 5 * i + k - 1
+            write(folder, f"visual_frames/{clip}/{clip}.mp4_{k}.png", f"audio_wav/test/{clip}.wav", number)
+            target = folder / "gt_masks" / "test" / clip / f"{clip}_{k}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(masks[k % 3], "P")
+            picture.putpalette([0, 0, 0, 255, 0, 0, 0, 0, 255])
+            picture.save(target)
+            pairs[f"{clip}_{k}"] = (number, 5 * i + 4)
+    lines = ["video_id,split", "aaaaaaaaaaa_0,test", "-b_bbbbbbbb,test", "ccccccccccc,train"]
+    (folder / "ms3_meta_data.csv").write_text("\n".join(lines), encoding="utf-8")
+    return "avsbench-ms3", "gt_masks/test", pairs
+
+
+def by_definition(probability: np.ndarray, mask: np.ndarray) -> tuple[float, np.ndarray | None]:
+    """IoU and the F-scores at 255 thresholds of one frame, pixel by pixel as AVSBench defines them."""
+    marked = probability > 0.5
+    if not mask.any():
+        return float((~marked).sum() / (mask.size + 1e-7)), None
+    iou = (marked & mask).sum() / ((marked | mask).sum() + 1e-7)
+    scores = []
+    for threshold in np.linspace(0, 1 - 1e-10, 255):
+        named = probability >= threshold
+        right = (named & mask).sum()
+        precision, recall = right / (named.sum() + 1e-20), right / (mask.sum() + 1e-20)
+        below = 0.3 * precision + recall
+        scores.append(1.3 * precision * recall / below if below > 0 else 0.0)
+    return float(iou), np.array(scores)
+
+
+def test_ms3_is_scored_by_its_own_definition(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    name, annotations, pairs = ms3(tmp_path / "set")
+    model = prepared(tmp_path, name)
+    config = CONFIG(annotations=str(tmp_path / "set" / annotations), resamples=0, pictures=0)
+    result = TASK.run(model, config)
+    judged = judged_samples(model, config)
+    assert {sample.label for sample in judged.annotations} == {""}
+    maps = upsample(result.per_sample["map"], 224, "bilinear").astype(np.float64)
+    truths = judged.annotations.masks(range(len(pairs))) > 0
+    assert sorted(truths.sum(axis=(1, 2)).tolist()) == [0] * 4 + [70 * 69] * 4 + [70 * 69 + 50 * 70] * 2
+    found = [by_definition(1 / (1 + np.exp(-each)), truth) for each, truth in zip(maps, truths, strict=True)]
+    assert result.metrics["mIoU"] == pytest.approx(np.mean([iou for iou, _ in found]), abs=1e-6)
+    curves = [curve for _, curve in found if curve is not None]
+    assert result.metrics["F"] == pytest.approx(np.mean(curves, axis=0).max(), abs=1e-6)
+
+
 def ade20k(folder: Path) -> tuple[str, str, dict[str, tuple[int, int]]]:
     rows, pairs = [], {}
     for i in range(4):
@@ -120,7 +175,7 @@ def prepared(folder: Path, name: str) -> FakeSubject:
     return found
 
 
-@pytest.mark.parametrize("make", [is3, flickr, avsbench, ade20k])
+@pytest.mark.parametrize("make", [is3, flickr, avsbench, ms3, ade20k])
 def test_each_picture_is_judged_with_its_sound(
     tmp_path: Path, make: Callable[[Path], tuple[str, str, dict[str, tuple[int, int]]]]
 ) -> None:

@@ -1,7 +1,8 @@
-"""AVSBench S4: five frames of each test clip, as boxes or as masks (docs/protocol/cavmae_sync.md 5.4).
+"""AVSBench S4 and MS3: five frames of each test clip, as boxes or as masks (docs/protocol/cavmae_sync.md 5.4).
 
 Boxes: a JSON list of ``{"image": .../CLASS/CLIP/CLIP_K.png, "audio": .../CLIP.wav, "gt_box": [...]}`` in 224 pixels.
-Masks: the folder of ``CLASS/CLIP/CLIP_K.png``, white where it sounds. K counts the clip's seconds from 1; which instant
+Masks: the folder of ``CLASS/CLIP/CLIP_K.png`` (S4) or ``SPLIT/CLIP/CLIP_K.png`` (MS3, without classes), white where it
+sounds: in MS3 one or several objects, or none. K counts the clip's seconds from 1; which instant
 of it was annotated is not documented, and we take its middle.
 """
 
@@ -15,6 +16,7 @@ from avbench.data.annotations.mask_files import MaskPicture
 from avbench.data.annotations.sample import Annotations, Sample, Truth
 from avbench.errors import InputError
 
+_NO_CLASSES = ("gt_masks", "train", "val", "test")  # folders above MS3's clips
 SIZE = 224  # side of the maps, and of the picture that the boxes are in
 
 
@@ -42,5 +44,6 @@ def _sample(source: Path, name: PurePath, truth: Truth) -> Sample:
     if not clip or not number.isdecimal():
         raise InputError(f"{source}: found {name.name}, valid: names such as CLIP_1.png, the frame's number last.")
     label = name.parent.parent.name if len(name.parts) > 2 else ""
+    label = "" if label in _NO_CLASSES else label
     # The middle of second K of the clip.
     return Sample(id=name.stem, truth=truth, visual=clip, label=label, time=int(number) - 0.5, group=clip)

@@ -171,19 +171,21 @@ def _is3(reading: _Reading) -> Iterator[AnnotationRow]:
 
 
 def _avsbench(reading: _Reading) -> Iterator[AnnotationRow]:
-    """``CLIP_K,category``, K from 1 to 5, or ``name,category,split`` of the clips, of which the test ones are taken."""
+    """``CLIP_K,categories``, K from 1 to 5; or clips, of which the test ones are taken.
+
+    Those are ``name,category,split`` in S4 and ``name,split`` in MS3, whose clips are of no class.
+    """
     for line, cells in reading.table():
-        if len(cells) == 2:
-            clip = cells[0].rpartition("_")[0]
-            samples = [cells[0]]
-        elif len(cells) == 3:
+        if len(cells) == 3 or (len(cells) == 2 and cells[1] in ("split", *_SPLITS)):
             clip = cells[0]
-            samples = [f"{clip}_{k}" for k in range(1, 6)] if cells[2] == "test" else []
+            samples = [f"{clip}_{k}" for k in range(1, 6)] if cells[-1] == "test" else []
+        elif len(cells) == 2:
+            clip, samples = cells[0].rpartition("_")[0], [cells[0]]
         else:
-            raise reading.bad(line, ",".join(cells), "CLIP_K,category or name,category,split")
+            raise reading.bad(line, ",".join(cells), "CLIP_K,category or name[,category],split")
         for sample in samples:
-            label = reading.entry.class_name(cells[1])
-            yield AnnotationRow(sample, reading.split, (label,), sample, picture=sample, sound=clip)
+            labels = (reading.entry.class_name(cells[1]),) if reading.entry.classes else ()
+            yield AnnotationRow(sample, reading.split, labels, sample, picture=sample, sound=clip)
 
 
 def _ave(reading: _Reading) -> Iterator[AnnotationRow]:

@@ -18,6 +18,7 @@ PICTURES = frozenset((".jpg", ".jpeg", ".png"))
 MANIFEST = "manifest.json"
 # Ground truth often has the names of the pictures.
 _TRUTH = re.compile(r"(^|[_-])(gt|masks?|annotations?|seg|segmentations?)([_-]|$)", re.IGNORECASE)
+_FRAME = re.compile(r"\.mp4_(\d+)$")  # AVSBench MS3 calls frame K of CLIP CLIP.mp4_K.png, and its mask CLIP_K.png
 
 
 def find_stills(rows: Mapping[str, AnnotationRow], root: Path) -> tuple[Joined, dict[str, str]]:
@@ -43,7 +44,7 @@ def _by_stem(root: Path, suffixes: frozenset[str]) -> dict[str, str]:
     for name in find_files(root, suffixes):
         path = Path(name)
         if not any(_TRUTH.search(part) for part in path.relative_to(root.resolve()).parts[:-1]):
-            found.setdefault(path.stem, name)
+            found.setdefault(_FRAME.sub(r"_\1", path.stem), name)
     return found
 
 
