@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +24,21 @@ from avbench.metrics.evidence_intervals import intervals
 from avbench.rng import numpy_stream
 from avbench.settings import Settings, setting
 from avbench.store.extracted import Pooled
+from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.streams import Joint, of_pooled
+from avbench.tasks.streams import STREAMS, Joint, of_pooled
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
-    from avbench.tasks.subject import Subject
+    from avbench.tasks.subject import Part, Subject
 
 Array = npt.NDArray[Any]
 Int64 = npt.NDArray[np.int64]
 
 CARD = TaskCard(
     summary="what happens in each second: AVE's protocol, a linear classifier on frozen vectors of every second",
-    needs=("training clips", "other clips", "annotations"),
+    needs=("vectors", "training vectors", "training clips", "annotations"),
     abilities=("vectors",),
     columns=("accuracy", "event", "background"),
     units={
@@ -109,6 +110,15 @@ class EventLocalization(Task[EventLocalizationConfig]):
             )
         read_events(Path(options.annotations))
 
+    def framed(self, clips: Clips, config: RunConfig) -> Clips:
+        """Returns the seconds of the annotated clips; of methods that hear windows around frames, these clips whole."""
+        options = cast(EventLocalizationConfig, config.task)
+        known = {event.clip for event in read_events(Path(options.annotations))}
+        chosen = _chosen(clips, known)
+        if config.input.segment_length:
+            return chosen
+        return SecondClips(_stored(chosen), options.seconds, options.context)
+
     def files(self, config: EventLocalizationConfig) -> dict[str, str]:
         """Returns the hash of the annotations: their path is not part of a run's identity."""
         return {"annotations": sha256_file(Path(config.annotations))} if config.annotations else {}
@@ -144,7 +154,10 @@ class EventLocalization(Task[EventLocalizationConfig]):
             batch_size=1,
             validation_fraction=config.validation_fraction,
         )
-        known, found = (_vectors(subject, samples.clips, config) for samples in (train, judged))
+        known, found = (
+            _vectors(subject, part, samples.clips, config)
+            for part, samples in zip(linear_probe.PARTS, (train, judged), strict=True)
+        )
         chosen_with = np.repeat(_held_out(train, config.validation_fraction, subject.config.seed), config.seconds)
         outputs: dict[str, Array] = {"id": np.array(judged.ids, np.str_), "target": _coded(judged.target, classes)}
         for stream, values in known.items():
@@ -223,15 +236,14 @@ def _samples(clips: Clips, events: list[Event], classes: tuple[str, ...], second
             f"task.annotations: none of {len(events)} events is in one of the {len(clips)} {what} clips; ids look like"
             f" '{events[0].clip}' and '{clips.ids[0]}'."
         )
-    kept = sorted({place[event.clip] for event in own})
-    row_of = {clips.ids[row]: number for number, row in enumerate(kept)}
+    chosen = _chosen(clips, {event.clip for event in own})
+    row_of = {name: row for row, name in enumerate(chosen.ids)}
     several = Counter(event.clip for event in own)
     code = {name: number for number, name in enumerate(classes)}
     target = np.full((len(own), seconds), len(classes) - 1, np.int64)
     for row, event in enumerate(own):
         target[row, [second for second in range(seconds) if event.during(second)]] = code[event.label]
     ids = [event.clip if several[event.clip] == 1 else f"{event.clip} {event.label}" for event in own]
-    chosen = clips if len(kept) == len(clips) else clips.select(kept)
     frames = _stored(chosen).n_frames(0)
     if 0 < frames < seconds:
         raise InputError(
@@ -239,6 +251,12 @@ def _samples(clips: Clips, events: list[Event], classes: tuple[str, ...], second
             f" avbench data prepare --n-frames {seconds}, or judge fewer seconds with task.seconds."
         )
     return _Samples(chosen, ids, np.array([row_of[event.clip] for event in own]), target)
+
+
+def _chosen(clips: Clips, known: set[str]) -> Clips:
+    """Returns the clips with events, in their order."""
+    kept = [row for row, name in enumerate(clips.ids) if name in known]
+    return clips if len(kept) == len(clips) else clips.select(kept)
 
 
 def _stored(clips: Clips) -> Clips:
@@ -254,23 +272,16 @@ def _held_out(samples: _Samples, fraction: float, seed: int) -> npt.NDArray[np.b
     return np.isin(samples.rows, drawn)
 
 
-def _vectors(subject: Subject, clips: Clips, config: EventLocalizationConfig) -> dict[str, Array]:
-    """Returns vectors of each second by stream, (clips, seconds, D).
-
-    A method that gives vectors of windows around frames (Sync) sees whole clips, and those of a second's frames count.
-    """
-    method = subject.config.method_name
-    if not subject.config.input.segment_length:
-        parts = SecondClips(_stored(clips), config.seconds, config.context)
-        pooled = subject.on(parts).pooled("evaluated")
-    else:
-        whole = subject.on(clips).pooled("evaluated")
+def _vectors(subject: Subject, part: Part, clips: Clips, config: EventLocalizationConfig) -> dict[str, Array]:
+    """Returns vectors of each second by stream, (clips, seconds, D): of methods that hear windows, means of frames."""
+    pooled = subject.pooled(part)
+    if subject.config.input.segment_length:
         shown = [
             [frames_in(frame_times(clips, i), second) for second in range(config.seconds)] for i in range(len(clips))
         ]
         ids = [f"{name}@{second}" for name in clips.ids for second in range(config.seconds)]
-        pooled = Pooled(ids, *(_of_frames(whole.stream(stream), shown) for stream in ("audio", "visual", "joint")))
-    found = of_pooled(pooled, method, joint=config.joint)
+        pooled = Pooled(ids, *(_of_frames(pooled.stream(stream), shown) for stream in STREAMS))
+    found = of_pooled(pooled, subject.config.method_name, joint=config.joint)
     return {stream: values.reshape(len(clips), config.seconds, -1) for stream, values in found.items()}
 
 

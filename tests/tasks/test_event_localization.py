@@ -147,29 +147,24 @@ class Model:
 
     device, progress, tune, folder, modalities = "cpu", False, None, Path("unused"), ("audio", "visual")
 
-    def __init__(self, events: dict[str, list[Event]], window: int = 0) -> None:
+    def __init__(self, events: dict[str, list[Event]], config: EventLocalizationConfig, window: int) -> None:
         names = list(events)
         self.train, self.evaluated = Timed(names[: len(names) // 2]), Timed(names[len(names) // 2 :])
         self._events = events
-        self._clips: Any = None
-        fields = [("input", InputConfig), ("seed", int), ("method_name", str)]
-        config = dataclasses.make_dataclass("Run", fields)
-        self.config = config(dataclasses.replace(InputConfig(), segment_length=window), 0, "mine")
-
-    def on(self, clips: Any) -> Model:
-        other = Model(self._events, self.config.input.segment_length)
-        other._clips = clips
-        return other
+        fields = [("input", InputConfig), ("seed", int), ("method_name", str), ("task", EventLocalizationConfig)]
+        run = dataclasses.make_dataclass("Run", fields)
+        self.config = run(dataclasses.replace(InputConfig(), segment_length=window), 0, "mine", config)
 
     def pooled(self, part: str) -> Pooled:
-        clips = self._clips
+        clips = cast(Any, self.train if part == "train" else self.evaluated)
+        seen = TASK.framed(clips, cast(Any, self.config))
         if self.config.input.segment_length:  # a vector a frame, two of them a second
-            rows = [[self._vector(name, k // 2) for k in range(2 * SECONDS)] for name in clips.ids]
+            rows = [[self._vector(name, k // 2) for k in range(2 * SECONDS)] for name in seen.ids]
         else:
-            rows = [[self._vector(*name.split("@"))] for name in clips.ids]
+            rows = [[self._vector(*name.split("@"))] for name in seen.ids]
         audio = np.array(rows, np.float32)
         picture = np.random.default_rng(5).standard_normal(audio.shape).astype(np.float32)
-        return Pooled(list(clips.ids), audio, picture, None)
+        return Pooled(list(seen.ids), audio, picture, None)
 
     def _vector(self, name: str, second: Any) -> Array:
         happens = [event.label for event in self._events[name] if event.during(int(second))]
@@ -200,7 +195,7 @@ def config_of(path: Path, **options: Any) -> EventLocalizationConfig:
 def test_shares_are_those_counted_by_hand(events: Any, window: int) -> None:
     path, of = events
     config = config_of(path)
-    result = TASK.run(cast(Subject, Model(of, window)), config)
+    result = TASK.run(cast(Subject, Model(of, config, window)), config)
     assert (result.n, sorted(result.per_sample["id"])[-2:]) == (41, ["c79 Bark", "c79 Bell"])
     names, right = ["Bark", "Bell"], {"accuracy": [], "event": [], "background": []}
     for name, said in zip(result.per_sample["id"].tolist(), result.per_sample["audio/predicted"], strict=True):
