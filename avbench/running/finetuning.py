@@ -112,7 +112,13 @@ class Together:
         }
 
     def compute_share(self, rank: int, world: int, report: Callable[[int], None]) -> None:
-        """Fine-tunes beside the others; the first of them reports each epoch that is done."""
+        """Fine-tunes in parallel with the others.
+
+        Args:
+            rank: Which of the processes this is.
+            world: How many there are.
+            report: Takes each epoch that is done, from the first of them.
+        """
         from avbench.training.group import join
 
         with join(self.device) as group:

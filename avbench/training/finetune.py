@@ -205,7 +205,15 @@ def finetune(
 def own_feed(
     model: Classifier, clips: Clips, mixed: augment.Augment | None, seed: int, workers: int
 ) -> HeardFeed | None:
-    """Returns what gives batches to a model of anybody's encoder, which hears waveforms; None for a method's."""
+    """Returns what gives batches to a model of anybody's encoder, which hears waveforms; None for a method's.
+
+    Args:
+        model: The model.
+        clips: The training clips.
+        mixed: How they are changed.
+        seed: Of the run.
+        workers: Reading processes.
+    """
     feed = getattr(model, "feed", None)
     found: HeardFeed | None = None if feed is None else feed(clips, augment=mixed, seed=seed, workers=workers)
     return found
