@@ -24,12 +24,12 @@ from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 if TYPE_CHECKING:
     from avbench.data.corpus.changed import Change
     from avbench.data.corpus.clips import Clips
+    from avbench.tasks.subject import Part
 
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
 PRETRAIN_SCHEMA, EXTRACTION_SCHEMA, FINETUNE_SCHEMA = 2, 2, 1
 _JUDGING = ("modes", "frames", "missing", "absent", "resamples", "bootstrap_seed")  # of fine-tuned weights, not making
 Kind = Literal["vectors", "tokens"]
-Extracted = Literal["train", "evaluated", "changed"]  # clips of a split, or those that are judged, changed
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,10 +77,10 @@ class Pretraining(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Extraction(Stage):
-    """Computes vectors or tokens of the clips of a split, or of judged ones as a change leaves them."""
+    """Computes vectors or tokens of the clips of a split, as a change leaves them where there is one."""
 
     kind: Kind
-    part: Extracted
+    part: Part
     clips: Clips
     change: Change | None = None
 
@@ -131,22 +131,15 @@ def weights_key(config: RunConfig, pretrain: Pretraining | None) -> dict[str, An
 
 
 def extraction(
-    config: RunConfig,
-    kind: Kind,
-    part: Extracted,
-    clips: Clips,
-    change: Change | None,
-    pretrain: Pretraining | None,
-    results: Path,
+    config: RunConfig, kind: Kind, part: Part, clips: Clips, pretrain: Pretraining | None, results: Path
 ) -> Extraction:
     """Returns the stage that computes vectors or tokens.
 
     Args:
         config: The run.
         kind: What to compute.
-        part: What the clips are.
-        clips: As the encoder is to see them, changed where they are to be.
-        change: How they are changed, if they are.
+        part: The split the clips are of.
+        clips: As the encoder is to see them.
         pretrain: Where the weights come from, if from a pretraining.
         results: The results folder.
     """
@@ -163,13 +156,12 @@ def extraction(
         id=stage_id,
         folder=folder,
         key=key,
-        work=f"{len(clips)} clips through the encoder{'' if change is None else f', {change}'}",
+        work=f"{len(clips)} clips through the encoder",
         config=config,
         after=() if pretrain is None else (pretrain,),
         kind=kind,
         part=part,
         clips=clips,
-        change=change,
     )
 
 

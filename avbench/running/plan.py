@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,21 +16,22 @@ from avbench.errors import InputError
 from avbench.running import identity
 from avbench.running.division import Division, divide, labelled, training_clips
 from avbench.running.exposure import Exposure, seen
-from avbench.running.identity import Extracted, Extraction, Finetuning, Kind, Pretraining, Stage
+from avbench.running.identity import Extraction, Finetuning, Kind, Pretraining, Stage
 from avbench.running.request import fitted, vary
 from avbench.tasks.base import FINETUNED, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.tasks.base import Annotated, Task
+    from avbench.tasks.subject import Part
 
-EXTRACTIONS: dict[str, tuple[Kind, Extracted]] = {  # by what a task's card lists among its needs
-    "training vectors": ("vectors", "train"),
-    "vectors": ("vectors", "evaluated"),
-    "changed vectors": ("vectors", "changed"),
-    "training tokens": ("tokens", "train"),
-    "tokens": ("tokens", "evaluated"),
-    "changed tokens": ("tokens", "changed"),
+EXTRACTIONS: dict[str, tuple[Kind, Part, bool]] = {  # by what a task's card needs; last: of changed clips
+    "training vectors": ("vectors", "train", False),
+    "vectors": ("vectors", "evaluated", False),
+    "changed vectors": ("vectors", "evaluated", True),
+    "training tokens": ("tokens", "train", False),
+    "tokens": ("tokens", "evaluated", False),
+    "changed tokens": ("tokens", "evaluated", True),
 }
 
 
@@ -193,14 +195,16 @@ def _extractions(
     results: Path,
 ) -> tuple[Extraction, ...]:
     found = []
-    for need, (kind, part) in EXTRACTIONS.items():
+    for need, (kind, part, other) in EXTRACTIONS.items():
         clips = division.train if part == "train" else division.evaluated
         if need in needs:
             if clips is None:
                 raise InputError(f"--data {config.data.source}: found no clips of split 'train'.")
-            for change in task.changes(config) if part == "changed" else (None,):
+            for change in task.changes(config) if other else (None,):
                 seen = task.framed(clips if change is None else changed(clips, change), config)
-                found.append(identity.extraction(config, kind, part, seen, change, pretrain, results))
+                stage = identity.extraction(config, kind, part, seen, pretrain, results)
+                told = stage.work if change is None else f"{stage.work}, {change}"
+                found.append(dataclasses.replace(stage, change=change, work=told))
     return tuple(found)
 
 

@@ -124,10 +124,10 @@ class ReadySubject(Subject):
 
     def _extraction(self, kind: Kind, part: Part) -> Extraction:
         change = self._change if part == "evaluated" else None
-        wanted = kind, part if change is None else "changed"
+        wanted = kind, part, change is not None
         self._check(next(need for need, each in EXTRACTIONS.items() if each == wanted))
         for stage in self.plan.extractions:
-            if (stage.kind, stage.part, stage.change) == (*wanted, change):
+            if (stage.kind, stage.part, stage.change) == (kind, part, change):
                 return stage
         raise self._unknown(f"clips with {change}", (str(stage.change) for stage in self.plan.extractions))
 
