@@ -25,6 +25,7 @@ from avbench.settings import setting
 from avbench.tasks.base import Outputs, TaskCard, TaskResult
 from avbench.tasks.localization import Localization
 from avbench.tasks.localizing.options import LocalizationConfig
+from avbench.tasks.localizing.strata import flags, strata
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
@@ -52,7 +53,6 @@ CARD = TaskCard(
     },
 )
 ABSENT = ("silence", "noise", "other_class")
-AREAS = {"small": (0.0, 0.1), "medium": (0.1, 0.25), "large": (0.25, 1.01)}  # share of the picture, from and below
 BLOCK = 64  # samples whose enlarged maps are held at a time
 
 
@@ -135,10 +135,9 @@ class AbsentSound(Localization):
         add("vision_only/cIoU@0.5", loc.hits(outputs["vision_only/cIoU"]))
         add("cIoU_one@0.5", one)
         add("AUC_one", loc.areas(outputs["cIoU_one"]))
-        for size, (low, high) in AREAS.items():
-            chosen = (outputs["area"] >= low) & (outputs["area"] < high)
-            add(f"{size}/cIoU@0.5", half, chosen)
-            add(f"{size}/cIoU_one@0.5", one, chosen)
+        for stratum, chosen in strata(outputs).items():
+            add(f"{stratum}/cIoU@0.5", half, chosen)
+            add(f"{stratum}/cIoU_one@0.5", one, chosen)
         for kind in ("", *ABSENT):
             marked = outputs.get(f"{kind}/marked" if kind else "marked")
             if marked is None:
@@ -188,6 +187,8 @@ def _outputs(subject: Subject, config: AbsentSoundConfig, judged: Judged) -> dic
             for name, values in found.items():
                 parts.setdefault(name, []).append(values)
             bar.step(count=len(chosen))
+    if config.visibility:
+        parts["visible"] = [flags(annotations, Path(config.visibility))]
     return {
         "id": np.array(annotations.ids, dtype=np.str_),
         "group": np.array([sample.picture for sample in annotations], dtype=np.str_),

@@ -74,7 +74,7 @@ class Localization(Task[LocalizationConfig]):
         options = config.task
         if not isinstance(options, LocalizationConfig):
             raise TypeError("localization is asked about another task's options")  # only a mistake here gets there
-        for path in (options.subset, options.negatives):
+        for path in (options.subset, options.negatives, options.visibility):
             if path:
                 content_sha256(Path(path))
         if options.annotations:
@@ -101,10 +101,10 @@ class Localization(Task[LocalizationConfig]):
         return annotated(cast(LocalizationConfig, config.task), ids)
 
     def files(self, config: LocalizationConfig) -> dict[str, str]:
-        """Returns the hashes of annotations, subset and negatives: their paths are not part of a run's identity."""
+        """Returns the hashes of the files that it reads: their paths are not part of a run's identity."""
         from avbench.tasks.localizing.controls import content_sha256
 
-        named = {"annotations": config.annotations, "subset": config.subset, "negatives": config.negatives}
+        named = {name: getattr(config, name) for name in ("annotations", "subset", "negatives", "visibility")}
         return {name: content_sha256(Path(path)) for name, path in named.items() if path}
 
     def run(self, subject: Subject, config: LocalizationConfig) -> TaskResult:
@@ -191,7 +191,7 @@ class Localization(Task[LocalizationConfig]):
         progress: bool,
     ) -> tuple[TaskResult, Scorer]:
         from avbench.data.progress import Progress
-        from avbench.tasks.localizing import controls, summary
+        from avbench.tasks.localizing import controls, strata, summary
         from avbench.tasks.localizing.scores import Scorer
 
         ids = annotations.ids
@@ -207,6 +207,8 @@ class Localization(Task[LocalizationConfig]):
             "group": np.array([sample.picture for sample in annotations], dtype=np.str_),
             "positive": np.array([sample.truth is not None for sample in annotations]),
         }
+        if config.visibility:
+            outputs["visible"] = strata.flags(annotations, Path(config.visibility))
         with Progress("localization", len(ids), unit="map", enabled=progress) as bar:
             if annotations.protocol == "ade20k":
                 groups, found = summary.class_statistics(scorer.score_classes(rows, lambda n: bar.step(count=n)))
@@ -214,12 +216,16 @@ class Localization(Task[LocalizationConfig]):
                 outputs.update(scorer.score(rows, lambda n: bar.step(count=n)))
                 groups, found = summary.statistics(outputs, summary.FScore(config.f_score, config.f_batch))
         metrics = summary.values(groups, found)
-        compared = {k: v for k, v in found.items() if "/" not in k or k.startswith(("wrong_audio/", "gain/"))}
+        compared = {k: v for k, v in summary.kept(found).items() if "/" not in k or k.startswith(summary.COMPARED)}
         ci95 = summary.intervals(groups, compared, resamples=config.resamples, seed=config.bootstrap_seed)
-        main = [name for name in metrics if "/" not in name]
-        chance = {name: metrics[f"random/{name}"] for name in main}
+        chance = {name: metrics[control] for name in metrics if (control := summary.control(name, "random")) in metrics}
         result = TaskResult(
-            n=len(ids), ids_sha256=hash_ids(ids), metrics=metrics, chance=chance, ci95=ci95, per_sample=outputs
+            n=len(ids),
+            ids_sha256=hash_ids(ids),
+            metrics=summary.kept(metrics),
+            chance=chance,
+            ci95=ci95,
+            per_sample=outputs,
         )
         return result, scorer
 

@@ -16,8 +16,9 @@ from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips
 from avbench.data.corpus.silenced import Noise, Silence
 from avbench.errors import InputError
-from avbench.tasks.absent_sound import ABSENT, AREAS, TASK, AbsentSoundConfig, other_class
+from avbench.tasks.absent_sound import ABSENT, TASK, AbsentSoundConfig, other_class
 from avbench.tasks.localizing import inputs
+from avbench.tasks.localizing.strata import AREAS
 
 from .localization_subject import FakeSubject, planted, subject
 

@@ -22,6 +22,9 @@ class LocalizationConfig(Settings):
     annotations: str = setting("", "annotation file or folder; empty: the masks of the embedded set", identity=False)
     subset: str = setting("", "text file of sample ids, one per line, to evaluate only these", identity=False)
     negatives: str = setting("", "CSV video,audio,label of an extended set (SLAVC); empty: none", identity=False)
+    visibility: str = setting(
+        "", "vggsounder.csv, for scores of sounds that are heard and seen and of others; empty: none", identity=False
+    )
     similarity: Literal["auto", "cosine", "dot"] = setting(
         "auto", "of a patch token and the sound's vector; auto: the protocol's, dot with ade20k, else cosine"
     )

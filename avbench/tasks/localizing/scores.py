@@ -73,6 +73,7 @@ class Scorer:
         for first in range(0, len(annotations), block):
             chosen = np.arange(first, min(first + block, len(annotations)))
             truth = self.truth(chosen)
+            parts.setdefault("area", []).append((truth > 0).mean(axis=(1, 2)))
             for name, maps in self._maps(rows, chosen, truth).items():
                 for measure in measures:
                     parts.setdefault(key(name, measure), []).append(self._measure(measure, name, maps, truth))

@@ -20,7 +20,8 @@ from avbench.metrics.bootstrap import estimates
 from avbench.metrics.evidence import Evidence, Mean
 from avbench.metrics.localization import Float64
 from avbench.metrics.units import unit
-from avbench.tasks.localizing.scores import MEASURES, key
+from avbench.tasks.localizing.scores import MEASURES, RIGHT, key
+from avbench.tasks.localizing.strata import STRATA, strata
 
 Statistic = Callable[[npt.NDArray[Any]], Float64]  # (r, groups) indices of groups -> (r,)
 MEANS: dict[str, tuple[str, Callable[[Float64], Float64]]] = {
@@ -41,6 +42,9 @@ OF_PICTURES = {
     "IIoU_adaptive@0.5": "cIoU_adaptive@0.5",
     "IAUC_adaptive": "AUC_adaptive",
 }
+#: What the metrics whose intervals are computed begin with, where it is not the metric itself.
+COMPARED = tuple(f"{name}/" for name in ("wrong_audio", "gain", *STRATA))
+_OF_STRATA = (RIGHT, "wrong_audio", "random")  # rows that are scored in each stratum: for the gain, and for chance
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,10 @@ def evidence(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = N
     """
     groups, single = _found(outputs, f_score or FScore())
     means = {name: each for name, each in single.items() if isinstance(each, Mean)}
-    pairs = {name: means.get(f"wrong_audio/{name}") for name in means if "/" not in name}
+    pairs = {name: (means[name], means.get(control(name, "wrong_audio"))) for name in means}
     remembered: dict[str, Statistic] = {name: _Remembered(statistic) for name, statistic in single.items()}
     everything = {**remembered, **gains(remembered)}
-    means |= {f"gain/{name}": means[name].less(wrong) for name, wrong in pairs.items() if wrong is not None}
+    means |= {control(name, "gain"): own.less(wrong) for name, (own, wrong) in pairs.items() if wrong is not None}
     others = {name: statistic for name, statistic in everything.items() if name not in means}
 
     def draw(resamples: int, seed: int) -> dict[str, Float64]:
@@ -91,7 +95,7 @@ def evidence(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = N
 
     names = np.asarray(outputs["group"])
     units = names[np.sort(np.unique(names, return_index=True)[1])]
-    return Evidence(units, values(groups, everything), means, draw)
+    return Evidence(units, kept(values(groups, everything)), kept(means), draw)
 
 
 def _found(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore) -> tuple[int, dict[str, Statistic]]:
@@ -99,11 +103,15 @@ def _found(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore) -> tuple[in
     positive = np.asarray(outputs["positive"], dtype=np.bool_)
     group = _numbered(outputs["group"])
     groups = int(group.max(initial=-1)) + 1
+    inside = {stratum: chosen for stratum, chosen in strata(outputs).items() if (chosen & positive).any()}
     found: dict[str, Statistic] = {}
     for row in _rows(outputs):
         for name, (measure, share) in MEANS.items():
             if key(row, measure) in outputs:
-                found[key(row, name)] = _mean(share(outputs[key(row, measure)]), positive, group, groups)
+                shares = share(outputs[key(row, measure)])
+                found[key(row, name)] = _mean(shares, positive, group, groups)
+                for stratum, chosen in inside.items() if row in _OF_STRATA else ():
+                    found[key(stratum, key(row, name))] = _mean(shares, positive & chosen, group, groups)
         if key(row, "cIoU_adaptive") in outputs:
             for name, single in OF_PICTURES.items():
                 measure, share = MEANS[single]
@@ -125,8 +133,27 @@ def gains(found: Mapping[str, Statistic]) -> dict[str, Statistic]:
     def difference(right: Statistic, wrong: Statistic) -> Statistic:
         return lambda index: right(index) - wrong(index)
 
-    pairs = {name: f"wrong_audio/{name}" for name in found if "/" not in name}
-    return {f"gain/{a}": difference(found[a], found[b]) for a, b in pairs.items() if b in found}
+    pairs = {name: control(name, "wrong_audio") for name in found}
+    return {control(a, "gain"): difference(found[a], found[b]) for a, b in pairs.items() if b in found}
+
+
+def control(name: str, row: str) -> str:
+    """Returns what a metric of the right sound's maps is called in another row; "" of a metric of another row.
+
+    ``small/AUC`` is ``small/gain/AUC`` there: strata come first.
+    """
+    stratum, _, metric = name.rpartition("/")
+    return key(stratum, key(row, metric)) if stratum in ("", *STRATA) else ""
+
+
+def kept(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the metrics that a record has: of strata those of the right sound, and its gain."""
+    wanted = ("gain", "")
+    return {
+        name: each
+        for name, each in found.items()
+        if name.partition("/")[0] not in STRATA or name.partition("/")[2].rpartition("/")[0] in wanted
+    }
 
 
 def class_statistics(scores: Mapping[str, Float64]) -> tuple[int, dict[str, Statistic]]:
@@ -169,7 +196,7 @@ def intervals(
 
 def summarise(outputs: Mapping[str, npt.NDArray[Any]], f_score: FScore | None = None) -> dict[str, float]:
     """Returns every metric from per-sample outputs, of all samples or of some: take the same rows of each array."""
-    return values(*statistics(outputs, f_score))
+    return kept(values(*statistics(outputs, f_score)))
 
 
 def _numbered(names: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
