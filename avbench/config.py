@@ -6,7 +6,8 @@ them; see :mod:`avbench.running.request`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import re
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -100,6 +101,9 @@ class ModelConfig(Settings):
     decoder_num_heads: int = setting(16, "attention heads of the decoder", ge=1)
 
 
+_PROJECT = re.compile(r"([^/\\#?%:]+/)?[^/\\#?%:]{1,128}")  # as Weights & Biases takes it
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Settings):
     """Pretraining (paper Table 4)."""
@@ -141,6 +145,9 @@ class TrainConfig(Settings):
     keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
     log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)
     tensorboard: bool = setting(True, "write TensorBoard events where tensorboard is installed", identity=False)
+    wandb: str = setting(
+        "", "project of Weights & Biases, [ENTITY/]PROJECT, that shows trainings too; empty: none", identity=False
+    )
 
     def __post_init__(self) -> None:
         """Checks the fields, and that they fit each other.
@@ -153,7 +160,12 @@ class TrainConfig(Settings):
             raise InputError(
                 f"train.accumulate: found {self.accumulate}, valid: a divisor of train.batch_size={self.batch_size}."
             )
+        if self.wandb and not _PROJECT.fullmatch(self.wandb):
+            raise InputError(f"train.wandb: found '{self.wandb}', valid: PROJECT or ENTITY/PROJECT, without #?%:\\.")
 
+
+#: Settings of how a training is worked at and followed, which fine-tuning shares.
+HOW = tuple(field.name for field in fields(TrainConfig) if not field.metadata["identity"] and field.name != "init")
 
 FinetuneMode = Literal["all", "multimodal", "audioonly", "videoonly"]
 _MODALITIES = {"multimodal": ("audio", "visual"), "audioonly": ("audio",), "videoonly": ("visual",)}

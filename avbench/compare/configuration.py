@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from avbench.config import HOW
 from avbench.data.locate import EMBEDDED
 from avbench.files import canonical_json
 from avbench.recipes.initial_weights import name_of
@@ -19,7 +20,7 @@ UNSHARED = frozenset(
     f"{section}.{key}"
     for section, keys in {
         "data": ("source", "labels"),
-        "train": ("workers", "threads", "checkpoint_seconds", "keep_checkpoints", "log_every", "tensorboard"),
+        "train": HOW,
         "task": ("resamples", "bootstrap_seed", "pictures", "picture_folder", "weights"),
     }.items()
     for key in keys

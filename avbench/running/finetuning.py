@@ -164,6 +164,7 @@ def train(
             seed=config.seed,
             train=config.train,
             progress=progress,
+            told={"name": f"{config.method_name} fine-tune {stage.mode} seed {config.seed}", **config.to_dict()},
             about={**(trained_on.write(stage.folder, stage.train.ids) if group.leads else {}), **_about(stage, labels)},
             group=group,
             report=report,

@@ -91,7 +91,7 @@ def compute(stage: Pretraining, execution: Execution) -> dict[str, Any]:
         validate=None if tune is None else lambda: validate(tune),
         workers=feed.workers,
         progress=execution.progress,
-        tensorboard=config.train.tensorboard,
+        told={"name": f"{config.method_name} pretrain seed {config.seed}", **config.to_dict()},
         about=about,
         share=share,
     )

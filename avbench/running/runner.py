@@ -25,6 +25,7 @@ from avbench.running.request import Request, resolve
 from avbench.running.subject import ReadySubject
 from avbench.store import provenance
 from avbench.store.records import run_folder, stage_folder, usable_record, write_record
+from avbench.training import sinks
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
@@ -75,6 +76,7 @@ class Runner:
             key = dataclasses.replace(request, seed=0)  # grids have thousands of requests that differ in nothing else
             if key not in self._resolved:
                 config = resolve(key)
+                sinks.check(config.train)
                 self.sources(config)
                 if config.task_name:
                     registry.find("task", config.task_name).load().TASK.check(config)

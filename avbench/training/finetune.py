@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from avbench.config import FinetuneConfig, InputConfig, Precision, TrainConfig
+from avbench.config import HOW, FinetuneConfig, InputConfig, Precision, TrainConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed import augment, sampling
 from avbench.data.feed.batch import Batch
@@ -70,6 +70,7 @@ class Work:
         seed: Seed of the order and of all draws.
         train: Readers, threads, checkpoint times and logging.
         about: More JSON values for the metadata of the weights.
+        told: See :func:`~avbench.training.loop.train`.
         progress: Whether to show bars.
         group: The processes that fine-tune together; the numbers are those of one, rounding aside.
         report: Told of each epoch that is done.
@@ -82,6 +83,7 @@ class Work:
     seed: int
     train: TrainConfig
     progress: bool = True
+    told: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     group: ProcessGroup = field(default_factory=ProcessGroup)
     report: Callable[[int], None] = lambda _: None
@@ -90,8 +92,7 @@ class Work:
 def train_settings(config: FinetuneConfig, train: TrainConfig) -> TrainConfig:
     """Returns the recipe as the training loop takes it; readers, checkpoint times and logging are the run's own."""
     own = {name: getattr(config, name) for name in _SHARED}
-    kept = ("workers", "threads", "checkpoint_seconds", "keep_checkpoints", "log_every", "tensorboard")
-    return TrainConfig(**own, noise=config.noise, **{name: getattr(train, name) for name in kept})
+    return TrainConfig(**own, noise=config.noise, **{name: getattr(train, name) for name in HOW})
 
 
 def frames_mode(model: Classifier) -> Mode:
@@ -182,7 +183,7 @@ def finetune(
         clip_id=lambda index: str(clips.ids[index]),
         workers=feed.workers,
         progress=work.progress,
-        tensorboard=settings.tensorboard,
+        told=work.told,
         ratios={KEYS: config.head_lr_ratio},
         after_epoch=after_epoch,
         what=f"fine-tune {mode}",

@@ -32,6 +32,7 @@ from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import gradient_scaler
 from avbench.training.session import WEIGHTS, Session
 from avbench.training.share import Share
+from avbench.training.sinks import Sinks
 from avbench.training.state import Checkpoints, TrainState, exclusive
 
 __all__ = ["WEIGHTS", "TrainResult", "pretrain", "train"]
@@ -95,7 +96,7 @@ def train(
     stop: Callable[[], bool] | None = None,
     workers: int = 0,
     progress: bool = True,
-    tensorboard: bool = False,
+    told: Mapping[str, Any] | None = None,
     ratios: Mapping[tuple[str, ...], float] | None = None,
     after_epoch: Callable[[int], None] | None = None,
     what: str = "pretrain",
@@ -123,7 +124,7 @@ def train(
         stop: Asked before each step; True stops as a signal does.
         workers: Processes that read clips meanwhile; torch takes the cores they leave.
         progress: Show how far it is, on standard error.
-        tensorboard: Write TensorBoard events, too.
+        told: What TensorBoard or Weights & Biases are told of it: its ``name``, and its settings.
         ratios: See :func:`~avbench.training.optimizer.build_optimizer`.
         after_epoch: Called with the number of each epoch, from 1, after its last step and before any checkpoint of it;
             a resumed run may call it again for an epoch, with the same weights.
@@ -161,6 +162,9 @@ def train(
         state = checkpoints.resume(model, optimizer, group) or TrainState(stage)
         resumed_from = state.step
         _agree(group, state.step, directory)
+        metrics = None
+        if group.leads:
+            metrics = MetricsLog(directory, step=state.step, sink=Sinks(directory, state.step, config, told or {}))
         session = Session(
             method=model,
             objective=objective,
@@ -176,7 +180,7 @@ def train(
             clip_id=clip_id,
             checkpoints=checkpoints,
             state=state,
-            metrics=MetricsLog(directory, step=state.step, tensorboard=tensorboard) if group.leads else None,
+            metrics=metrics,
             share=share,
             parallel=parallel or model,
             section=section,
@@ -184,7 +188,10 @@ def train(
         )
         stream = moved(_stream(batches, state.step, steps, steps_per_epoch), device)
         stopped = False
-        with Progress(what, steps, done=state.step, unit="step", enabled=progress and group.leads) as bar:
+        with (
+            metrics or contextlib.nullcontext(),
+            Progress(what, steps, done=state.step, unit="step", enabled=progress and group.leads) as bar,
+        ):
             while not session.done:
                 asked = time.monotonic()
                 batch = None
@@ -209,8 +216,6 @@ def train(
                 if saving:
                     session.save()
         stream.close()
-        if session.metrics is not None:
-            session.metrics.close()
         saved = session.save()
         if stopped or group.any(bool(request.reason)):
             reason = request.reason or "a signal to another of its processes"

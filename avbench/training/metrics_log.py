@@ -1,4 +1,4 @@
-"""The course of training: ``metrics.csv``, and TensorBoard where asked for.
+"""The course of training: ``metrics.csv``, and what else it is shown by.
 
 One row every ``log_every`` steps, of means since the row before; columns ``step``, ``epoch``, ``lr``, ``loss``, the
 loss parts, ``tuning_loss`` (empty where it was not computed), ``clips_per_s``, ``wall_s`` (of all sessions) and
@@ -13,12 +13,12 @@ import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from avbench.files import Damaged, set_aside, write_text
+from avbench.training.sinks import Row, Sink
 
 log = logging.getLogger("avbench")
 
@@ -111,13 +111,13 @@ class MetricsLog:
     Args:
         directory: The run's folder.
         step: Steps done; rows beyond, of a session that was killed after its last checkpoint, are dropped.
-        tensorboard: Also write TensorBoard events to DIRECTORY/tensorboard, where it is installed.
+        sink: What else takes the rows.
     """
 
-    def __init__(self, directory: Path, *, step: int, tensorboard: bool = False) -> None:
+    def __init__(self, directory: Path, *, step: int, sink: Sink | None = None) -> None:
         self.path = directory / "metrics.csv"
         self._columns: list[str] = []
-        self._board = _board(directory, step) if tensorboard else None
+        self._sink = sink
         if self.path.exists():
             self._drop_after(step)
 
@@ -138,7 +138,7 @@ class MetricsLog:
         if len(kept) < len(rows):
             write_text(self.path, "".join(_line(row) for row in [header, *kept]))
 
-    def write(self, row: Mapping[str, float | int | None]) -> None:
+    def write(self, row: Row) -> None:
         """Appends one row; the first fixes the columns."""
         lines = ""
         if not self._columns:
@@ -147,15 +147,15 @@ class MetricsLog:
         lines += _line([_text(row.get(name)) for name in self._columns])
         with self.path.open("ab") as handle:  # one write; what a full disk cuts off is an error
             handle.write(lines.encode())
-        if self._board is not None:
-            for name, value in row.items():
-                if name != "step" and value is not None:
-                    self._board.add_scalar(name, value, row["step"])
+        if self._sink is not None:
+            self._sink.write(row)
 
-    def close(self) -> None:
-        """Ends the TensorBoard file."""
-        if self._board is not None:
-            self._board.close()
+    def __enter__(self) -> MetricsLog:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._sink is not None:
+            self._sink.close(failed=kind is not None)
 
 
 def _line(fields: list[str]) -> str:
@@ -168,12 +168,3 @@ def _text(value: float | int | None) -> str:
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else f"{value:.6g}"
-
-
-def _board(directory: Path, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        log.debug("TensorBoard is not installed, so only metrics.csv is written; pip install tensorboard.")
-        return None
-    return SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1)

@@ -180,9 +180,3 @@ def test_rows_after_the_resumed_step_are_dropped(tmp_path: Path) -> None:
     ]  # fmt: skip
     MetricsLog(tmp_path, step=0)
     assert not (tmp_path / "metrics.csv").exists()
-
-
-def test_tensorboard_where_asked(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
-    tiny.train(tmp_path, tensorboard=True)
-    assert list((tmp_path / "tensorboard").glob("events.*"))

@@ -96,6 +96,7 @@ def config(**changes: Any) -> TrainConfig:
         "checkpoint_seconds": 1000.0,
         "decay_start": 2,
         "decay_every": 1,
+        "tensorboard": False,
         **changes,
     }
     return TrainConfig(**values)
