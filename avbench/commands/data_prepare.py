@@ -23,7 +23,7 @@ class Prepare:
     """Decodes every video once into shards and a manifest; the same command resumes it."""
 
     source: tyro.conf.Positional[str]
-    """A folder of videos (sub-folder = label), a CSV (file,label[,split][,id]), or with --root a catalogue name."""
+    """A folder of videos (sub-folder = label), a CSV (file,label[,split][,id]), shards, tables, or a catalogue name."""
     out: Path | None = None
     """The folder to write; default for a catalogue set: the cache, where --data NAME finds it."""
     root: Path | None = None
@@ -78,8 +78,9 @@ class Prepare:
             return self._of_catalogue()
         if not Path(self.source).exists():
             raise InputError(
-                f"{self.source}: no such folder or CSV, and no data set of the catalogue."
-                f"{did_you_mean(self.source, names())} Valid: {', '.join(names())}, a folder of videos, a CSV."
+                f"{self.source}: no such file or folder, and no data set of the catalogue."
+                f"{did_you_mean(self.source, names())} Valid: {', '.join(names())}, a folder of videos, shards (.tar)"
+                " or tables (.parquet, .arrow) of videos, a CSV."
             )
         given = {"--root": self.root, "--list": self.list, "--dry-run": self.dry_run}
         wrong = next((option for option, value in given.items() if value), None)

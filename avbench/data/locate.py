@@ -105,8 +105,8 @@ def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source
     elif not path.exists():
         raise InputError(
             f"{option} {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
-            f" {EMBEDDED}, a data set prepared from the catalogue (avbench list data), a folder or CSV of videos, a"
-            " prepared folder, a manifest.json."
+            f" {EMBEDDED}, a data set prepared from the catalogue (avbench list data), a folder or CSV of videos,"
+            " shards (.tar) or tables (.parquet, .arrow) of videos, a prepared folder, a manifest.json."
         )
     if path.is_dir() and not (path / PREPARED).exists() and (path / AUTHORS).is_file():
         path = path / AUTHORS  # what preparing a set of pictures and sounds writes, and the authors' usual name
@@ -137,9 +137,12 @@ def _of_catalogue(source: str, option: str) -> Path:
 
 def _listing(path: Path) -> list[list[object]]:
     """Returns what tells that a folder's videos are still the same: names, labels, sizes and times of change."""
+    from avbench.data.prepare.samples import containers
     from avbench.data.prepare.source import list_source
 
     rows: list[list[object]] = []
+    if held := containers(path):  # which change when what is in them does
+        return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in held]
     for file in list_source(path).files:
         try:
             stat = Path(file.path).stat()

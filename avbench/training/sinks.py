@@ -134,7 +134,7 @@ class _WeightsAndBiases:
 
         logging.getLogger("wandb").propagate = False  # it has a file of its own
         entity, _, name = project.rpartition("/")
-        options = {
+        options: dict[str, Any] = {
             "project": name,
             "entity": entity or None,
             "id": _run_id(directory / "wandb"),

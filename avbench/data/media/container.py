@@ -47,7 +47,7 @@ class Media:
         self.max_pixels = max_pixels
         self.joined = False  #: whether another programme follows what :meth:`read` has read
         with av.logging.Capture() as self._log, _errors_only():
-            self._container = _open(self.path, max_pixels)
+            self._container = open_container(self.path, max_pixels)
         try:
             self._check()
         except BaseException:
@@ -94,7 +94,7 @@ class Media:
         still, read = stills(self._container, videos)
         if read:
             self.close()
-            self._container = _open(self.path, self.max_pixels)
+            self._container = open_container(self.path, self.max_pixels)
             videos = [s for s in self._container.streams.video if not is_cover(s)]
         return choose(videos, still)
 
@@ -153,7 +153,7 @@ class Media:
                     return tracks
         # The index is missing or wrong: read from the start, keeping only what is needed.
         self.close()
-        self._container = _open(self.path, self.max_pixels)
+        self._container = open_container(self.path, self.max_pixels)
         self._check()
         return None
 
@@ -204,7 +204,7 @@ class Media:
 def _rises(path: str, size: int, _changed: int, max_pixels: int) -> bool:
     """Tells whether the times rise from one place of a file to the next, looking at some places only."""
     last: dict[int, float] = {}
-    with _open(path, max_pixels) as container:
+    with open_container(path, max_pixels) as container:
         for place in range(_PLACES):
             container.seek(size * place // _PLACES, unsupported_byte_offset=True)
             packet = next((packet for packet in container.demux() if packet.size and packet.dts is not None), None)
@@ -231,7 +231,16 @@ def _errors_only() -> Iterator[None]:
         av.logging.set_level(before)
 
 
-def _open(path: str, max_pixels: int) -> Any:
+def open_container(path: str, max_pixels: int) -> Any:
+    """Opens a file that may be anything.
+
+    Args:
+        path: The file.
+        max_pixels: Largest picture.
+
+    Raises:
+        Rejected: It is no file with sound or moving pictures, or may not be read.
+    """
     try:
         if Path(path).is_dir():
             next(Path(path).iterdir(), None)  # one that may not be read says so

@@ -58,7 +58,7 @@ def write_parts(
             if begin.isdecimal() and int(begin) in mine:
                 leftover.unlink(missing_ok=True)
     missing = [(number, parts[number]) for number in numbers if not part_path(out, number).exists()]
-    jobs = [(index, listing.files[index].path) for _, part in missing for index in part]
+    jobs = [(index, listing.files[index].packed or listing.files[index].path) for _, part in missing for index in part]
     if not jobs:
         return 0
     total = sum(len(parts[number]) for number in numbers)

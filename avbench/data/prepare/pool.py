@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 
 from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.packed import Packed
 from avbench.data.prepare.payload import Done, Message, Refusal
 from avbench.errors import RunError
 from avbench.processes import ONE_CORE, Child
@@ -30,14 +32,16 @@ class Decoders:
     """Decodes files in ``workers`` processes.
 
     Args:
-        jobs: (number, path) of each file, in the order they are begun.
+        jobs: (number, where it is) of each file, in the order they are begun.
         settings: How; ``file_timeout`` bounds the time to each message, ``memory_gb`` each process.
         workers: Processes at most.
     """
 
-    def __init__(self, jobs: list[tuple[int, str]], settings: PrepareSettings, workers: int) -> None:
+    def __init__(self, jobs: list[tuple[int, str | Packed]], settings: PrepareSettings, workers: int) -> None:
         self._jobs = iter(jobs)
         self._settings = settings
+        # A process that is ended leaves what it unpacked.
+        self._unpacked = tempfile.TemporaryDirectory(prefix="avbench-", ignore_cleanup_errors=True)
         self._workers = [self._start() for _ in range(min(workers, len(jobs)))]
 
     def __enter__(self) -> Decoders:
@@ -51,6 +55,7 @@ class Decoders:
         for worker in self._workers:
             worker.child.stop()
         self._workers.clear()
+        self._unpacked.cleanup()
 
     def messages(self, only: int | None = None) -> Iterator[tuple[int, Message]]:
         """Waits until there is news and yields it as (number of the job, message).
@@ -103,14 +108,15 @@ class Decoders:
             yield worker.job, Done()
 
     def _assign(self, worker: _Worker) -> None:
-        worker.job, path = next(self._jobs, (None, ""))
+        worker.job, medium = next(self._jobs, (None, ""))
         worker.sent = 0
         if worker.job is None:
             worker.deadline = float("inf")
             return
         worker.deadline = time.monotonic() + self._settings.file_timeout
-        worker.child.connection.send(path)
+        worker.child.connection.send(medium)
 
     def _start(self) -> _Worker:
-        child = Child("avbench.data.prepare.worker", json.dumps(to_dict(self._settings)), variables=ONE_CORE)
+        variables = {**ONE_CORE, "TMPDIR": self._unpacked.name}
+        child = Child("avbench.data.prepare.worker", json.dumps(to_dict(self._settings)), variables=variables)
         return _Worker(child, deadline=time.monotonic() + _START_TIMEOUT_S)

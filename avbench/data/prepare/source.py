@@ -9,17 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from avbench.data.corpus.csv_file import check_utf8, read_named
 from avbench.data.corpus.split_names import SPLITS, VALID
+from avbench.data.prepare.packed import Packed
+from avbench.data.prepare.samples import SOUNDS, TABLES, VIDEOS, Entry, containers, printable
+from avbench.data.prepare.tar_shards import read_shard
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
 
-#: File name endings that are taken for media in a folder; a CSV may name any file.
-SUFFIXES = frozenset(
-    (  # pictures with sound; then sound alone, which is listed as rejected rather than overlooked
-        *(".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".flv", ".f4v", ".ts", ".m2ts"),
-        *(".mts", ".mpg", ".mpeg", ".vob", ".ogv", ".ogg", ".wmv", ".asf", ".mxf", ".rm", ".rmvb", ".dv", ".divx"),
-        *(".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"),
-    )
-)
+#: File name endings that are taken for media in a folder; a CSV may name any file. Sound alone is listed as rejected.
+SUFFIXES = VIDEOS | SOUNDS
 
 
 @dataclass(frozen=True)
@@ -27,11 +24,12 @@ class SourceFile:
     """One media file.
 
     Attributes:
-        path: Where it is, absolute.
+        path: Where it is, absolute; the shard or table that holds it.
         name: Path below the source (or as the CSV writes it), with ``/``, always valid Unicode.
         id: As the CSV states it; else its stem where that is unique in the source, else its path with ``__`` for ``/``.
         labels: Its labels, possibly none.
         split: ``train``, ``tune``, ``test`` or "".
+        packed: Where it is in that; None: it is a file of its own.
     """
 
     path: str
@@ -39,6 +37,7 @@ class SourceFile:
     id: str
     labels: tuple[str, ...]
     split: str
+    packed: Packed | None = None
 
 
 @dataclass(frozen=True)
@@ -49,68 +48,85 @@ class Listing:
     sha256: str
 
 
-@dataclass
-class _Entry:
-    path: str
-    labels: list[str]
-    split: str
-    id: str = ""
-
-
 def list_source(source: Path, exclude: Path | None = None) -> Listing:
-    """Lists a folder of media files or a CSV that names them.
+    """Lists a folder of media files, a CSV that names them, or shards or tables that hold them.
 
     In a folder, a file's first sub-folder is its label; files directly in it have none. Hidden files and folders are
     left out. A CSV has the columns ``file``, ``label`` and optionally ``split`` and ``id``; paths are relative to the
-    CSV, several labels are separated by ``;`` or given in several rows.
+    CSV, several labels are separated by ``;`` or given in several rows. A folder without media files may hold
+    WebDataset shards (.tar), or tables that ``datasets`` wrote (.parquet, .arrow); one of these may be named, too.
 
     Args:
-        source: Folder or CSV.
+        source: Folder, CSV, shard or table.
         exclude: A folder to leave out, such as the output.
 
     Raises:
         InputError: There is no such folder or CSV, it is malformed, or it names no file.
     """
-    if source.is_dir():
+    if held := containers(source, exclude):
+        entries = _list_packed(held, source)
+    elif source.is_dir():
         entries = _list_folder(source, exclude)
         if all(name.endswith("/") for name in entries):
             closed = f"; {next(iter(entries))} cannot be read" if entries else ""
             raise InputError(
-                f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi ...) "
-                "in it or its sub-folders, or a CSV that names them."
+                f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi ...),"
+                " .tar shards or .parquet tables of them in it or its sub-folders, or a CSV that names them."
             )
     elif source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
         entries = _list_csv(source)
     else:
         found = "a file that is not .csv" if source.exists() else "nothing there"
         raise InputError(
-            f"{source}: found {found}, valid: a folder of videos, or a CSV with columns file,label[,split]."
+            f"{source}: found {found}, valid: a folder of videos, a CSV with columns file,label[,split], a shard"
+            " (.tar) or a table (.parquet, .arrow) of videos."
         )
     names = sorted(entries)
     stated = {name: entries[name].id for name in names if entries[name].id}
     ids = stated or _ids([name for name in names if not name.endswith("/")])
     files = tuple(
-        SourceFile(entries[name].path, name, ids.get(name, name), tuple(entries[name].labels), entries[name].split)
+        SourceFile(
+            entries[name].path,
+            name,
+            ids.get(name, name),
+            tuple(entries[name].labels),
+            entries[name].split,
+            entries[name].packed,
+        )
         for name in names
     )
-    listed = [[f.name, _size(f.path), f.labels, f.split, *([f.id] if stated else [])] for f in files]
+    listed = [[f.name, _size(f), f.labels, f.split, *([f.id] if stated else [])] for f in files]
     return Listing(files, sha256_text(canonical_json(listed)))
 
 
-def _printable(name: str) -> str:
-    # A name that is not UTF-8 arrives with lone surrogates, which no table or JSON can hold.
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _size(path: str) -> int:
+def _size(file: SourceFile) -> int:
+    if file.packed is not None:
+        return file.packed.size
+    path = file.path
     try:
         return Path(path).stat().st_size if Path(path).is_file() else -1
     except OSError:
         return -1
 
 
-def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
-    entries: dict[str, _Entry] = {}
+def _list_packed(held: list[Path], source: Path) -> dict[str, Entry]:
+    from avbench.data.prepare.tables import read_table  # pyarrow takes a while
+
+    entries: dict[str, Entry] = {}
+    for path in held:
+        entries |= (read_table if path.name.lower().endswith(TABLES) else read_shard)(path, source)
+    first = next(iter(entries.values()), Entry("", [], ""))
+    if all(entry.packed is not None and entry.packed.refusal for entry in entries.values()):
+        reason = f" ({next(iter(entries))}: {first.packed.refusal})" if first.packed else ""
+        raise InputError(f"{source}: found no clip in {len(held)} shards or tables{reason}, valid: KEY.mp4 in shards.")
+    twice = next((id for id, n in Counter(e.id for e in entries.values() if e.id).items() if n > 1), None)
+    if twice is not None:
+        raise InputError(f"{source}: found the id '{twice}' for several clips, valid: one clip an id.")
+    return entries
+
+
+def _list_folder(source: Path, exclude: Path | None) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
     seen: set[str] = set()
     without = exclude.resolve() if exclude else None
 
@@ -118,8 +134,8 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
         # Listed under a name that no file can have, and so rejected with the reason rather than overlooked.
         path = Path(error.filename)
         relative = path.relative_to(source)
-        labels = [_printable(relative.parts[0])] if relative.parts else []
-        entries[_printable(relative.as_posix()) + "/"] = _Entry(str(path.absolute()), labels, "")
+        labels = [printable(relative.parts[0])] if relative.parts else []
+        entries[printable(relative.as_posix()) + "/"] = Entry(str(path.absolute()), labels, "")
 
     for folder, folders, files in os.walk(source, followlinks=True, onerror=closed):
         real = os.path.realpath(folder)
@@ -137,13 +153,13 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, _Entry]:
             if path.suffix.lower() not in SUFFIXES and not lost:
                 continue
             relative = path.relative_to(source)
-            labels = [_printable(relative.parts[0])] if len(relative.parts) > 1 else []
-            entries[_printable(relative.as_posix())] = _Entry(str(path.absolute()), labels, "")
+            labels = [printable(relative.parts[0])] if len(relative.parts) > 1 else []
+            entries[printable(relative.as_posix())] = Entry(str(path.absolute()), labels, "")
     return entries
 
 
-def _list_csv(source: Path) -> dict[str, _Entry]:
-    entries: dict[str, _Entry] = {}
+def _list_csv(source: Path) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
     valid = "file,label[,split]"
     written_columns, rows = read_named(
         source, valid, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", raw=True
@@ -165,11 +181,11 @@ def _list_csv(source: Path) -> dict[str, _Entry]:
         if split is None:
             raise InputError(f"{source}:{line}: found split '{written}', valid: {VALID} (or empty).")
         labels = [label.strip() for label in (row.get("label") or "").split(";") if label.strip()]
-        id = _printable((row.get("id") or "").strip())
+        id = printable((row.get("id") or "").strip())
         if "id" in columns and not id:
             raise InputError(f"{source}:{line}: found no id, valid: one a file, or no column id.")
         entry = entries.setdefault(
-            _printable(Path(name).as_posix()), _Entry(str((source.parent / name).absolute()), [], split, id)
+            printable(Path(name).as_posix()), Entry(str((source.parent / name).absolute()), [], split, id)
         )
         if entry.id != id:
             raise InputError(f"{source}:{line}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one.")

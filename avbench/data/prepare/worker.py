@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 
 from avbench.data.media.decode import DecodedSpan, decode_windows
 from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.media.verdict import Rejected
+from avbench.data.prepare.packed import Packed, on_disk
 from avbench.data.prepare.payload import Done, Message, Refusal, encode
 from avbench.processes import leave_stops_to_parent
 from avbench.settings import build
@@ -21,7 +23,7 @@ def serve(connection: Connection, options: str) -> None:
     """Decodes the files that are named on a connection until the other side closes it.
 
     Args:
-        connection: Where paths come from, and clips go to.
+        connection: Where paths, or places in other files, come from, and clips go to.
         options: :class:`PrepareSettings` as JSON.
     """
     leave_stops_to_parent()
@@ -34,17 +36,20 @@ def serve(connection: Connection, options: str) -> None:
             _decode(connection, connection.recv(), settings)
 
 
-def _decode(connection: Connection, path: str, settings: PrepareSettings) -> None:
+def _decode(connection: Connection, medium: str | Packed, settings: PrepareSettings) -> None:
     start = 0.0
     try:
-        for clip in decode_windows(path, settings):
-            message: Message
-            if isinstance(clip, DecodedSpan):
-                start, message = clip.start, encode(clip, settings)
-            else:
-                start, message = clip[0], Refusal(clip[0], str(clip[1]))
-            connection.send(message)
-            start += settings.step
+        with on_disk(medium, settings.max_pixels) as path:
+            for clip in decode_windows(path, settings):
+                message: Message
+                if isinstance(clip, DecodedSpan):
+                    start, message = clip.start, encode(clip, settings)
+                else:
+                    start, message = clip[0], Refusal(clip[0], str(clip[1]))
+                connection.send(message)
+                start += settings.step
+    except Rejected as error:
+        connection.send(Refusal(start, str(error)))
     except MemoryError:
         connection.send(Refusal(start, "needs too much memory"))
     except (BrokenPipeError, ConnectionResetError):
