@@ -18,6 +18,7 @@ from avbench.data.catalogue.entry import entry, names
 from avbench.data.catalogue.join import find_lists
 from avbench.data.catalogue.rows import READERS, read_rows
 from avbench.data.catalogue.subset import subset_ids
+from avbench.data.catalogue.text import describe
 from avbench.errors import InputError
 
 LISTED = {  # where the shared folder has a list of the set, and how many clips of each split that one has
@@ -60,6 +61,13 @@ def test_an_entry_says_all_that_a_user_needs(name: str) -> None:
     assert all(which.format in READERS for which in (*found.lists, *found.subsets.values()))
     assert len(set(found.class_names)) == len(found.classes) == len({id for id, _ in found.classes})
     assert all(re.fullmatch("[0-9a-f]{64}", subset.ids_sha256) for subset in found.subsets.values())
+
+
+@pytest.mark.parametrize("name", ["vggsound", "audioset-20k", "audioset-2m", "audioset-eval"])
+def test_copies_on_the_hub_come_with_what_is_wrong_with_them(name: str) -> None:
+    shown = describe(entry(name))
+    assert re.search(r"^mirrors +[\w-]+/\w+ on the Hugging Face Hub", shown, re.MULTILINE)
+    assert re.search(r"\d\d,\d{3} of|\d{3},\d{3} of", " ".join(shown.split()))  # how many clips are there
 
 
 def test_the_catalogue_is_complete() -> None:

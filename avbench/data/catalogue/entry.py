@@ -83,6 +83,7 @@ class DataSet:
         audio_std: Standard deviation of the same.
         tasks: What it is used for.
         subsets: Name -> subset.
+        mirrors: Copies on the Hugging Face Hub that are named elsewhere, and what is known to be wrong with them.
         traps: What goes wrong with it.
         source: Where the figures are from.
     """
@@ -106,6 +107,7 @@ class DataSet:
     audio_std: float | None = None
     tasks: tuple[str, ...] = ()
     subsets: Mapping[str, Subset] = field(default_factory=dict)
+    mirrors: tuple[str, ...] = ()
     traps: tuple[str, ...] = ()
 
     @functools.cached_property

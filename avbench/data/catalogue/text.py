@@ -31,7 +31,8 @@ def describe(entry: DataSet) -> str:
     width = max(map(len, facts)) + 2
     lines = [f"{entry.name}: {entry.title}, {entry.summary}", ""]
     lines += [_paragraph(name, " ".join(text.split()), width) for name, text in facts.items() if text]
-    lines += [_paragraph("take care" if i == 0 else "", trap, width) for i, trap in enumerate(entry.traps)]
+    for title, texts in (("mirrors", entry.mirrors), ("take care", entry.traps)):
+        lines += [_paragraph(title if i == 0 else "", text, width) for i, text in enumerate(texts)]
     return "\n".join(lines)
 
 
