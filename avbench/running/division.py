@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from avbench.data.corpus.clips import Clips
-    from avbench.tasks.base import Annotated
+    from avbench.tasks.annotated import Annotated
 
 log = logging.getLogger("avbench")
 _NAMED = 3  # clips named in a message

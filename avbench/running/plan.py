@@ -22,7 +22,8 @@ from avbench.tasks.base import FINETUNED, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
-    from avbench.tasks.base import Annotated, Task
+    from avbench.tasks.annotated import Annotated
+    from avbench.tasks.base import Task
     from avbench.tasks.subject import Part
 
 EXTRACTIONS: dict[str, tuple[Kind, Part, bool]] = {  # by what a task's card needs; last: of changed clips

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from avbench.config import FinetuneConfig, RunConfig
     from avbench.data.corpus.changed import Change
     from avbench.data.corpus.clips import Clips
+    from avbench.tasks.annotated import Annotated
     from avbench.tasks.subject import Subject
 
 C = TypeVar("C", bound=Settings)
@@ -83,23 +84,6 @@ class TaskResult:
             "chance": dict(self.chance),
             "ci95": {name: list(interval) for name, interval in self.ci95.items()},
         }
-
-
-@dataclass(frozen=True, eq=False)
-class Annotated:
-    """The clips that a task's annotations are of.
-
-    Attributes:
-        clips: Ids of those that are there.
-        samples: How many annotations there are.
-        missing: Annotations whose clip is not there.
-        example: The id of one of the annotations.
-    """
-
-    clips: frozenset[str]
-    samples: int
-    missing: int
-    example: str
 
 
 class Task(abc.ABC, Generic[C]):

@@ -19,7 +19,8 @@ from avbench.data.corpus.clips import hash_ids
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence
-from avbench.tasks.base import Annotated, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.annotated import Annotated
+from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.localizing.options import LocalizationConfig
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from avbench.data.corpus.frames import eval_frame
 from avbench.data.locate import EMBEDDED, locate
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
-from avbench.tasks.base import Annotated
+from avbench.tasks.annotated import Annotated
 from avbench.tasks.localizing import framing
 from avbench.tasks.localizing.controls import BOXES
 
