@@ -34,6 +34,7 @@ COMMANDS = {
     "tables": "the papers' tables from the records, with the published numbers: LaTeX, Markdown, CSV, HTML",
     "figures": "the papers' figures and curves of sweeps from the records: PNG, PDF, CSV",
     "report": "all of it as one HTML page that needs no network",
+    "archive": "records with what tests need, without weights, in one small file that tables and figures read",
     "verify": "read and hash everything in a results folder; what is damaged, and what to compute again",
     "data": "make, prepare, verify or describe data",
     "checkpoint": "inspect, import, export or push weights",

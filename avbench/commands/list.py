@@ -97,13 +97,22 @@ class Command:
 
     def _runs(self) -> list[tuple[str, str]]:
         from avbench.store import index
+        from avbench.store.archive import archives
 
+        rows, old = index.read(self.results).rows, frozenset[str]()
+        if archives(self.results):
+            from avbench.running.current import stale
+
+            old = stale(rows, self.results)
         return [
             (
                 row.id,
-                f"{row.method} {row.task} on {row.data}, {row.weights}, seed {row.seed}, n = {row.n}, {row.created}",
+                (
+                    f"{row.method} {row.task} on {row.data}, {row.weights}, seed {row.seed}, n = {row.n},"
+                    f" {row.created}{', stale' if row.id in old else ''}"
+                ),
             )
-            for row in index.read(self.results).rows
+            for row in rows
             if all(getattr(row, name) in getattr(self, name) for name in FILTERS if getattr(self, name))
         ]
 

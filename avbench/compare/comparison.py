@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from avbench.compare.configuration import UNSHARED
+from avbench.compare.outputs import FEW, FEWEST, MANY
 from avbench.compare.run import Run
 from avbench.compare.terminal import columns
 from avbench.data.corpus.clips import hash_ids
@@ -149,6 +150,11 @@ def compare(runs: Sequence[Run], *, common_ids: bool = False, resamples: int = 1
                 " same."
             )
     warnings = [text for run in others for text in _warnings(first, run)]
+    if any(run.archived is not None for run in runs):
+        warnings.append(
+            f"An archive keeps {FEW} resamples of metrics that are no means, such as mAP ({FEWEST} of more than {MANY}"
+            " samples)."
+        )
     judged: list[str] | None = None
     if common_ids:
         shared = set(first.ids).intersection(*(first.shared(run) for run in others))
@@ -160,10 +166,15 @@ def compare(runs: Sequence[Run], *, common_ids: bool = False, resamples: int = 1
     pairs = [
         Pair(first, run, None, None, _recorded(first, run))
         if judged is None and _differ(first, run)
-        else _pair(first, run, judged or first.ids, resamples, warnings)
+        else _pair(first, run, judged or _order(first, run), resamples, warnings)
         for run in others
     ]
     return Comparison(list(runs), settings([run.record for run in runs]), _corrected(pairs), warnings, resamples)
+
+
+def _order(first: Run, second: Run) -> list[str]:
+    """Returns the first run's samples in its order, or as archives have them."""
+    return sorted(first.ids) if second.archived is not None else first.ids
 
 
 def _corrected(pairs: Sequence[Pair]) -> list[Pair]:

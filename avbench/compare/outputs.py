@@ -20,7 +20,8 @@ from avbench.metrics.evidence import Evidence, Mean
 from avbench.metrics.hierarchical import Sample, mean
 from avbench.metrics.units import unit
 from avbench.settings import Settings, build
-from avbench.store.records import read_per_sample
+from avbench.store.archive import holding
+from avbench.store.records import read_per_sample, run_folder
 from avbench.store.rows import Row
 from avbench.tasks.base import Task, no_embeddings
 
@@ -78,7 +79,7 @@ class Measured:
 def measured(rows: Sequence[Row], metric: str) -> Measured:
     """Returns a metric of the rows of a group (:mod:`avbench.compare.configuration`), those without it left out."""
     first = rows[0]
-    options = {name: value for name, value in first.config.settings.get("task", {}).items() if name != "name"}
+    options = first.config.settings.get("task", {})
     runs = [
         Ran(row.id, row.created, row.seed, row.metrics[metric], row.chance.get(metric), row.ci95.get(metric))
         for row in rows
@@ -115,17 +116,20 @@ class Outputs:
 
     def _estimates(self, run_id: str, measured: Measured) -> Float64:
         if (run_id, measured.metric) not in self._drawn:
-            evidence = self._evidence(run_id, measured)
-            self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
-            self._drawn |= {(run_id, name): drawn for name, drawn in self._drawn_of(evidence, measured.metric).items()}
+            self._drawn |= {(run_id, name): drawn for name, drawn in self._drawn_of(run_id, measured).items()}
         return self._drawn[run_id, measured.metric]
 
-    def _drawn_of(self, evidence: Evidence, metric: str) -> dict[str, Float64]:
+    def _drawn_of(self, run_id: str, measured: Measured) -> dict[str, Float64]:
         """Returns estimates on the resamples, (R,) each: of all means, or of all that are none if the metric is."""
-        if metric in evidence.means:
+        evidence = archived(self.results, run_id)
+        if evidence is None:
+            outputs = per_sample(self.results, run_id, measured.metric)
+            evidence = evidence_of(outputs, measured.task, measured.options)
+        self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
+        if measured.metric in evidence.means:
             weights = self._resamples(len(evidence.units))
             return dict(zip(evidence.means, _means(evidence.means, weights), strict=True))
-        return dict(evidence.draw(FEW if len(evidence.units) <= MANY else FEWEST, 0))
+        return draws(evidence)
 
     def _resamples(self, n: int) -> Float64:
         """Returns how often each of n units was drawn, (R, n): the resamples of :mod:`avbench.metrics.bootstrap`."""
@@ -139,16 +143,42 @@ class Outputs:
             self._weights[n] = found
         return self._weights[n]
 
-    def _evidence(self, run_id: str, measured: Measured) -> Evidence:
-        task: Task[Any] = registry.find("task", measured.task).load().TASK
-        options: Settings = build(
-            task.config_type, {key: value for key, value in measured.options.items() if value is not None}, "task"
-        )
-        outputs: Mapping[str, npt.NDArray[Any]] = per_sample(self.results, run_id, measured.metric)
-        order = np.argsort(outputs["id"], kind="stable")  # of every run the same, whatever order it had them in
-        if (order[1:] < order[:-1]).any():
-            outputs = task.select(outputs, order, options, no_embeddings)
-        return task.evidence(outputs, options)
+
+def archived(results: Path, run_id: str) -> Evidence | None:
+    """Returns what the metrics of an archived run are made of, in the order of ids; None: it is in no archive alone.
+
+    Raises:
+        Damaged: The archive cannot be read.
+    """
+    archive = None if run_folder(results, run_id).exists() else holding(results, run_id)
+    if archive is None:
+        return None
+    kept = archive.tests(run_id)
+    drawn = {name: each.astype(np.float64) for name, each in kept.drawn.items()}
+    means = {name: Mean(*(each.astype(np.float64) for each in pair)) for name, pair in kept.means.items()}
+    return Evidence(kept.units, {}, means, lambda resamples, _: {n: each[:resamples] for n, each in drawn.items()})
+
+
+def evidence_of(outputs: Mapping[str, npt.NDArray[Any]], task_name: str, options: Mapping[str, Any]) -> Evidence:
+    """Returns what metrics are made of, in the order of ids: of every run the same, whatever order it had them in.
+
+    Args:
+        outputs: Per-sample outputs.
+        task_name: The task.
+        options: Its options, as recorded.
+    """
+    task: Task[Any] = registry.find("task", task_name).load().TASK
+    given = {name: value for name, value in options.items() if name != "name" and value is not None}
+    settings: Settings = build(task.config_type, given, "task")
+    order = np.argsort(outputs["id"], kind="stable")
+    if (order[1:] < order[:-1]).any():
+        outputs = task.select(outputs, order, settings, no_embeddings)
+    return task.evidence(outputs, settings)
+
+
+def draws(evidence: Evidence) -> dict[str, Float64]:
+    """Returns the estimates of metrics that are no means on the first resamples, (R,) each."""
+    return dict(evidence.draw(FEW if len(evidence.units) <= MANY else FEWEST, 0))
 
 
 def _means(means: Mapping[str, Mean], weights: Float64) -> Float64:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from avbench import registry
 from avbench.compare.configuration import clips_of
+from avbench.compare.outputs import archived
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.metrics.evidence import Evidence
+from avbench.running.current import stale
 from avbench.settings import Settings, build
 from avbench.store import extracted, seal
 from avbench.store.features import Features
-from avbench.store.records import read_per_sample, record_paths, stage_folder, whole_record
+from avbench.store.reader import row_of
+from avbench.store.records import read_per_sample, run_ids, stage_folder, whole_record
 from avbench.tasks.base import Task, positions
 
 NAMED = 4  # ids named in an error
@@ -33,7 +36,7 @@ def find(results: Path, name: str) -> Run:
         InputError: No id or several start with it, or the record cannot be read.
     """
     folder = results / "runs"
-    known = [path.parent.name for path in record_paths(results)]
+    known = run_ids(results)
     begin = [name] if name in known else [each for each in known if name and each.startswith(name)]
     if not begin:
         raise InputError(
@@ -46,7 +49,9 @@ def find(results: Path, name: str) -> Run:
             f"run {name}: found {len(begin)} run ids that start with it ({', '.join(begin[:NAMED])}{more}), valid: one;"
             " give more digits."
         )
-    return Run(results, whole_record(results, begin[0]))
+    record = whole_record(results, begin[0])
+    stale([row_of(record, results)], results)
+    return Run(results, record)
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,24 @@ class Run:
         """Returns the ids of the samples that another run judged, too."""
         return set(self.ids) & set(other.ids) if self._clips("") == other._clips("") else set()
 
+    @functools.cached_property
+    def archived(self) -> Evidence | None:
+        """What its metrics are made of, where an archive alone has it: of all its samples, in the order of ids."""
+        return archived(self.results, self.id)
+
     def evidence(self, ids: Sequence[str]) -> Evidence:
         """Returns what the metrics of some samples are made of, in the order of ``ids``.
 
         Raises:
             InputError: An id is not its own, or what it needs is gone.
         """
+        if self.archived is not None:
+            if list(ids) != self.ids:
+                raise InputError(
+                    f"run {self.id}: found it in an archive, which has what tests need of all its {len(self.ids)}"
+                    f" samples, not of {len(ids)} of them; valid: the results folder it was archived from."
+                )
+            return replace(self.archived, values=self.record["metrics"])
         rows = positions(self.outputs["id"], ids)
         chosen = self.task.select(self.outputs, rows, self.options, self.embeddings)
         return self.task.evidence(chosen, self.options)

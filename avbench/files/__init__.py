@@ -142,8 +142,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_sealed(path: Path, value: dict[str, Any]) -> None:
     """Writes an object as :func:`write_json` does, with its own hash in front, which :func:`read_json` compares."""
+    write_text(path, sealed_text(value))
+
+
+def sealed_text(value: dict[str, Any]) -> str:
+    """Returns what :func:`write_sealed` writes."""
     text = _text(value)
-    write_text(path, f'{_SEALED}{sha256_text(text)}",\n{text.removeprefix(_OPENED)}')
+    return f'{_SEALED}{sha256_text(text)}",\n{text.removeprefix(_OPENED)}'
 
 
 def _text(value: Any) -> str:

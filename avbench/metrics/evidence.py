@@ -206,8 +206,12 @@ def difference(first: Evidence, second: Evidence) -> Evidence:
         own, others = (
             {**each.draw(resamples, seed), **_estimated(each, unlike, resamples, seed)} for each in (first, second)
         )
-        with np.errstate(invalid="ignore"):  # of two infinite values
-            return {name: own[name] - others[name] for name in own if name in others}
+        found = {}
+        for name in (name for name in own if name in others):
+            known = min(len(own[name]), len(others[name]))  # an archive has the first resamples only
+            with np.errstate(invalid="ignore"):  # of two infinite values
+                found[name] = own[name][:known] - others[name][:known]
+        return found
 
     shared = [name for name in first.means if name in second.means]
     alike = [name for name in shared if np.array_equal(first.means[name].counts, second.means[name].counts)]

@@ -5,16 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 from avbench.compare.configuration import Group, group
+from avbench.running.current import stale
 from avbench.store import index
 
 
 class Archive:
-    """The records of a results folder; those that cannot be read are left out and named in ``broken``."""
+    """The records of a results folder; those that cannot be read are left out and named in ``broken``.
+
+    ``stale`` has the ids of archived ones whose configuration would have another id today
+    (:mod:`avbench.running.current`).
+    """
 
     def __init__(self, results: Path) -> None:
         self.results = results
         found = index.read(results)
         self.rows, self.broken = found.rows, found.broken
+        self.stale = stale(self.rows, results)
         self._places: dict[tuple[str, str, str], list[Group]] = {}
         for each in group(self.rows):
             first = each.first

@@ -22,7 +22,7 @@ from avbench.metrics.hierarchical import POWER, Estimate, Spread
 from avbench.metrics.units import unit
 
 TIED, UNTESTED, CHANCE = "tied", "untested", "chance"
-OTHER_N, OTHER_SETTINGS, OTHER_CLIPS, OURS = "other_n", "other_settings", "other_clips", "ours"
+OTHER_N, OTHER_SETTINGS, OTHER_CLIPS, OURS, STALE = "other_n", "other_settings", "other_clips", "ours", "stale"
 MARKS = {
     TIED: ("≈", "not separated from the best"),
     UNTESTED: ("?", "not tested against the best"),
@@ -31,6 +31,7 @@ MARKS = {
     OTHER_SETTINGS: ("‡", "settings differ from those of the published row"),
     OTHER_CLIPS: ("§", "judged on other clips than the rest of the column"),
     OURS: ("¶", "our recipe: the paper does not state its own, or it cannot be had exactly"),
+    STALE: ("†", "of an archive that is stale: with today's code and presets the run would be another"),
 }
 DASH = "–"
 NO_OUTPUTS, UNVARIED, TOGETHER = "no outputs by sample", "nothing varies", "two models together"

@@ -1,7 +1,7 @@
 """The stages of a run and their ids.
 
-A stage's id is the hash of everything that can change its output, and holds the ids it builds on. All tasks of a
-checkpoint therefore share one pretraining and one extraction, and a change recomputes what depends on it, only.
+A stage's id is the hash of all that can change its output, and holds the ids it builds on: all tasks of a checkpoint
+share one pretraining and one extraction, and a change recomputes what depends on it, only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from avbench.files import sha256_text
 from avbench.running import encoded
 from avbench.settings import Settings, to_dict
 from avbench.store import seal
+from avbench.store.archive import holding
 from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class Stage:
     def done(self) -> bool:
         """Whether its output is complete on disk."""
         # A Path each costs a second of planning thousands of runs.
-        return any(os.path.exists(f"{self.folder}/{name}") for name in ("done.json", "record.json"))  # noqa: PTH110
+        if any(os.path.exists(f"{self.folder}/{name}") for name in ("done.json", "record.json")):  # noqa: PTH110
+            return True
+        return self.name == "evaluate" and holding(self.folder.parent.parent, self.id) is not None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,8 +110,8 @@ def pretraining(config: RunConfig, train: Clips, tune: Clips | None, results: Pa
     key: dict[str, Any] = {
         "stage": "pretrain",
         "schema": PRETRAIN_SCHEMA,
-        **_model_key(config),
-        "train": _identity(config.train),
+        **model_key(config),
+        "train": identified(config.train),
         "init": _init_key(config.train.init),
         "clips": train.sha256,
         "tune": tune.sha256 if tune is not None else None,
@@ -146,7 +149,7 @@ def extraction(
     key = {
         "stage": kind,
         "schema": EXTRACTION_SCHEMA,
-        **_model_key(config, evaluation=True),
+        **model_key(config, evaluation=True),
         "weights": weights_key(config, pretrain),
         "clips": clips.sha256,
     }
@@ -184,11 +187,11 @@ def finetuning(
         results: The results folder.
     """
     train, evaluated = clips
-    recipe = {name: value for name, value in _identity(options).items() if name not in _JUDGING}
+    recipe = {name: value for name, value in identified(options).items() if name not in _JUDGING}
     key = {
         "stage": "finetune",
         "schema": FINETUNE_SCHEMA,
-        **_model_key(config),
+        **model_key(config),
         "weights": weights_key(config, pretrain),
         "clips": train.sha256,
         "classes": sha256_text("\n".join(dict.fromkeys((*train.class_names, *evaluated.class_names)))),
@@ -236,27 +239,20 @@ def evaluation(
     key = {
         "stage": "evaluation",
         "schema": SCHEMA,
-        **_model_key(config, evaluation=True),
+        **model_key(config, evaluation=True),
         "weights": weights_key(config, pretrain),
         "clips": evaluated.sha256,
         "train": train.sha256 if train is not None else None,
         "task": config.task_name,
         "task_version": entry.load().TASK.version,
-        **_sources("task_source", entry),
-        "task_options": _identity(config.task),
+        **sources("task_source", entry),
+        "task_options": identified(config.task),
         "files": dict(files),
         "seed": config.seed,
     }
-    run_id = content_id(key)
-    return Stage(
-        name="evaluate",
-        id=run_id,
-        folder=run_folder(results, run_id),
-        key=key,
-        work=f"task {config.task_name}",
-        config=config,
-        after=after,
-    )
+    run_id, work = content_id(key), f"task {config.task_name}"
+    folder = run_folder(results, run_id)
+    return Stage(name="evaluate", id=run_id, folder=folder, key=key, work=work, config=config, after=after)
 
 
 def _place(name: str, key: dict[str, Any], results: Path) -> tuple[str, Path]:
@@ -272,25 +268,26 @@ def _init_key(source: str) -> dict[str, Any] | None:
 
 
 @functools.lru_cache(maxsize=256)
-def _identity(settings: Settings) -> dict[str, Any]:
+def identified(settings: Settings) -> dict[str, Any]:
     """Returns the fields of an id; the same object for equal settings, so it is for reading only."""
     return to_dict(settings, identity_only=True)
 
 
-def _model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]:
-    own = encoded.key(config, _identity(config.method))
+def model_key(config: RunConfig, *, evaluation: bool = False) -> dict[str, Any]:
+    """Returns what an id holds of a model: of what judges, or of what trains, which has the seed and no frame."""
+    own = encoded.key(config, identified(config.method))
     key = own or {
         "method": config.method_name,
-        "options": _identity(config.method),
-        "model": _identity(config.model),
-        "input": {name: v for name, v in _identity(config.input).items() if evaluation or name != "eval_frame"},
+        "options": identified(config.method),
+        "model": identified(config.model),
+        "input": {name: v for name, v in identified(config.input).items() if evaluation or name != "eval_frame"},
         "precision": config.precision,
-        **_sources("source", registry.find("method", config.method_name)),
+        **sources("source", registry.find("method", config.method_name)),
     }
     return key if evaluation else {**key, "seed": config.seed}
 
 
-def _sources(name: str, entry: registry.Component) -> dict[str, Any]:
+def sources(name: str, entry: registry.Component) -> dict[str, Any]:
     """Returns what an id holds of code from outside the package: nothing of the package's own, which has versions."""
     return {name: entry.sources} if entry.sources else {}
 

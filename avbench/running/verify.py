@@ -10,9 +10,10 @@ from typing import Any
 from avbench.config import DataConfig, InputConfig
 from avbench.data.locate import PREPARED, locate
 from avbench.errors import AvbenchError, InputError
-from avbench.files import Damaged, is_sealed, read_json
+from avbench.files import Damaged, is_sealed, parse_json, read_json
 from avbench.settings import build
 from avbench.store import seal
+from avbench.store.archive import SUFFIX, opened
 from avbench.store.records import read_per_sample, read_record, record_paths
 
 _NOTES = ("jobs/[!.]*.json", "sweeps/*/[!.]*.json", "stages/*/*/started.json")
@@ -43,6 +44,7 @@ class Verification:
             data: Look at the prepared clips, too.
         """
         yield from self._records()
+        yield from self._archives()
         yield from self._stages()
         for path in (path for pattern in _NOTES for path in sorted(self.results.glob(pattern))):
             self.counts["notes"] += 1
@@ -70,6 +72,19 @@ class Verification:
                 read_per_sample(self.results, run)
             except InputError as error:
                 yield f"{error} ({_name(record)})"
+
+    def _archives(self) -> Iterator[str]:
+        for path in sorted(self.results.glob(f"[!.]*{SUFFIX}")):
+            self.counts["archives"] += 1
+            try:
+                archive = opened(path)
+                for run in sorted(archive.runs):
+                    record = parse_json(archive.text(f"runs/{run}/record.json") or b"", f"{path}: run {run}")
+                    if record.get("id") != run or len(archive.tests(run).units) == 0:
+                        raise Damaged(f"{path}: found no record of run {run} with outputs.", path)
+                    self.counts["archived records"] += 1
+            except (InputError, KeyError, ValueError, TypeError) as error:
+                yield f"{error} Archive it again from the folder that it was made of."
 
     def _note(self, record: Mapping[str, Any]) -> None:
         """Notes which stages a run read, and which clips."""

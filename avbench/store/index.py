@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
 from avbench.files import atomic_path
+from avbench.store.archive import runs_of
 from avbench.store.reader import Reader, stamp_of
 from avbench.store.records import SCHEMA, tell_older
 from avbench.store.rows import COLUMNS, KEPT, NUMBERS, Entry, Row, rows_of
@@ -35,7 +36,7 @@ MANY = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
 VERSION = "2"
 INDEX = Path(".cache", "records.parquet")
-Stamped = tuple[str, tuple[int, int]]  # a run's folder, and the stamp of its record
+Stamped = tuple[str, tuple[int, int]]  # a run's folder, and the stamp of its record or of its archive
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def read(results: Path) -> Records:
 
 
 def _read_folder(results: Path) -> Records:
-    listed = sorted(_listing(results / "runs"))
+    archived = {run: archive.stamp for run, archive in runs_of(results)}
+    listed = sorted({**archived, **dict(_listing(results / "runs"))}.items())
     known = _indexed(results) if len(listed) > FEW else {}
     unchanged = functools.cache(functools.partial(_unchanged, results))
     found = {

@@ -10,7 +10,8 @@ from typing import Any
 
 from avbench.errors import InputError
 from avbench.files import canonical_json, parse_json
-from avbench.store import seal
+from avbench.store import seal, stages
+from avbench.store.archive import kept_text
 from avbench.store.records import stage_folder
 from avbench.store.rows import KEPT, OURS, Entry, Row, rows_of, trained_here
 
@@ -42,8 +43,7 @@ class Reader:
         """
         path = f"{self.results}/runs/{folder}/record.json"
         try:
-            with open(path, "rb") as handle:  # noqa: PTH123  # a Path each costs seconds in all
-                return self.entry(folder, stamp, parse_json(handle.read(), path))
+            return self.entry(folder, stamp, parse_json(self._text_of(path), path))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"{path}: found no record ({error!r}).") from None
 
@@ -87,6 +87,17 @@ class Reader:
             numbers,
         )
 
+    def _text_of(self, path: str) -> bytes:
+        """Returns what a file holds, or what an archive holds of it."""
+        try:
+            with open(path, "rb") as handle:  # noqa: PTH123  # a Path each costs seconds in all
+                return handle.read()
+        except FileNotFoundError:
+            text = kept_text(self.results, path.removeprefix(f"{self.results}/"))
+            if text is None:
+                raise
+            return text
+
     def _text(self, value: Any) -> str:
         """Returns a value as JSON; most records are other seeds of one configuration, and marshal is faster."""
         raw = marshal.dumps(value, 2)
@@ -128,7 +139,7 @@ class Reader:
         folder = stage_folder(self.results, stage, name)
         file = [f"stages/{stage}/{name}/{seal.DONE}", *stamp_of(f"{folder}/{seal.DONE}")]
         try:
-            return seal.read_done(folder), file
+            return stages.done(self.results, stage, name), file
         except InputError:
             return {}, file
 

@@ -3,6 +3,7 @@
 RESULTS/runs/ID/record.json      config, provenance, metrics; see :func:`write_record`
 RESULTS/runs/ID/per_sample.npz   ``id`` and one array a per-sample output, in the order of ``id``
 RESULTS/stages/STAGE/ID/         what stages leave for each other (weights, features)
+RESULTS/PART.records.zip         records of other machines or days; see :mod:`avbench.store.archive`
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError
-from avbench.files import Damaged, atomic_folder, canonical_json, read_json, set_aside, sha256_text, write_sealed
+from avbench.files import (
+    Damaged,
+    atomic_folder,
+    canonical_json,
+    parse_json,
+    read_json,
+    set_aside,
+    sha256_text,
+    write_sealed,
+)
+from avbench.store.archive import holding, runs_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -74,15 +85,17 @@ def write_record(results: Path, record: dict[str, Any], per_sample: dict[str, np
 
 
 def read_record(results: Path, run_id: str) -> dict[str, Any] | None:
-    """Returns a run's record, or None when there is none.
+    """Returns a run's record, of runs/ or of an archive, or None when there is none.
 
     Raises:
-        Damaged: The file is there and is not a record.
+        Damaged: The file is there and is not a record, or the archive cannot be read.
     """
     path = run_folder(results, run_id) / "record.json"
-    if not path.exists():
-        return None
-    return _parse(path)
+    if path.exists():
+        return _parse(path)
+    archive = holding(results, run_id)
+    text = None if archive is None else archive.text(f"runs/{run_id}/record.json")
+    return None if text is None else _parse(path, text)
 
 
 def whole_record(results: Path, run_id: str) -> dict[str, Any]:
@@ -102,14 +115,17 @@ def usable_record(results: Path, run_id: str) -> dict[str, Any] | None:
     try:
         return read_record(results, run_id)
     except Damaged as damage:
-        set_aside(damage)
+        if damage.path.suffix == ".json":  # an archive has other records
+            set_aside(damage)
+        else:
+            log.warning("%s Run %s is to be computed again.", damage, run_id)
         return None
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _parse(path: Path, text: bytes | None = None) -> dict[str, Any]:
     fix = "the run's command computes it again."
     try:
-        record: dict[str, Any] = read_json(path)
+        record: dict[str, Any] = read_json(path) if text is None else parse_json(text, path)
     except Damaged as damage:
         raise Damaged(f"{damage} {fix[0].upper()}{fix[1:]}", path) from None
     if not {"id", "schema", "metrics"} <= record.keys() or not isinstance(record["metrics"], dict):
@@ -131,6 +147,9 @@ def read_per_sample(
         InputError: They are missing or unreadable.
     """
     path = run_folder(results, run_id) / "per_sample.npz"
+    if not path.exists() and (archive := holding(results, run_id)) is not None:
+        kept = archive.tests(run_id).outputs
+        return {name: kept[name] for name in choose(list(kept))}
     try:
         return _arrays(path, choose)
     except UNREADABLE as error:
@@ -155,8 +174,13 @@ def _arrays(path: Path, choose: Callable[[list[str]], list[str]]) -> dict[str, n
 
 
 def record_paths(results: Path) -> list[Path]:
-    """Returns where the records of a results folder are, in order of id."""
+    """Returns where the records of a results folder are, in order of id; without those of archives."""
     return sorted((results / "runs").glob("[!.]*/record.json"))
+
+
+def run_ids(results: Path) -> list[str]:
+    """Returns the ids of all records of a results folder, those of archives among them, in order."""
+    return sorted({*(path.parent.name for path in record_paths(results)), *(run for run, _ in runs_of(results))})
 
 
 def all_records(results: Path) -> Iterator[dict[str, Any]]:
@@ -165,11 +189,13 @@ def all_records(results: Path) -> Iterator[dict[str, Any]]:
     Records of an older schema are read as they are, and counted in one warning.
     """
     older = 0
-    for path in record_paths(results):
+    for run in run_ids(results):
         try:
-            record = _parse(path)
+            record = read_record(results, run)
         except Damaged as damage:
             log.warning("%s Left out.", damage)
+            continue
+        if record is None:  # it has just gone
             continue
         older += record["schema"] != SCHEMA
         yield record

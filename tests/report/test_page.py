@@ -105,10 +105,11 @@ def test_runs_name_curves_and_what_differs_from_the_preset(results: Path, text: 
 
 @pytest.mark.parametrize("content", ["", "step,loss\n", "step,loss\n1,0.5\n", "step,loss\n1,nan\n2,nan\n", "no\nlog\n"])
 def test_a_log_without_a_curve_gives_none(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "metrics.csv"
+    path = tmp_path / "stages" / "pretrain" / "a" / "metrics.csv"
+    path.parent.mkdir(parents=True)
     path.write_text(content)
-    assert curve(path) is None
-    assert curve(tmp_path / "none.csv") is None
+    assert curve(tmp_path, "a") is None
+    assert curve(tmp_path, "none") is None
 
 
 def test_a_gallery_shows_what_the_run_ranked(results: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 from typing import Any
@@ -21,8 +20,7 @@ from avbench.report.figures.base import (
     seeds_of,
     subplots,
 )
-from avbench.store import seal
-from avbench.store.records import stage_folder
+from avbench.store import stages
 from avbench.store.rows import Row
 
 CARD = FigureCard(title="Losses during pretraining", order=60)
@@ -84,37 +82,33 @@ def _curve(context: Context, row: Row) -> Any:
     """Returns one pretraining's parts as a long table, or None where it is gone."""
     import pandas as pd
 
-    stages = context.record(row)["stages"].get("pretrain", [])
-    folder = stage_folder(context.results, "pretrain", stages[0]) if stages else None
-    if folder is None or not (folder / "metrics.csv").exists() or not (folder / "done.json").exists():
-        return None
+    pretrain = row.pretraining
     try:
-        train = seal.read_done(folder)["key"]["train"]
-        seal.check_file(folder / "metrics.csv")
+        lines = stages.course(context.results, "pretrain", pretrain) if pretrain else []
+        if not lines:
+            return None
+        train = stages.done(context.results, "pretrain", pretrain)["key"]["train"]
         chance = math.log(train["batch_size"] / train["accumulate"])
-        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as handle:
-            found = [
-                {
-                    "method": row.method,
-                    "seed": row.seed,
-                    "step": int(line["step"]),
-                    "part": part,
-                    "loss": float(line[part]),
-                    "chance": chance if part == "contrast" else float("nan"),
-                }
-                for line in csv.DictReader(handle)
-                for part in PARTS
-                if line.get(part)
-            ]
+        found = [
+            {
+                "method": row.method,
+                "seed": row.seed,
+                "step": int(line["step"]),
+                "part": part,
+                "loss": float(line[part]),
+                "chance": chance if part == "contrast" else float("nan"),
+            }
+            for line in lines
+            for part in PARTS
+            if line.get(part)
+        ]
     except Damaged as damage:
         log.warning("%s Its curve is left out.", damage)
         return None
-    except (csv.Error, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        log.warning(
-            "pretraining %s: metrics.csv or done.json is damaged (%s); its curve is left out.", stages[0], error
-        )
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        log.warning("pretraining %s: metrics.csv or done.json is damaged (%s); its curve is left out.", pretrain, error)
         return None
     if not found:
-        log.warning("pretraining %s: metrics.csv has no losses; its curve is left out.", stages[0])
+        log.warning("pretraining %s: metrics.csv has no losses; its curve is left out.", pretrain)
         return None
     return pd.DataFrame(found)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avbench.errors import AvbenchError
 from avbench.files import Damaged
 from avbench.report.page.groups import BoardRow
-from avbench.store import seal
-from avbench.store.records import stage_folder
+from avbench.running.current import resolved
+from avbench.store import stages
 from avbench.store.rows import Config, Row
 
 log = logging.getLogger("avbench")
@@ -58,7 +56,7 @@ def described(groups: Sequence[BoardRow], results: Path) -> dict[str, Any]:
         for row in (*each.rows, *each.older):
             stage = row.pretraining
             if stage and stage not in curves:
-                curves[stage] = curve(stage_folder(results, "pretrain", stage) / "metrics.csv")
+                curves[stage] = curve(results, stage)
             about, spent, settings = row.about, row.spent, row.config.settings
             git = about.get("git") or {}
             runs[row.id] = {
@@ -106,9 +104,10 @@ def differences(row: Row) -> list[list[Any]] | None:
     """
     config = row.config.settings
     data = (config.get("data") or {}).get("source") or None
-    usual = _usual(row.method, row.task, data, tuple(config.get("presets") or ()))
-    if usual is None:
+    found_today = resolved(row.method, row.task, data, tuple(config.get("presets") or ()))
+    if found_today is None:
         return None
+    usual = found_today.to_dict()
     found = []
     for name in _SECTIONS:
         own, other = config.get(name) or {}, usual.get(name) or {}
@@ -121,26 +120,12 @@ def differences(row: Row) -> list[list[Any]] | None:
     return found
 
 
-@functools.cache
-def _usual(method: str, task: str, data: str | None, presets: tuple[str, ...]) -> dict[str, Any] | None:
-    from avbench.running.request import Request, resolve
-
-    try:
-        return resolve(Request(method=method, task=task, data=data, presets=presets)).to_dict()
-    except (AvbenchError, KeyError, ImportError, OSError):
-        return None
-
-
-def curve(path: Path) -> dict[str, Any] | None:
+def curve(results: Path, stage: str) -> dict[str, Any] | None:
     """Returns steps and series of a pretraining's log, of :data:`POINTS` points at most; None where there is none."""
     try:
-        seal.check_file(path)
-        with path.open(newline="", encoding="utf-8") as handle:
-            rows = list(csv.DictReader(handle))
+        rows = stages.course(results, "pretrain", stage)
     except Damaged as damage:
         log.warning("%s Its curve is left out.", damage)
-        return None
-    except (OSError, ValueError, csv.Error):
         return None
     rows = [rows[i] for i in _spread(len(rows))]
     names = [name for name in (rows[0] if rows else {}) if name and name not in _NOT_CURVES]

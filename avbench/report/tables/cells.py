@@ -106,6 +106,7 @@ class Builder:
         signs += [ranking.OTHER_SETTINGS] if found.unlike else []
         signs += [ranking.OURS] if row.ours and layout.data is None else []
         ids = tuple(record.id for record in found.records)
+        signs += [ranking.STALE] if self.archive.stale.intersection(ids) else []
         return dataclasses.replace(cell, n=n, run_ids=ids, marks=tuple(signs))
 
     def _span(
