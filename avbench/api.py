@@ -62,6 +62,7 @@ def run(
     """
     from avbench.registry import encoders
     from avbench.running.options import ConfigOptions
+    from avbench.running.possible import possible
     from avbench.running.runner import Execution, Runner
     from avbench.training.device import resolve_device
 
@@ -81,7 +82,8 @@ def run(
     requests = options.requests((method,) if method else (), (task,), tuple(seeds))
     execution = Execution(results=options.results, device=resolve_device(device), force=force, processes=processes)
     runner = Runner(execution)
-    outcomes = [outcome for each in runner.resolve_all(requests) for outcome in runner.run(each)]
+    configs, _ = possible(runner, runner.resolve_all(requests))
+    outcomes = [outcome for each in configs for outcome in runner.run(each)]
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
         raise RunError(f"{len(failed)} of {len(outcomes)} runs failed, the first: {failed[0].error}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from avbench.commands.launching import LauncherOptions, launch, run_chains, tell_failed
+from avbench.commands.launching import LauncherOptions, fitting, launch, run_chains, tell_failed
 from avbench.errors import InputError
 from avbench.launch.grid import ALL
 from avbench.recipes.recipe import METHOD
@@ -52,7 +52,7 @@ class Command(LauncherOptions, ConfigOptions):
             if self.jobs:
                 raise InputError("--jobs: valid with --launcher local; a cluster profile has array_parallelism.")
             asked = [((method,), tasks, self.seeds) for method, tasks in cells.tasks.items()]
-            runner, configs, status = launch(self, self, asked)
+            runner, configs, status = launch(self, self, asked, lenient=ALL in self.tasks)
             if status is not None:
                 return status
             return self._tell(runner, configs)
@@ -69,15 +69,21 @@ class Command(LauncherOptions, ConfigOptions):
 
         device = resolve_device(self.device)
         runner = Runner(Execution(results=self.results, device=device, force=self.force))
-        groups = {
-            (method, seed): runner.resolve_all(self.requests((method,), tasks, (seed,)), planning=self.dry_run)
+        asked = [
+            config
             for method, tasks in cells.tasks.items()
-            for seed in dict.fromkeys(self.seeds)
-        }
-        configs = [config for group in groups.values() for config in group]
+            for config in runner.resolve_all(
+                self.requests((method,), tasks, tuple(dict.fromkeys(self.seeds))),
+                planning=self.dry_run,
+                lenient=ALL in self.tasks,
+            )
+        ]
+        configs = fitting(runner, asked, planning=self.dry_run, lenient=ALL in self.tasks)
         if self.dry_run:
             return self._tell(runner, configs)
-        runner.prepare(configs)
+        groups: dict[tuple[str, int], list[RunConfig]] = {}
+        for config in configs:
+            groups.setdefault((config.method_name, config.seed), []).append(config)
         todo = {key: group for key, group in groups.items() if self.force or not all(map(runner.is_done, group))}
         failed = self._run(runner, todo, device)
         self._tell(runner, configs)

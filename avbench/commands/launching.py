@@ -165,6 +165,16 @@ def elsewhere(options: ConfigOptions, profile: Profile) -> ElsewhereOptions:
     return ElsewhereOptions(**{**given, "device": device, "precision": precision}, unnamed=unnamed)
 
 
+def fitting(runner: Runner, configs: Sequence[RunConfig], *, planning: bool, lenient: bool) -> list[RunConfig]:
+    """Returns the runs that the data can give, and says which are left out; see :func:`avbench.running.possible`."""
+    from avbench.running.possible import possible
+
+    fit, left_out = possible(runner, configs, planning=planning, lenient=lenient)
+    for text in left_out:
+        sys.stderr.write(f"left out: {text}\n")
+    return fit
+
+
 def prepared(runner: Runner, configs: Sequence[RunConfig]) -> None:
     """Makes the embedded set here where it is not there; other data must be prepared, which takes a job of its own.
 
@@ -239,6 +249,7 @@ def launch(
     own: Sequence[str] = (),
     *,
     pretraining_only: bool = False,
+    lenient: bool = False,
 ) -> tuple[Runner, list[RunConfig], int | None]:
     """Submits what runs need; what is done, queued or running already is left out.
 
@@ -248,6 +259,7 @@ def launch(
         asked: Methods, tasks and seeds; each combination of one element.
         own: Options of the evaluations alone; of the pretrainings, where there is nothing else.
         pretraining_only: Leave the tasks out.
+        lenient: Leave out, with a line, what the data cannot give.
 
     Returns:
         What planned the runs, the runs, and the exit status; None: there was nothing to submit, or it is only planned.
@@ -262,10 +274,17 @@ def launch(
     there = elsewhere(options, profile)
     runner = Runner(Execution(results=options.results, device=there.device))
     planning = launcher.dry_run
-    configs = [config for each in asked for config in runner.resolve_all(there.requests(*each), planning=planning)]
+    configs = [
+        config
+        for each in asked
+        for config in runner.resolve_all(there.requests(*each), planning=planning, lenient=lenient)
+    ]
     check_world(configs, profile)
-    if launcher.dry_run:
+    if not planning:
+        prepared(runner, configs)
+    if not pretraining_only:
+        configs = fitting(runner, configs, planning=planning, lenient=lenient)
+    if planning:
         return runner, configs, None
-    prepared(runner, configs)
     jobs = (jobs_of_pretrainings if pretraining_only else jobs_of_runs)(runner, configs, there, own)
     return runner, configs, submit(jobs, profile, options.results) if jobs else None

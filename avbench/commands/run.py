@@ -39,6 +39,7 @@ class Command(LauncherOptions, ConfigOptions):
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
+        from avbench.running.possible import possible
         from avbench.running.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
@@ -51,6 +52,7 @@ class Command(LauncherOptions, ConfigOptions):
         execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
         runner = Runner(execution)
         configs = runner.resolve_all(requests, planning=self.dry_run)
+        possible(runner, configs, planning=self.dry_run)
         if self.dry_run:
             from avbench.commands import outline
 

@@ -124,8 +124,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
         raise InputError(
             f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains on."
         )
-    if TRAINING_CLIPS in needs and corpus.paired:
-        task.check_classes(train, evaluated, config.task)
+    _check_clips(config, task, supervised)
     extractions = _extractions(config, task, needs, supervised, pretrain, results)
     finetunings = _finetunings(config, task, supervised, pretrain, results) if FINETUNED in needs else ()
     variants = tuple(
@@ -152,6 +151,19 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
             results,
         ),
     )
+
+
+def _check_clips(config: RunConfig, task: Task[Any], division: Division) -> None:
+    """Refuses what a task cannot do with the clips, or what nobody can do to them."""
+    train, judged = division.train, division.evaluated
+
+    def check() -> None:
+        task.check_clips(train, judged, config.task)
+        for change in task.changes(config):
+            change.check(judged)
+
+    of_train = None if train is None else train.sha256
+    remembered(judged, ("checked", config.task_name, config.task, config.input, of_train), check)
 
 
 def plan_pretraining(config: RunConfig, clips: Clips | Corpus, results: Path) -> Pretraining:
@@ -215,6 +227,11 @@ def _finetunings(
     options = task.finetuning(config.task)
     if division.train is None:
         raise InputError(f"--data {config.data.source}: found no clips of split 'train' to fine-tune on.")
+    if len(division.train) < options.batch_size:
+        raise InputError(
+            f"task.batch_size: found {options.batch_size}, valid: at most {len(division.train)}, the clips of split"
+            f" 'train' in {config.data.source} to fine-tune on; --set task.batch_size=N, or add clips."
+        )
     modalities = tuple(registry.find("method", config.method_name).card["modalities"])
     clips = division.train, division.evaluated
     modes = options.modes_for(modalities, config.method_name)

@@ -61,12 +61,15 @@ class Runner:
         self._said: set[str] = set()  # warnings, each once
         self._compared: set[tuple[Source, Path | None]] = set()  # clips and published weights
 
-    def resolve_all(self, requests: Sequence[Request], *, planning: bool = False) -> list[RunConfig]:
+    def resolve_all(
+        self, requests: Sequence[Request], *, planning: bool = False, lenient: bool = False
+    ) -> list[RunConfig]:
         """Resolves every request, finds its data and checks its weights before any work begins.
 
         Args:
             requests: What the user asked for.
             planning: Nothing will be done: initial weights that are known by name need not be here.
+            lenient: Leave what a task refuses to :mod:`avbench.running.possible`.
 
         Raises:
             InputError: A request cannot be used.
@@ -78,7 +81,7 @@ class Runner:
                 config = resolve(key)
                 sinks.check(config.train)
                 self.sources(config)
-                if config.task_name:
+                if config.task_name and not lenient:
                     registry.find("task", config.task_name).load().TASK.check(config)
                 self._resolved[key] = config
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
@@ -186,9 +189,6 @@ class Runner:
             return reused
         results, run_id = self.execution.results, plan.evaluation.id
         try:
-            registry.find("task", plan.config.task_name).load().TASK.check_clips(
-                plan.train, plan.evaluated, plan.config.task
-            )
             stages.make_ready(plan, self.execution)
             # As with a stage: of several processes that are asked for it, one computes it and the others read it.
             folder = stage_folder(results, plan.config.task_name, run_id)

@@ -196,19 +196,6 @@ class Task(abc.ABC, Generic[C]):
         """Returns the file of weights that its options give in place of its own training: here none."""
         return ""
 
-    def check_classes(self, train: Clips, evaluated: Clips, config: C) -> None:
-        """Refuses clips to judge whose classes are not those of the training clips; here nothing.
-
-        Args:
-            train: The clips that are trained on.
-            evaluated: Those that are judged.
-            config: The task's options.
-
-        Raises:
-            InputError: It trains on labels, and they are others.
-        """
-        return
-
     def evidence(self, outputs: Outputs, config: C) -> Evidence:
         """Returns what the metrics are made of, from the per-sample outputs of a run: here no metrics.
 

@@ -20,7 +20,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.store import seal
 from avbench.tasks import linear_probe
 from avbench.tasks.base import FINETUNED, Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, check_classes, check_labels, parts, read_labels, read_pair
+from avbench.tasks.labels import LabelPair, check_labels, parts, read_labels, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, result_of
 
 if TYPE_CHECKING:
@@ -117,10 +117,6 @@ class Classification(Task[FinetuneConfig]):
     def given_weights(self, config: FinetuneConfig) -> str:
         """Returns the file of fine-tuned weights, where it is given: nothing is trained then."""
         return config.weights
-
-    def check_classes(self, train: Clips, evaluated: Clips, config: FinetuneConfig) -> None:
-        """Refuses classes that the training clips' data do not know; see the base class."""
-        check_classes(train, evaluated, label=config.label)
 
     def probabilities(self, outputs: Outputs, stream: str) -> npt.NDArray[Any]:
         """Returns class probabilities, which are kept as they are; see the base class."""

@@ -96,11 +96,6 @@ class CorruptionTask(Task[CorruptionConfig]):
         task, options = config.inner()
         task.check_clips(train, evaluated, options)
 
-    def check_classes(self, train: Clips, evaluated: Clips, config: CorruptionConfig) -> None:
-        """Refuses what the measure cannot use; see the base class."""
-        task, options = config.inner()
-        task.check_classes(train, evaluated, options)
-
     def run(self, subject: Subject, config: CorruptionConfig) -> TaskResult:
         """Measures; see :class:`~avbench.tasks.base.Task`.
 

@@ -18,7 +18,7 @@ from avbench.metrics.evidence import Evidence
 from avbench.settings import Settings, setting
 from avbench.tasks import linear_probe
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import check_classes, check_labels, read_pair
+from avbench.tasks.labels import check_labels, read_pair
 from avbench.tasks.linear_probe import LinearProbeConfig, result_of
 from avbench.tasks.streams import Frames, Joint, streams
 
@@ -91,10 +91,6 @@ class Knn(Task[KnnConfig]):
     def check_clips(self, train: Clips | None, evaluated: Clips, config: KnnConfig) -> None:
         """Refuses labels that cannot be used; see the base class."""
         check_labels(train, evaluated, kind=config.target, label=config.label)
-
-    def check_classes(self, train: Clips, evaluated: Clips, config: KnnConfig) -> None:
-        """Refuses classes that the training clips' data do not know; see the base class."""
-        check_classes(train, evaluated, label=config.label)
 
     def evidence(self, outputs: Outputs, config: KnnConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""

@@ -182,10 +182,11 @@ def read_pair(
 def check_labels(train: Clips | None, evaluated: Clips, *, kind: LabelKind = "auto", label: str = "") -> None:
     """Refuses clips whose labels cannot be used; arguments as in :func:`read_pair`."""
     if train is not None:
+        _check_classes(train, evaluated, label=label)
         read_pair(train, evaluated, kind=kind, label=label, warn=False)
 
 
-def check_classes(train: Clips, evaluated: Clips, *, label: str = "") -> None:
+def _check_classes(train: Clips, evaluated: Clips, *, label: str) -> None:
     """Refuses judged clips of classes that the data of the training clips do not know: they are called otherwise there.
 
     Args:

@@ -19,7 +19,7 @@ from avbench.metrics.classification_intervals import intervals
 from avbench.metrics.evidence import Evidence, joined, of_means, of_scores
 from avbench.settings import Settings, setting
 from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import LabelPair, check_classes, check_labels, read_pair
+from avbench.tasks.labels import LabelPair, check_labels, read_pair
 from avbench.tasks.streams import Frames, Joint, streams
 from avbench.tasks.subject import Part
 
@@ -120,10 +120,6 @@ class LinearProbe(Task[LinearProbeConfig]):
     def check_clips(self, train: Clips | None, evaluated: Clips, config: LinearProbeConfig) -> None:
         """Refuses labels that cannot be used; see the base class."""
         check_labels(train, evaluated, kind=config.target, label=config.label)
-
-    def check_classes(self, train: Clips, evaluated: Clips, config: LinearProbeConfig) -> None:
-        """Refuses classes that the training clips' data do not know; see the base class."""
-        check_classes(train, evaluated, label=config.label)
 
     def evidence(self, outputs: Outputs, config: LinearProbeConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from avbench.data.corpus.changed import Change
 from avbench.data.corpus.clips import Clips, hash_ids
 from avbench.data.corpus.frames import eval_frame
+from avbench.data.corpus.pair import remembered
 from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence, of_means
 from avbench.metrics.evidence_intervals import intervals
@@ -43,6 +44,7 @@ CARD = TaskCard(
     },
 )
 SHORTEST = 0.5  # seconds that are heard at least
+ROUNDING = 0.005  # seconds by which a clip may seem shorter than its samples are
 TIE = 1e-6  # cosines closer than this are equal: embeddings are float32
 
 
@@ -98,24 +100,48 @@ class Moved(Change):
             InputError: It is too short for such offsets.
         """
         sound, rate = clips.waveform(i)
-        inputs, shift = self.inputs, round(self.offset * rate)
-        window = inputs.segment_length * inputs.frame_shift_ms / 1000
-        centre = _window(clips, i, inputs) if window else _time(clips, i, inputs)
-        middle = min(max(0, round(centre * rate)), len(sound))
+        shift, middle = round(self.offset * rate), min(max(0, round(self._centre(clips, i) * rate)), len(sound))
         half = min(middle, len(sound) - middle) - round(self.range * rate)
-        needed = window or SHORTEST
-        if 2 * half < round(needed * rate):
-            raise InputError(
-                f"clip '{clips.ids[i]}': found {len(sound) / rate:.2f} s of sound, valid with"
-                f" task.range={self.range:g}: {2 * self.range + needed:.2f} s around the judged frame; --set"
-                " task.range=SECONDS."
-            )
-        if not window:
+        if 2 * half < round(self._needed * rate):
+            raise self._too_short(clips.ids[i], len(sound) / rate)
+        if not self.inputs.segment_length:
             return sound[middle - half + shift : middle + half + shift], rate
         moved = np.zeros_like(sound)
         kept = sound[max(0, shift) : len(sound) + min(0, shift)]
         moved[max(0, -shift) : max(0, -shift) + len(kept)] = kept
         return moved, rate
+
+    def check(self, clips: Clips) -> None:
+        """Refuses clips that are too short, as far as that is known without decoding them.
+
+        Raises:
+            InputError: There are some.
+        """
+        short = remembered(clips, ("room", self.range, self.inputs), lambda: self._short(clips))
+        if short:
+            first = short[0]
+            raise self._too_short(clips.ids[first], clips.duration(first), f" ({len(short)} of {len(clips)} clips)")
+
+    def _short(self, clips: Clips) -> list[int]:
+        durations = np.array([clips.duration(i) for i in range(len(clips))])
+        centres = np.array([self._centre(clips, i) for i in range(len(clips))])
+        room = 2 * (np.minimum(centres, durations - centres) - self.range)
+        return np.flatnonzero(room < self._needed - ROUNDING).tolist()  # of unknown length: none
+
+    def _centre(self, clips: Clips, i: int) -> float:
+        """Returns the middle of what is heard at offset 0, seconds."""
+        return (_window if self.inputs.segment_length else _time)(clips, i, self.inputs)
+
+    @property
+    def _needed(self) -> float:
+        """How much is heard at least, seconds."""
+        return self.inputs.segment_length * self.inputs.frame_shift_ms / 1000 or SHORTEST
+
+    def _too_short(self, clip: str, seconds: float, several: str = "") -> InputError:
+        return InputError(
+            f"clip '{clip}': found {seconds:.2f} s of sound, valid with task.range={self.range:g}:"
+            f" {2 * self.range + self._needed:.2f} s around the judged frame{several}; --set task.range=SECONDS."
+        )
 
     def n_frames(self, clips: Clips, i: int) -> int:
         """Returns one, or all of which the judged one is chosen afterwards."""

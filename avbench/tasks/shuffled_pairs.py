@@ -25,7 +25,7 @@ from avbench.metrics.sides import Aggregation
 from avbench.settings import setting
 from avbench.tasks import classification, linear_probe, retrieval
 from avbench.tasks.base import FINETUNED, Embeddings, Outputs, Task, TaskCard, TaskResult
-from avbench.tasks.labels import check_classes, check_labels
+from avbench.tasks.labels import check_labels
 from avbench.tasks.linear_probe import KEPT_SCORES, LinearProbeConfig
 
 if TYPE_CHECKING:
@@ -108,10 +108,6 @@ class ShuffledPairs(Task[ShuffledPairsConfig]):
     def check_clips(self, train: Clips | None, evaluated: Clips, config: ShuffledPairsConfig) -> None:
         """Refuses labels that cannot be used; see the base class."""
         check_labels(train, evaluated, kind=config.target, label=config.label)
-
-    def check_classes(self, train: Clips, evaluated: Clips, config: ShuffledPairsConfig) -> None:
-        """Refuses classes that the training clips' data do not know; see the base class."""
-        check_classes(train, evaluated, label=config.label)
 
     def run(self, subject: Subject, config: ShuffledPairsConfig) -> TaskResult:
         """Judges the models of true and of shuffled pairs; of untrained weights there is but one model.

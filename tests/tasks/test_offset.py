@@ -168,6 +168,18 @@ def test_a_clip_that_is_too_short_is_refused_with_the_fix(inputs: InputConfig, r
         changed(cast(Clips, Sounds([bump(3.0)])), Moved(0.0, range, inputs)).waveform(0)
 
 
+def test_short_clips_are_refused_before_they_are_decoded_and_others_are_not() -> None:
+    inputs = dataclasses.replace(INPUT, eval_frame=1)
+    long, short = bump(3.0), bump(1.0, seconds=2.0)
+    clips = cast(Clips, Sounds([long, short, long]))
+    with pytest.raises(InputError, match=r"clip 'clip1': found 2.00 s of sound.*\(1 of 3 clips\); --set task.range"):
+        Moved(0.0, 1.0, inputs).check(clips)
+    for reach, sounds in ((1.0, [long]), (0.7, [long, short])):
+        others, still = cast(Clips, Sounds(sounds)), Moved(0.0, reach, inputs)
+        still.check(others)
+        assert all(len(changed(others, still).waveform(i)[0]) >= 500 for i in range(len(sounds)))
+
+
 def test_ties_share_and_an_even_number_of_offsets_is_refused() -> None:
     found = judge(np.array([[0.0, 1.0, 1.0, 0.0, 0.0]]), QUICK.seconds())
     assert {name: values[0] for name, values in found.items()} == {"accuracy": 0.5, "near": 1.0, "distance": 0.25}

@@ -20,6 +20,14 @@ class Change:
     def __str__(self) -> str:
         return type(self).__name__.lower()
 
+    def check(self, clips: Clips) -> None:
+        """Refuses clips that cannot be changed so; here none.
+
+        Raises:
+            InputError: There are such clips.
+        """
+        return
+
     def identity(self, sha256: str) -> str:
         """Returns the identity of clips that are changed, from their own."""
         return sha256_text(canonical_json([sha256, repr(self)]))
