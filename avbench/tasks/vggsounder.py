@@ -1,7 +1,7 @@
 """VGGSounder: class scores on VGGSound's test clips, judged by all that is heard and seen in them.
 
 It computes no scores: it judges those that a classification, a probe or anybody's model left (``avbench evaluate
---run`` or ``--features``). Source: Zverev et al., ICCV 2025; definitions in docs/tasks.md.
+--run`` or ``--features``). Source: Zverev et al., ICCV 2025; definitions in docs/protocol/vggsounder.md.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ Array = npt.NDArray[Any]
 CARD = TaskCard(
     summary="recorded VGGSound scores against all labels heard and seen: hits, F1, mAP by modality, modality confusion",
     needs=("scores", "annotations"),
-    columns=("hit@1", "hit@5", "F1@1", "mAP", "confusion"),
+    columns=("hit@1", "hit@5", "F1@1", "accuracy@1", "mAP", "confusion"),
     units={
         "hit@1": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1, "share": True},
         "hit@5": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1, "share": True},
+        "accuracy@1": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1, "share": True},
         "F1@1": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1},
         "confusion": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1, "share": True, "better": "lower"},
     },
@@ -68,7 +69,7 @@ class Vggsounder(Task[VggsounderConfig]):
     """Judges every stream of scores by every subset of the labels, and the streams against each other."""
 
     name = "vggsounder"
-    version = 1
+    version = 2  # 2: accuracy@1, and mAP of every subset
     config_type = VggsounderConfig
 
     def evaluate_stored(self, path: Path, annotations: Path, config: VggsounderConfig) -> TaskResult:
@@ -121,12 +122,14 @@ class Vggsounder(Task[VggsounderConfig]):
                 parts.append((f"{stream}/", of_means(ids, {kind: values})))
             for subset, wanted in SUBSETS.items() if kind == "scores" else ():
                 labels = np.isin(marks, wanted)
-                if labels.any():
-                    hits = {k: label_sets.hit(values, labels, k) for k in PLACES}
-                    means = {f"hit@{k}": label_sets.share(each, labels) for k, each in hits.items()}
-                    parts.append((f"{stream}/{subset}/", _of(ids, means | {"F1@1": label_sets.f1(hits[1], labels)})))
+                judged = labels.any(axis=1)
+                if judged.any():
+                    parts.append((f"{stream}/{subset}/", _of(ids, _means(values, labels))))
                 if subset == "all":
                     parts.append((f"{stream}/{subset}/", of_scores(ids, values, labels)))
+                elif judged.any():  # without an interval: its resamples would take minutes
+                    mean = classification.summarise(values[judged], labels[judged])["mAP"]
+                    parts.append((f"{stream}/{subset}/", Evidence(ids, {"mAP": mean})))
         return joined(parts) if parts else Evidence(ids)
 
 
@@ -139,6 +142,19 @@ def _confusions(scores: dict[str, Array], marks: Array) -> dict[str, Array]:
             alone = np.prod([first[stream] for stream in streams], axis=0)
             found[f"{name}/confusion"] = label_sets.confusion(alone, first["joint"])
     return found
+
+
+def _means(scores: Array, labels: Array) -> dict[str, Mean]:
+    """Returns hits, F1 and the share of clips whose labels are the best class and nothing else.
+
+    Args:
+        scores: (n, C).
+        labels: (n, C) bool; clips without a label are left out.
+    """
+    hits = {k: label_sets.hit(scores, labels, k) for k in PLACES}
+    alone = hits[1] * (np.count_nonzero(labels, axis=1) == 1)
+    found = {f"hit@{k}": label_sets.share(each, labels) for k, each in hits.items()}
+    return found | {"F1@1": label_sets.f1(hits[1], labels), "accuracy@1": label_sets.share(alone, labels)}
 
 
 def _of(ids: Array, means: dict[str, Mean]) -> Evidence:
@@ -188,10 +204,8 @@ def _chance(marks: Array, keys: Any) -> dict[str, float]:
         if not len(judged):
             continue
         usual = np.tile(judged.sum(axis=0).astype(np.float64), (len(labels), 1))
-        hits = {k: label_sets.hit(usual, labels, k) for k in PLACES}
-        means = {f"hit@{k}": label_sets.share(values, labels) for k, values in hits.items()}
-        values = dict(_of(labels[:, 0], {**means, "F1@1": label_sets.f1(hits[1], labels)}).values)
-        values |= classification.chance(labels, labels.shape[1]) if subset == "all" else {}
+        values = {name: mean.value for name, mean in _means(usual, labels).items()}
+        values |= classification.chance(judged, judged.shape[1])
         found |= {f"{subset}/{name}": value for name, value in values.items()}
     return {key: found[short] for key in keys if (short := key.partition("/")[2]) in found}
 
