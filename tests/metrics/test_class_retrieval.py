@@ -155,3 +155,31 @@ def test_labels_that_do_not_fit_are_refused(labels: Array) -> None:
     audio, visual, _ = drawn()
     with pytest.raises(InputError, match=r"labels: found shape .* valid: \(clips, classes\)"):
         by_class(audio, visual, labels, aggregation="mean")
+
+
+def test_several_labels_and_clips_without_a_partner_are_as_counted() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.zeros((20, 12), bool)
+    labels[np.arange(12), np.arange(12) // 3] = True  # four classes of three clips
+    labels[:4, 4] = True  # and some with two labels
+    labels[12:19, 5 + np.arange(7)] = True  # clips that share a label with no other
+    labels[19, [0, 4]] = True
+    audio = rng.standard_normal((20, 1, 6)).astype(np.float32)
+    visual = (audio + rng.standard_normal((20, 1, 6))).astype(np.float32)
+    matrix = similarity(audio, visual)
+    sets = [set(np.flatnonzero(row)) for row in labels]
+    assert overlap(labels).tolist() == [sum(bool(a & b) for b in sets) - 1 for a in sets]
+    assert (overlap(labels)[12:19] == 0).all()
+    for found, scores in zip(by_class(audio, visual, labels, aggregation="mean"), (matrix, matrix.T), strict=True):
+        firsts = scores.argmax(axis=1).tolist()
+        missed = [i for i in range(20) if firsts[i] != i]
+        right = [i for i in missed if sets[i] & sets[firsts[i]]]
+        assert 0 < len(right) < len(missed)
+        assert found.right_miss.sum() / found.miss.sum() == pytest.approx(len(right) / len(missed))
+        alone = [1 / (1 + np.count_nonzero(scores[i] > scores[i, i])) for i in range(12, 19)]
+        assert found.ap[12:19] == pytest.approx(alone)  # one relevant candidate: the reciprocal rank
+        relevant = np.array([[bool(a & b) for b in sets] for a in sets])
+        every = [average_precision_score(relevant[i], scores[i]) for i in range(20)]
+        assert found.ap == pytest.approx(every)
+        gains = np.array([[len(a & b) / len(a | b) for b in sets] for a in sets])
+        assert found.ndcg == pytest.approx([ndcg_score(gains[i][None], scores[i][None]) for i in range(20)])
