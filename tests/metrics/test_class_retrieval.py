@@ -162,7 +162,7 @@ def test_several_labels_and_clips_without_a_partner_are_as_counted() -> None:
     labels = np.zeros((20, 12), bool)
     labels[np.arange(12), np.arange(12) // 3] = True  # four classes of three clips
     labels[:4, 4] = True  # and some with two labels
-    labels[12:19, 5 + np.arange(7)] = True  # clips that share a label with no other
+    labels[np.arange(12, 19), 5 + np.arange(7)] = True  # clips that share a label with no other
     labels[19, [0, 4]] = True
     audio = rng.standard_normal((20, 1, 6)).astype(np.float32)
     visual = (audio + rng.standard_normal((20, 1, 6))).astype(np.float32)
