@@ -42,9 +42,10 @@ COMMANDS = {
     "check": "what is installed here, and whether it works together; check encoder: whether yours can be judged",
     "bench": "measure this machine: decoding, spectrogram, loader, training step",
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
 _BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOLCK)
-_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EPERM)
+_NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _CODE = "AVBENCH_CODE"  # avbench.processes.CODE, without the import: --help takes half the time
 USAGE = "usage: avbench COMMAND [options]"
 
@@ -103,7 +104,7 @@ def dispatch(arguments: Sequence[str]) -> int:
             if isinstance(path, Path):
                 check_path(f"--{option.replace('_', '-')}", path)
     if isinstance(results := getattr(command, "results", None), Path):
-        check_folder("--results", results)
+        check_folder("--results", results, writes=False)  # whoever computes asks for more
     return int(command.execute() or 0)
 
 
@@ -165,13 +166,14 @@ def _run(words: list[str]) -> int:
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
         temporary = error.errno == errno.ENOENT and "temporary directory" in str(error)  # nowhere to write, /tmp too
-        if debug or not (temporary or error.errno in (*_FULL, *_BROKEN, *_NAMES)):
+        if debug or not (temporary or error.errno in (*_FULL, *_CLOSED, *_BROKEN, *_NAMES)):
             raise
         name = one_line(str(error.filename or "writing"))
         if error.errno == errno.ENAMETOOLONG:  # of what a user named: no name of ours is that long
             sys.stderr.write(f"avbench: error: {name}: found a name that is too long, valid: 255 bytes.\n")
             return 2
         fix = "make room or name another folder" if temporary or error.errno in _FULL else "name another file or folder"
+        fix = "name another, or one that you may use" if error.errno in _CLOSED else fix
         fix = "look at the disk or the limits of the system" if error.errno in _BROKEN else fix
         sys.stderr.write(f"avbench: error: {name}: {error.strerror}; nothing was lost, ")
         sys.stderr.write(f"{fix} and run the same command again.\n")

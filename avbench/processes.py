@@ -27,6 +27,7 @@ from typing import IO, Any
 
 from avbench.errors import InputError
 from avbench.files import sha256_file, sha256_text
+from avbench.files.unwritten import writing
 
 log = logging.getLogger("avbench")
 _PACKAGE = Path(__file__).resolve().parent
@@ -260,9 +261,11 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
         folder: Created if it is not there.
         waiting: Called once, if another process holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
-    with path.open("wb") as handle:
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = path.open("wb")
+    with handle:
         if not take(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), path):
             waiting()
             fcntl.flock(handle, fcntl.LOCK_EX)

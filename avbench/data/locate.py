@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from avbench.config import DataConfig, InputConfig
 from avbench.errors import InputError, did_you_mean
 from avbench.files import canonical_json, sha256_text
+from avbench.files.paths import expanded, home
 from avbench.processes import locked
 from avbench.settings import build, to_dict
 
@@ -31,7 +32,7 @@ TUNE_SHARE = 20  # one tuning clip for every so many test clips
 def cache_folder() -> Path:
     """Returns where prepared data is kept: ``$AVBENCH_CACHE``, or ``~/.cache/avbench``."""
     named = os.environ.get("AVBENCH_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "avbench"
+    return Path(named) if named else home() / ".cache" / "avbench"
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source
 
     if data.source == EMBEDDED:
         return _embedded(data, settings)
-    path = Path(data.source).expanduser()
+    path = expanded(data.source)
     if data.source in names():
         path = _of_catalogue(data.source, option)
     elif not path.exists():

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import InputError
+from avbench.files.unwritten import writing
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
 _HERE = -100  # AT_FDCWD of fcntl.h
@@ -55,17 +56,27 @@ def _temporary(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; syncs and renames it when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def atomic_path(path: Path, needed: int = 0) -> Iterator[Path]:
+    """Yields a temporary path beside ``path``; syncs and renames it when the block ends without an error.
+
+    Args:
+        path: What is to be written.
+        needed: Its bytes, for the error of a full disk; 0: not known.
+
+    Raises:
+        Unwritten: The file system did not take it.
+    """
     temporary = _temporary(path)
     try:
-        yield temporary
-        with temporary.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
+        with writing(path, needed, temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     _sync_folder(path.parent)
 
 
@@ -74,18 +85,22 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """Yields a temporary folder beside ``path``; syncs its files and renames it when the block succeeds.
 
     An existing ``path`` is replaced: whoever reads it finds the old one or the new one, and never none.
+
+    Raises:
+        Unwritten: The file system did not take it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                with file.open("rb+") as handle:
-                    os.fsync(handle.fileno())
-        _put(temporary, path)
+        with writing(path, temporary=temporary):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb+") as handle:
+                        os.fsync(handle.fileno())
+            _put(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _sync_folder(path.parent)
@@ -126,8 +141,9 @@ def link(path: Path, target: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes ``text`` to ``path`` atomically, in UTF-8."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    data = text.encode()
+    with atomic_path(path, len(data)) as temporary:
+        temporary.write_bytes(data)
 
 
 def canonical_json(value: Any) -> str:

@@ -49,12 +49,26 @@ def check_path(option: str, path: Path) -> None:
         )
 
 
-def check_folder(option: str, folder: Path) -> None:
+def home() -> Path:
+    """Returns the user's home folder; where the system knows none, the root, as a login does."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
+
+
+def expanded(path: str | Path) -> Path:
+    """Returns a path with the home folder for ``~``; that of a user who is not known stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's own fails where there is no such user
+
+
+def check_folder(option: str, folder: Path, *, writes: bool = True) -> None:
     """Refuses a path where no folder is and none can be made; makes none.
 
     Args:
         option: What errors call it, such as ``--results``.
         folder: The path.
+        writes: Whether something will be written there for certain.
 
     Raises:
         InputError: A part of it is a file or too long, or may not be written to.
@@ -74,7 +88,7 @@ def check_folder(option: str, folder: Path) -> None:
         longest = max(rest.parts, key=lambda part: len(os.fsencode(part)))
         if len(os.fsencode(longest)) > os.pathconf(there, "PC_NAME_MAX"):
             raise InputError(f"{option}: found a name of {len(longest)} characters, valid: at most 255.")
-        if not os.access(there, os.W_OK | os.X_OK):
+        if writes and not os.access(there, os.W_OK | os.X_OK):
             raise InputError(f"{option} {folder}: {there} may not be written to, {fix}.")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from avbench.files import Damaged, parse_json, read_json, write_sealed
+from avbench.files.unwritten import writing
 from avbench.launch.job import Finished, Job
 
 FOLDER = "jobs"
@@ -81,7 +82,7 @@ class Submission:
     def note(self, finished: Finished) -> None:
         """Notes that a job of this machine has ended."""
         line = json.dumps({"name": finished.job.name, "status": finished.status, "seconds": round(finished.seconds, 1)})
-        with self._ended.open("ab+") as handle:
+        with writing(self._ended), self._ended.open("ab+") as handle:
             handle.seek(-min(1, handle.tell()), os.SEEK_END)
             torn = handle.read(1) not in (b"\n", b"")  # a line that a full disk cut off
             handle.write(f"{chr(10) * torn}{line}\n".encode())

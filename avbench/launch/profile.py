@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from avbench.errors import InputError, did_you_mean
+from avbench.files.paths import expanded, home
 from avbench.settings import Settings, build, setting
 from avbench.yaml_text import read_yaml
 
@@ -96,7 +97,7 @@ def find_profile(name: str) -> Profile:
     Raises:
         InputError: There is none, or it cannot be used; the file and the key are named.
     """
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.suffix not in (".yaml", ".yml"):
         found = known_profiles()
         if name not in found:
@@ -127,5 +128,5 @@ def known_profiles() -> dict[str, Path]:
 
 
 def _folders() -> tuple[Path, Path]:
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return Path("clusters"), (Path(home) if home else Path.home() / ".config") / "avbench" / "clusters"
+    named = os.environ.get("XDG_CONFIG_HOME")
+    return Path("clusters"), (Path(named) if named else home() / ".config") / "avbench" / "clusters"

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from avbench.errors import InputError, did_you_mean, unknown
 from avbench.files import sha256_text
+from avbench.files.paths import expanded
 from avbench.registry import OWN, Component
 from avbench.registry.encoder_options import options_of
 from avbench.registry.encoder_source import of_file, of_module
@@ -137,16 +138,16 @@ def _load(name: str) -> tuple[Any, dict[str, str]]:
     """Returns an encoder's class, checked, and what it is made of."""
     place, _, wanted = names().get(name, name).rpartition(":")
     if not place or not wanted:
-        there = _classes(_of_file(name, Path(name).expanduser())) if name.endswith(".py") else []
+        there = _classes(_of_file(name, expanded(name))) if name.endswith(".py") else []
         valid = ", ".join(f"{name}:{each}" for each in there) or "FILE.py:Class or PACKAGE.MODULE:Class"
         raise InputError(f"--encoder {name}: found no class, valid: {valid}.")
     in_file = place.endswith(".py") or "/" in place
-    module = _of_file(name, Path(place).expanduser()) if in_file else _of_package(name, place)
+    module = _of_file(name, expanded(place)) if in_file else _of_package(name, place)
     cls = getattr(module, wanted, None)
     if cls is None:
         raise unknown(f"class of {place}", wanted, _classes(module))
     _check(name, cls)
-    return cls, of_file(Path(place).expanduser()) if in_file else of_module(module)
+    return cls, of_file(expanded(place)) if in_file else of_module(module)
 
 
 def _classes(module: types.ModuleType) -> list[str]:

@@ -12,7 +12,7 @@ import tyro
 from avbench import registry
 from avbench.config import Precision
 from avbench.errors import InputError
-from avbench.files.paths import check_folder
+from avbench.files.paths import check_folder, expanded
 from avbench.recipes import recipe as recipes
 from avbench.running.asked import Request
 from avbench.store.seal import check_file
@@ -170,8 +170,8 @@ def _start(name: str, results: Path) -> str:
         return ""
     if name in initial_weights.known() or name.startswith("timm:"):
         return name
-    if Path(name).expanduser().exists():
-        check_file(Path(name).expanduser())
+    if expanded(name).exists():
+        check_file(expanded(name))
         return name
     stage = name
     if "/" not in name and (record := read_record(results, name)) is not None:

@@ -274,4 +274,6 @@ def why(error: Exception) -> str | None:
 
     if is_out_of_memory(error):
         return f"out of memory ({said}); smaller batches or --precision bf16 take less, what is finished is kept."
-    return said if isinstance(error, OSError) else None
+    if not isinstance(error, OSError):
+        return None
+    return f"{error.filename}: {error.strerror}" if error.filename else said

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.files import Damaged, read_json, set_aside, write_sealed
+from avbench.files.unwritten import writing
 
 PARTIAL = "partial.json"  # what there is of unfinished arrays
 _FLUSH_S = 10.0  # what a crash may lose
@@ -90,8 +91,9 @@ class RowWriter:
         path = self.folder / f"{name}.npy"
         path.unlink(missing_ok=True)  # whoever has an older one open keeps it
         array = np.lib.format.open_memmap(path, "w+", np.dtype(np.float32), (self.n, *value.shape[1:]))
-        with path.open("rb+") as handle:  # a full disk is an error here, and not a crash in the middle
-            os.posix_fallocate(handle.fileno(), 0, path.stat().st_size)
+        size = path.stat().st_size
+        with writing(path, size), path.open("rb+") as handle:  # a full disk is an error here, and no crash later
+            os.posix_fallocate(handle.fileno(), 0, size)
         return array
 
     def sync(self) -> None:

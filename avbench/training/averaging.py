@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class WeightAverage:
         from safetensors.torch import load_file
 
         told = self._metadata().get("sha256")
-        if told is not None and told != _hash(load_file(self.path)):  # a version that wrote none is believed
+        if told is not None and told != digest(load_file(self.path)):  # a version that wrote none is believed
             raise Damaged(f"{self.path}: is not what was written (its hash is another).", self.path)
 
     def add(self, epoch: int, model: nn.Module) -> None:
@@ -67,7 +68,7 @@ class WeightAverage:
         frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
         state = {key: value.detach().cpu() for key, value in model.state_dict().items() if key not in frozen}
         total = {key: (before[key] + value if done else value).contiguous() for key, value in state.items()}
-        note = {_KEY: canonical_json({"stage": self._stage, "epochs": [*done, epoch], "sha256": _hash(total)})}
+        note = {_KEY: canonical_json({"stage": self._stage, "epochs": [*done, epoch], "sha256": digest(total)})}
         with atomic_path(self.path) as temporary:
             save_file(total, temporary, metadata=note)
 
@@ -90,9 +91,10 @@ class WeightAverage:
             raise Damaged(str(error), self.path) from None
 
 
-def _hash(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def digest(tensors: Mapping[str, Tensor]) -> str:
+    """Returns the SHA-256 of tensors by name."""
+    found = hashlib.sha256()
     for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(name.encode())
+        found.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -54,7 +54,7 @@ def save_weights(
     whole = model.state_dict() if weights is None else weights
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in whole.items()}
     metadata = {METADATA_KEY: canonical_json({**weights_metadata(model), **(extra or {})})}
-    with atomic_path(path) as temporary:
+    with atomic_path(path, sum(tensor.nbytes for tensor in state.values())) as temporary:
         save_file(state, temporary, metadata=metadata)
 
 
@@ -67,5 +67,6 @@ def export_published(path: Path, weights: nn.Module | Mapping[str, Tensor]) -> N
     """
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     published = OrderedDict((PREFIX + key.removeprefix(PREFIX), t.detach().cpu()) for key, t in state.items())
-    with atomic_path(path) as temporary:
-        torch.save(published, temporary)
+    size = sum(tensor.nbytes for tensor in published.values())
+    with atomic_path(path, size) as temporary, temporary.open("wb") as handle:  # a handle says what the disk said
+        torch.save(published, handle)

@@ -21,11 +21,12 @@ from avbench.data.feed.batch import Batch
 from avbench.data.feed.dataset import Mode
 from avbench.data.feed.heard_training import HeardFeed
 from avbench.data.feed.loader import Feed, repeats
+from avbench.errors import InputError
 from avbench.files import Damaged, set_aside
 from avbench.methods.classifier import Classifier
 from avbench.methods.heads import KEYS
 from avbench.rng import numpy_stream
-from avbench.training.averaging import WeightAverage
+from avbench.training.averaging import WeightAverage, digest
 from avbench.training.checkpoints import load_weights
 from avbench.training.export import save_weights
 from avbench.training.group import ProcessGroup
@@ -136,7 +137,7 @@ def finetune(
     if config.freeze:
         model.freeze()
     weights = work.folder / FINETUNED
-    if weights.exists() and read_checkpoint(weights).metadata.get("stage") == work.stage:
+    if weights.exists() and _is_of(weights, work.stage):
         load_weights(model, weights)
         model.to(work.device).eval()
         return weights
@@ -194,13 +195,26 @@ def finetune(
     if not work.group.leads:
         return weights
     epochs = average.apply(model)
-    extra = {"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs), **work.about}
+    state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
+    extra = {"stage": work.stage, "mode": mode, "averaged_epochs": list(epochs), "sha256": digest(state), **work.about}
     save_weights(weights, model, extra=extra)
     model.eval()
     for path in (last, average.path):
         path.unlink(missing_ok=True)
     shutil.rmtree(work.folder / "checkpoints", ignore_errors=True)
     return weights
+
+
+def _is_of(weights: Path, stage: str) -> bool:
+    """Returns whether a file is what a fine-tuning wrote; one that is damaged is set aside, to be trained again."""
+    try:
+        found = read_checkpoint(weights)
+        if found.metadata.get("sha256") not in (None, digest(found.state)):  # a version that wrote none is believed
+            raise InputError(f"{weights}: is not what was written (its hash is another).")
+    except InputError as error:
+        set_aside(Damaged(str(error), weights))
+        return False
+    return bool(found.metadata.get("stage") == stage)
 
 
 def own_feed(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from avbench.errors import InputError
 from avbench.files import sha256_file, sha256_text
+from avbench.files.paths import expanded
 
 HUB = "hf:"  # how weights on the hub begin
 _FORM = "hf:OWNER/REPOSITORY/FILE, or hf:OWNER/REPOSITORY/FILE@REVISION"
@@ -51,7 +52,7 @@ def revision_of(place: str, revision: str) -> str:
     Raises:
         InputError: There is none, or neither the hub nor its cache can tell.
     """
-    folder = Path(place).expanduser()
+    folder = expanded(place)
     if not folder.is_dir():
         return commit_of(place, revision)
     files = sorted(each for each in folder.iterdir() if each.is_file())

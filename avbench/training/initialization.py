@@ -20,6 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from avbench.errors import InputError, did_you_mean
+from avbench.files.paths import expanded
 from avbench.methods.base import Method
 from avbench.recipes.initial_weights import TIMM, known, locate, name_of
 from avbench.store import seal
@@ -151,7 +152,7 @@ def _groups(keys: Iterable[str]) -> str:
 
 
 def _file(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = expanded(source)
     if not path.is_file():
         raise InputError(
             f"--init {source}: no such file; valid: a weights file, {', '.join(known())}, timm:NAME, the id of a run,"

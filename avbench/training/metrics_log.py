@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from avbench.files import Damaged, set_aside, write_text
+from avbench.files.unwritten import writing
 from avbench.training.sinks import Row, Sink
 
 log = logging.getLogger("avbench")
@@ -145,7 +146,7 @@ class MetricsLog:
             self._columns = list(row)
             lines = _line(self._columns)
         lines += _line([_text(row.get(name)) for name in self._columns])
-        with self.path.open("ab") as handle:  # one write; what a full disk cuts off is an error
+        with writing(self.path), self.path.open("ab") as handle:  # one write; what a full disk cuts off is an error
             handle.write(lines.encode())
         if self._sink is not None:
             self._sink.write(row)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from avbench.errors import InputError, RunError
-from avbench.files import Damaged, atomic_folder, read_json, sha256_file, write_sealed
+from avbench.files import Damaged, atomic_folder, read_json, sha256_file, unwritten, write_sealed
 from avbench.processes import take
 from avbench.training.export import save_weights
 from avbench.training.group import ProcessGroup
@@ -73,21 +73,17 @@ def checked(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def writing(path: Path, last_good: Path | None) -> Iterator[None]:
-    """Turns a failure to write into one line that says what is safe.
+    """Lets a failure to write say what is safe.
 
     Raises:
         RunError: The block could not write (disk full, quota, permissions).
     """
-    from safetensors import SafetensorError
-
     try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        safe = f"the last good checkpoint is {last_good}" if last_good else "there is no checkpoint yet"
-        raise RunError(
-            f"{path}: cannot be written ({reason}); {safe}. Make room there and run the same command again."
-        ) from error
+        with unwritten.writing(path):
+            yield
+    except unwritten.Unwritten as error:
+        safe = f"The last good checkpoint is {last_good}" if last_good else "There is no checkpoint yet"
+        raise RunError(f"{error} {safe}.") from error
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from avbench.errors import InputError
 from avbench.files import atomic_path
+from avbench.files.paths import expanded
 from avbench.recipes import initial_weights
 from avbench.training.file_metadata import read_metadata
 
@@ -63,7 +64,7 @@ def of_init(source: str) -> TrainedOn:
     if not source or source.startswith(initial_weights.TIMM):
         return NOTHING
     named = initial_weights.known().get(initial_weights.name_of(source))
-    return NOTHING if named is not None and not named.clips else read(Path(source).expanduser())
+    return NOTHING if named is not None and not named.clips else read(expanded(source))
 
 
 def write(folder: Path, ids: Iterable[str], start: TrainedOn = NOTHING) -> dict[str, Any]:

@@ -136,7 +136,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(RunError, match=r"cannot be written \(No space left on device\); the last good.*step-") as e:
+        with pytest.raises(
+            RunError, match=r"step-00000023: cannot be written \(No space left on device; needed.* The last good.*step-"
+        ) as e:
             tiny.train(tmp_path)
     assert "\n" not in str(e.value)
     assert saved(tmp_path) == before
@@ -162,7 +164,7 @@ def test_writes_that_really_fail(tmp_path: Path, limit: int) -> None:
     assert process.exitcode == (0 if limit > 10 else 1)  # with 10 bytes the answer cannot be written either
     if limit > 10:
         assert "cannot be written" in text
-        assert "there is no checkpoint yet" in text
+        assert "There is no checkpoint yet" in text
     assert saved(tmp_path / "run") == []
     assert tiny.train(tmp_path / "run").resumed_from == 0
 

@@ -16,6 +16,7 @@ from avbench.data.corpus.csv_file import read_cells
 from avbench.data.prepare.source import SUFFIXES
 from avbench.errors import InputError, unknown
 from avbench.files import read_json
+from avbench.files.paths import expanded
 
 _VALID = (
     "a text file with an id on each line, a CSV (column id or video_id, else the first), or an authors' manifest.json"
@@ -35,7 +36,7 @@ def read_subset(text: str, source: str, root: Path) -> list[str]:
     Raises:
         InputError: There is no such file or subset, or it cannot be read.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return _read_file(path)
     found, places = _known(source, root)

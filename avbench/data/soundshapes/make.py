@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -29,6 +28,7 @@ from avbench.data.soundshapes.picture import frame_times
 from avbench.data.soundshapes.worker import Made, Order, finish
 from avbench.errors import InputError
 from avbench.files import Damaged, atomic_path, read_json, write_sealed, write_text
+from avbench.files.unwritten import amount, free
 
 _IDENTITY = "soundshapes.json"
 _BYTES_PER_CLIP = 80_000  # on disk, mask included
@@ -111,10 +111,10 @@ def _begin(out: Path, identity: dict[str, object], counts: dict[str, int]) -> bo
             return True
     elif out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: found other files in it, valid: an empty or new folder; name another.")
-    parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    need, free = sum(counts.values()) * _BYTES_PER_CLIP, shutil.disk_usage(parent).free
-    if need > free and not record.exists():
-        raise InputError(f"{out}: found {free / 1e9:.1f} GB free, needed: {need / 1e9:.1f} GB; make fewer clips.")
+    need, room = sum(counts.values()) * _BYTES_PER_CLIP, free(out)
+    if need > room and not record.exists():
+        sizes = f"found {amount(room)} free, needed: {amount(need)}"
+        raise InputError(f"{out}: {sizes}; make room or fewer clips, or name another folder.")
     return False
 
 

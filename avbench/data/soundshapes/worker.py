@@ -15,6 +15,7 @@ from avbench.data.soundshapes.factors import clip_factors
 from avbench.data.soundshapes.picture import frame_times, masks
 from avbench.data.soundshapes.render import render
 from avbench.errors import RunError
+from avbench.files.unwritten import writing
 from avbench.processes import ONE_CORE, Child, core_count
 
 _FEW = 48  # so few clips take less time than starting a process
@@ -90,8 +91,9 @@ def _make(job: Order, folder: Path) -> Made:
         # Renamed when whole. It is not forced to the disk: thousands of such waits would take longer than the clips.
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            temporary.write_bytes(render(factors).encoded())
-            temporary.replace(path)
+            with writing(path, temporary=temporary):
+                temporary.write_bytes(render(factors).encoded())
+                temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     return Made(factors.id, np.packbits(masks(factors, frame_times()), axis=-1))

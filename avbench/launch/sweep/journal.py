@@ -16,6 +16,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 
 from avbench.files import Damaged, atomic_path, parse_json, set_aside
+from avbench.files.unwritten import writing
 
 _DIGITS = 8  # of the checksum
 
@@ -57,7 +58,7 @@ class Journal(BaseJournalBackend):
             OSError: They cannot be written.
         """
         texts = [json.dumps(log, separators=(",", ":")).encode() for log in logs]
-        with self._path.open("ab") as handle:
+        with writing(self._path), self._path.open("ab") as handle:
             size = handle.tell()
             try:
                 handle.write(b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts))
