@@ -59,23 +59,13 @@ def test_full_results_of_a_single_file(
     place = small("40k")
     weights = next((finished / "results").glob("stages/pretrain/*/weights.safetensors"))
     labels = next(cache.glob("soundshapes-*/labels.csv"))
-    results = ["--results", str(finished / "results")]
+    results, clips = ["--results", str(finished / "results")], ["--data", "soundshapes", *SMALL]
     for words in (
         ["report", *results, "--out", str(place / "report.html")],
         ["tables", *results, "--out", str(place / "tables")],
         ["figures", *results, "--out", str(place / "figures")],
         ["checkpoint", "export", str(weights), "--out", str(place / "weights.pth")],
-        [
-            "features",
-            *RUN[1:3],
-            "--data",
-            "soundshapes",
-            "--checkpoint",
-            str(weights),
-            "--out",
-            str(place / "f.npz"),
-            *SMALL,
-        ],
+        ["features", *RUN[1:3], *clips, "--checkpoint", str(weights), "--out", str(place / "f.npz")],
         ["data", "prepare", str(labels), "--out", str(place / "prepared"), "--workers", "1"],
     ):
         assert main(words) == 1, words

@@ -149,6 +149,17 @@ def test_finished_run_leaves_averaged_weights_alone(tmp_path: Path) -> None:
     assert all(torch.equal(saved[key], value) for key, value in tuned.state_dict().items())
 
 
+@pytest.mark.parametrize("damage", ["bit", "cut", "empty"])
+def test_finished_weights_that_were_changed_are_trained_again(tmp_path: Path, damage: str) -> None:
+    tuned = run(tmp_path)
+    path = tmp_path / module.FINETUNED
+    data = bytearray(path.read_bytes())
+    data[-2] ^= 64
+    path.write_bytes({"bit": data, "cut": data[:-9], "empty": b""}[damage])
+    assert equal(tuned, run(tmp_path))
+    assert (tmp_path / f"{module.FINETUNED}.damaged").is_file()
+
+
 def test_without_an_average_the_last_weights_stay(tmp_path: Path) -> None:
     run(tmp_path, recipe(average_from=0))
     assert read_checkpoint(tmp_path / module.FINETUNED).metadata["averaged_epochs"] == []

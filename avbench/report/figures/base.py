@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,11 @@ class Context:
     results: Path
     archive: Archive
     data: str
+
+    @property
+    def named(self) -> str:
+        """The data set's name as a word of a command line that is printed to be pasted."""
+        return shlex.quote(self.data)
 
     def rows(self, task: str, *, weights: Sequence[str] = ("pretrained", "checkpoint", "untrained")) -> list[Row]:
         """Returns the records of a task on the data, those of each method together."""

@@ -42,7 +42,7 @@ def draw(context: Context) -> list[Drawing]:
                     metric = " and ".join(keys or ())
                     found.append({**told, "seed": row.seed, "metric": metric, "value": value})
     if not found:
-        raise NothingToDraw(f"no record; avbench grid --methods all --tasks corruption --data {context.data}")
+        raise NothingToDraw(f"no record; avbench grid --methods all --tasks corruption --data {context.named}")
     long = pd.DataFrame(found)
     damaged = set(long[long["severity"] > 0]["corruption"])
     kinds = [kind for kind in (*SOUNDS, *PICTURES) if kind in damaged]

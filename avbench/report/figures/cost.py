@@ -42,7 +42,7 @@ def draw(context: Context) -> list[Drawing]:
         if (keys := judged(row))
     ]
     if not points:
-        raise NothingToDraw(f"no trained models; avbench grid --methods all --tasks all --data {context.data}")
+        raise NothingToDraw(f"no trained models; avbench grid --methods all --tasks all --data {context.named}")
     table = pd.DataFrame(points)
     shown = [task for task in JUDGED if task in set(table["task"])]
     colour = colours(list(table["method"].unique()))

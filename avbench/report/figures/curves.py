@@ -82,7 +82,7 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
     tasks = {task: families(context.rows(task, weights=trained), field) for task in JUDGED}
     tasks = {task: found for task, found in tasks.items() if found}
     if not tasks:
-        command = f"for x in {values}; do avbench run --method cavmae --data {context.data} --set {field}=$x; done"
+        command = f"for x in {values}; do avbench run --method cavmae --data {context.named} --set {field}=$x; done"
         raise NothingToDraw(f"no records that differ in {field} alone; {command}")
     points = [
         {

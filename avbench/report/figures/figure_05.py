@@ -40,7 +40,7 @@ def draw(context: Context) -> list[Drawing]:
     ]
     if not found:
         raise NothingToDraw(
-            f"no reconstructions; avbench grid --methods all --tasks reconstruction --data {context.data}"
+            f"no reconstructions; avbench grid --methods all --tasks reconstruction --data {context.named}"
         )
     table = pd.DataFrame(found).astype({"ratio": float})
     table = (

@@ -35,7 +35,7 @@ def draw(context: Context) -> list[Drawing]:
     tasks = {task: rows for task, rows in tasks.items() if len({row.method for row in rows}) > 1}
     if not tasks:
         raise NothingToDraw(
-            f"no task with two methods; avbench grid --methods all --tasks all --seeds 0 1 2 --data {context.data}"
+            f"no task with two methods; avbench grid --methods all --tasks all --seeds 0 1 2 --data {context.named}"
         )
     points = [point for task, rows in tasks.items() for row in rows for point in _points(context, task, row)]
     table = pd.DataFrame(points)

@@ -36,7 +36,7 @@ def draw(context: Context) -> list[Drawing]:
         found += [{**told, "offset": offset, "value": value - level} for offset, value in curve.items()]
         right.append({**told, "value": 100 * row.metrics.get("accuracy", float("nan")), "chance": 100 / len(curve)})
     if not found:
-        raise NothingToDraw(f"no record; avbench grid --methods all --tasks offset --data {context.data}")
+        raise NothingToDraw(f"no record; avbench grid --methods all --tasks offset --data {context.named}")
     table = means(pd.DataFrame(found), ["offset"])
     accuracy = means(pd.DataFrame(right), ["chance"])
     canvas, axes = subplots(1, 1, width=4.2, height=2.8)

@@ -33,7 +33,7 @@ def chosen_row(context: Context, task: str, *, trained: Sequence[str] = ("pretra
     """
     rows = main_rows(context, context.rows(task, weights=trained))
     if not rows:
-        raise NothingToDraw(f"no record of {task}; avbench run --method cavmae --task {task} --data {context.data}")
+        raise NothingToDraw(f"no record of {task}; avbench run --method cavmae --task {task} --data {context.named}")
     places = {method: place for place, method in enumerate(_PREFERRED)}
     return min(rows, key=lambda row: (places.get(row.method, len(places)), row.seed))
 

@@ -48,7 +48,7 @@ def draw(context: Context) -> list[Drawing]:
             rows.setdefault((row.method, row.seed), row)
     frames = [frame for row in rows.values() if (frame := _curve(context, row)) is not None]
     if not frames:
-        raise NothingToDraw(f"no pretraining here; avbench grid --methods all --data {context.data}")
+        raise NothingToDraw(f"no pretraining here; avbench grid --methods all --data {context.named}")
     long = pd.concat(frames)
     table = long.groupby(["part", "method", "step"], sort=False)["loss"].agg(["mean", "std", "count"]).reset_index()
     methods = sorted(table["method"].unique(), key=order)

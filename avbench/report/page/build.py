@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,8 @@ def _head(rows: Sequence[Row], results: Path) -> dict[str, Any]:
         "hours": sum(row.spent.get("device_hours") or 0.0 for row in rows),
         "first": created[0][:10] if created else "",
         "last": created[-1][:10] if created else "",
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        # Of the page itself no time is told: the same records give the same bytes.
+        "newest": created[-1][:16].replace("T", " ") + " UTC" if created else "",
         "version": __version__,
         "commit": (state["commit"] or "")[:10],
         "dirty": state["dirty"],
