@@ -14,7 +14,7 @@ from typing import Any, Literal
 from avbench.errors import InputError
 from avbench.settings import Settings, setting, to_dict
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Sampling = Literal["even", "centre", "ends"]
 Weights = Literal["pretrained", "untrained", "checkpoint", "given"]
 _WIDEST, _DEEPEST = 65_536, 1000  # beyond all use, and still built on the meta device within seconds
@@ -141,6 +141,10 @@ class TrainConfig(Settings):
         ge=0,
         identity=False,
     )
+    deterministic: bool = setting(
+        True, "on a GPU: kernels that give the same bits again; false may be faster", identity=False
+    )
+    compiled: bool = setting(False, "compile the transformer blocks (torch.compile); other last bits", identity=False)
     checkpoint_seconds: float = setting(30.0, "time between checkpoints", gt=0, identity=False)
     keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
     log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)

@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 
 from avbench.config import Precision
+from avbench.training.precision import float32_products
 
-_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _SIDES = {"cpu": (1024, 2048), "cuda": (4096, 8192)}  # of square matrices; the best size differs between machines
 
-# Dense TFLOP/s of the makers' data sheets: fp32 without tensor cores, then bf16 and fp16 with them. A GPU is known by
-# the first line whose words its name holds, so the narrower names come first.
+# Dense TFLOP/s of the makers' data sheets: fp32 without tensor cores, then bf16 and fp16 with them, twice
+# those of tf32. A GPU is known by the first line whose words its name holds, so the narrower names come first.
 _DATA_SHEETS: tuple[tuple[tuple[str, ...], float, float], ...] = (
     (("H200", "NVL"), 60.0, 835.0),
     (("H200",), 67.0, 989.4),
@@ -39,7 +40,7 @@ def data_sheet_flops(gpu: str, precision: Precision) -> float | None:
         return None
     for names, fp32, short in _DATA_SHEETS:
         if set(names) <= set(words):
-            return (fp32 if precision == "fp32" else short) * _TERA
+            return {"fp32": fp32, "tf32": short / 2}.get(precision, short) * _TERA
     return None
 
 
@@ -73,21 +74,23 @@ def matmul_flops(device: str, precision: Precision, *, repeats: int = 10) -> flo
 
     Args:
         device: ``cpu`` or ``cuda``.
-        precision: Type of both factors and of the product; fp32 as torch is set, by default without TF32.
+        precision: Type of both factors and of the product; tf32: of float32 with rounded factors.
         repeats: Products of each size, after one that is not counted.
     """
-    best = 0.0
-    for side in _SIDES[device]:
-        # Random numbers: a GPU multiplies zeros faster than it can keep up with data.
-        left, right = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
-        product = torch.mm(left, right)
-        clock = Clock(device)
+    with float32_products(precision, device):
+        return max(_product_flops(side, device, precision, repeats) for side in _SIDES[device])
+
+
+def _product_flops(side: int, device: str, precision: Precision, repeats: int) -> float:
+    # Random numbers: a GPU multiplies zeros faster than it can keep up with data.
+    left, right = (torch.randn(side, side, device=device).to(_TYPES[precision]) for _ in range(2))
+    product = torch.mm(left, right)
+    clock = Clock(device)
+    clock.mark()
+    for _ in range(repeats):
+        torch.mm(left, right, out=product)
         clock.mark()
-        for _ in range(repeats):
-            torch.mm(left, right, out=product)
-            clock.mark()
-        best = max(best, 2.0 * side**3 / min(clock.seconds()))
-    return best
+    return 2.0 * side**3 / min(clock.seconds())
 
 
 def memory_bytes() -> int:

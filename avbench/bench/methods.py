@@ -66,7 +66,7 @@ class Options:
     """Steps that are timed, after one (on a GPU three) that is not; the median counts."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
     threads: int = 0
     """Threads that compute on a CPU; 0: as many as torch takes."""

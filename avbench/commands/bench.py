@@ -34,7 +34,7 @@ class Command:
     """Of methods: clips a step; 0: 4 on a CPU, 64 on a GPU."""
     steps: int = 5
     """Of methods: steps that are timed."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Of methods: arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
 
     def execute(self) -> int:

@@ -32,7 +32,7 @@ class Command:
     """What the model reads; unset: what it was fine-tuned on, or both. missingaudioonly: both, given sound alone."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
     format: Literal["text", "json"] = "text"
     """What goes to standard output; json: all probabilities."""

@@ -49,7 +49,7 @@ class Command:
     """With --launcher slurm: the cluster profile, a name or a YAML file; see docs/cluster.md."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto: as avbench run takes it."""
     results: Path = Path("results")
     """Where records, weights and the sweep's folder go."""

@@ -37,13 +37,23 @@ class Mask(NamedTuple):
 
     def keep(self, tokens: Tensor) -> Tensor:
         """Returns the kept tokens: (B, N, D) -> (B, K, D)."""
-        return tokens.take_along_dim(self.kept[..., None], dim=1)
+        return tokens.flatten(0, 1).index_select(0, self._rows).view(*self.kept.shape, -1)
 
     def restore(self, tokens: Tensor, filler: Tensor) -> Tensor:
         """Returns the kept tokens at their places and ``filler`` elsewhere: (B, K, D), (1, 1, D) -> (B, N, D)."""
         batch, total = self.removed.shape
-        index = self.kept[..., None].expand_as(tokens)
-        return filler.to(tokens.dtype).expand(batch, total, -1).scatter(1, index, tokens)
+        everywhere = filler.to(tokens.dtype).expand(batch * total, 1, -1).flatten(0, 1)
+        return everywhere.index_copy(0, self._rows, tokens.flatten(0, 1)).view(batch, total, -1)
+
+    @property
+    def _rows(self) -> Tensor:
+        """Where the kept tokens are among those of all clips, (B * K,).
+
+        Whole rows are taken, not single numbers: two to three times as fast on a CPU, and on a GPU, whose reproducible
+        kernels sort what they are to write, a row is one thing to sort.
+        """
+        batch, total = self.removed.shape
+        return (self.kept + torch.arange(batch, device=self.kept.device)[:, None] * total).flatten()
 
 
 @dataclass(frozen=True)

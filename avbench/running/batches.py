@@ -68,6 +68,7 @@ class Batches:
         from avbench.data.feed.batch import arrays, moved
         from avbench.data.feed.loader import Feed
         from avbench.encoders.adapted import Adapted
+        from avbench.training import fitting
         from avbench.training.precision import autocast
 
         if isinstance(self.method, Adapted):
@@ -80,7 +81,7 @@ class Batches:
         def computed() -> Iterator[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor]]]:
             for batch in moved(feed.batches(self._order(batches), self.size), self.device):
                 with torch.inference_mode(), autocast(self.config.precision, self.device):
-                    found = compute(batch.audio, batch.visual)
+                    found = fitting.in_parts(compute, batch.audio, batch.visual)
                 yield np.asarray(batch.index, np.int64), found
 
         for rows, values in arrays(computed()):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
 _COMPARED = 20_000  # clips whose pairs are kept: 1.6 GB
 _OF_SPECTROGRAMS = ("freq_mask", "time_mask", "noise")  # settings of fine-tuning
-_SET = {"train": ("workers", "threads")}  # of these sections, what an encoder's run has
+_SET = {"train": ("workers", "threads", "deterministic")}  # of these sections, what an encoder's run has
 
 
 def is_encoder(config: RunConfig) -> bool:

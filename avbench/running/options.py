@@ -42,7 +42,7 @@ class ConfigOptions:
     """A YAML file of sections data, input, model, method, train, task."""
     set: Words = ()
     """Single settings, which override everything else: method.lambda_c=0.1 train.steps=200."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Arithmetic; auto: bf16 (or fp16) on a GPU; on a CPU fp32, or bf16 to pretrain wide models if that is faster."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to compute; auto: the GPU if there is one."""

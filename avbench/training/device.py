@@ -34,6 +34,9 @@ def resolve_device(name: str) -> Device:
 
         built = f"torch built for CUDA {torch.version.cuda}" if torch.version.cuda else "a torch built without CUDA"
         raise InputError(f"--device cuda: found no GPU ({built}), valid here: auto, cpu.")
+    if found:
+        # Of the library of matrix products: it reads this once, and without it may not give the same bits again.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return "cuda" if found else "cpu"
 
 

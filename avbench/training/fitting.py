@@ -1,11 +1,14 @@
-"""Where memory runs out in training: which smaller pass there is memory for."""
+"""Where memory runs out: which smaller pass of training there is memory for; what needs no gradient goes in parts."""
 
 from __future__ import annotations
 
 import gc
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from avbench.errors import RunError
 from avbench.rng import torch_stream
@@ -15,10 +18,55 @@ if TYPE_CHECKING:
     from avbench.training.session import Session
 
 
+log = logging.getLogger("avbench")
+# What torch says, as a RuntimeError, of the machine's memory, and of a GPU's where a library asked for it.
+_LACKING = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether memory ran out, of the machine or of a GPU."""
-    lacking = "can't allocate memory" in str(error)  # what torch says of the machine's, as a RuntimeError
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or lacking
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKING)
+
+
+def in_parts(compute: Callable[[Tensor, Tensor], dict[str, Tensor]], *inputs: Tensor) -> dict[str, Tensor]:
+    """Computes the rows of a batch together, or in halves, and halves of these, where memory runs out.
+
+    Args:
+        compute: Gives tensors by name, with a row for each of the batch.
+        inputs: What it is given, with as many rows each.
+
+    Raises:
+        RunError: There is no memory for one clip.
+    """
+    clips = len(inputs[0])
+    try:
+        return compute(*inputs)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        said = _first_line(error)
+    if clips < 2:
+        raise RunError(f"out of memory in computing one clip ({said}); a smaller model or --precision bf16 takes less.")
+    log.warning("out of memory in computing %d clips together (%s); they are computed in halves", clips, said)
+    if inputs[0].is_cuda:
+        torch.cuda.empty_cache()
+    halves = [in_parts(compute, *(each[part] for each in inputs)) for part in _halves(clips)]
+    return {name: torch.cat([half[name] for half in halves]) for name in halves[0]}
+
+
+def _halves(clips: int) -> tuple[slice, slice]:
+    return slice(clips // 2), slice(clips // 2, clips)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def step(session: Session, batch: Batch, waited: float) -> None:
@@ -36,12 +84,21 @@ def step(session: Session, batch: Batch, waited: float) -> None:
         session.step(batch, waited)
         return
     except Exception as error:
-        # Of several processes, the others wait in a step that this one has left: nothing can be tried.
-        if session.share.group.world > 1 or not is_out_of_memory(error):
+        said = _first_line(error)
+        if session.device == "cuda" and "deterministic implementation" in said:
+            raise RunError(
+                f"{said} --set train.deterministic=false lets it run; two runs may then differ in their last bits."
+            ) from None
+        if not is_out_of_memory(error):
             raise
-        said = (str(error).splitlines() or [type(error).__name__])[0]
     share = session.share  # the error is gone by now, and with it what its traceback held
     size = share.clips // share.passes
+    if share.group.world > 1:  # the others wait in a step that this one has left: nothing can be tried
+        raise RunError(
+            f"out of memory in step {session.state.step + 1}, of {size} clips a pass in each of {share.group.world}"
+            f" processes ({said}); what is finished is kept. Fewer fit: --set {session.section}.batch_size, or more"
+            f" processes{' or train.accumulate' if session.section == 'train' else ''}."
+        )
     fits = next((clips for clips in _smaller(share.clips, size) if _fits(session, batch, clips)), 0)
     if not fits:
         advice = "nor is there room for two; a smaller model or --precision bf16 takes less"
@@ -71,9 +128,16 @@ def _fits(session: Session, batch: Batch, clips: int) -> bool:
     noise = session.objective.draw_noise(session.share.batch, torch_stream(session.seed, "fitting"))
     part = slice(0, clips)
     try:
+        # In the first step the optimiser has none of its two averages yet, which the next ones need room for.
+        averages = [torch.empty_like(each) for each in _trained(session) for _ in range(0 if session.state.step else 2)]
         session.forward(batch, noise.part(part), part)["objective"].backward()  # type: ignore[no-untyped-call]
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return False
+    del averages
     return True
+
+
+def _trained(session: Session) -> list[torch.nn.Parameter]:
+    return [parameter for group in session.optimizer.param_groups for parameter in group["params"]]

@@ -23,13 +23,14 @@ from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError
 from avbench.methods.base import Method
 from avbench.training import best, fitting
+from avbench.training.compiled import compile_blocks
 from avbench.training.device import torch_threads
 from avbench.training.group import ProcessGroup
 from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.objective import Batch, Objective, PretrainingLoss
 from avbench.training.optimizer import build_optimizer
-from avbench.training.precision import gradient_scaler
+from avbench.training.precision import float32_products, gradient_scaler, reproducible
 from avbench.training.session import WEIGHTS, Session
 from avbench.training.share import Share
 from avbench.training.sinks import Sinks
@@ -151,9 +152,13 @@ def train(
     with (
         exclusive(directory) if group.leads else contextlib.nullcontext(),
         torch_threads(workers, config.threads),
+        float32_products(precision, device),  # of the backward passes, too
+        reproducible(device, wanted=config.deterministic),
         stop_on_signals(stop) as request,
     ):
         model.to(device).train()
+        if config.compiled:
+            compile_blocks(model, precision, device)
         optimizer = build_optimizer(model, config, device, ratios=ratios)
         if group.leads:
             best.mend(directory)

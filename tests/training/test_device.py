@@ -11,7 +11,13 @@ import torch
 
 from avbench.errors import InputError
 from avbench.training.device import resolve_device, torch_threads
-from avbench.training.precision import autocast, gradient_scaler, resolve_precision
+from avbench.training.precision import (
+    autocast,
+    float32_products,
+    gradient_scaler,
+    reproducible,
+    resolve_precision,
+)
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +75,44 @@ def test_threads_and_workers_share_the_cores() -> None:
     with torch_threads(10 * cores):
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def flags() -> tuple[object, ...]:
+    return (
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.backends.cudnn.conv.fp32_precision,
+        torch.are_deterministic_algorithms_enabled(),
+        getattr(torch.utils.deterministic, "fill_uninitialized_memory"),  # noqa: B009 - it is hidden from mypy
+    )
+
+
+def test_a_gpu_multiplies_float32_as_asked_inside_the_block_only() -> None:
+    before = flags()
+    for precision, value in (("fp32", "ieee"), ("tf32", "tf32"), ("bf16", "ieee")):
+        with float32_products(precision, "cuda"):  # type: ignore[arg-type]
+            assert flags()[:2] == (value, value)
+        assert flags() == before
+    with float32_products("tf32", "cpu"):
+        assert flags() == before
+
+
+def test_a_gpu_uses_reproducible_kernels_inside_the_block_only() -> None:
+    before = flags()
+    with reproducible("cuda", wanted=True):
+        assert flags()[2:] == (True, False)
+    for device, wanted in (("cuda", False), ("cpu", True)):
+        with reproducible(device, wanted=wanted):
+            assert flags() == before
+    with pytest.raises(RuntimeError, match="out of the block"), reproducible("cuda", wanted=True):
+        raise RuntimeError("out of the block")
+    assert flags() == before
+
+
+def test_tf32_is_refused_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="found tf32 on a CPU, valid there: auto, fp32, bf16"):
+        resolve_precision("tf32", "cpu")
+    monkeypatch.setattr("torch.cuda.is_tf32_supported", lambda: False)
+    with pytest.raises(InputError, match="found tf32, which this GPU does not have; valid: auto, fp32, fp16"):
+        resolve_precision("tf32", "cuda")
+    monkeypatch.setattr("torch.cuda.is_tf32_supported", lambda: True)
+    assert resolve_precision("tf32", "cuda") == "tf32"

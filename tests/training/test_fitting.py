@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from avbench.methods.cavmae import CavMae
 from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput
 from avbench.methods.options import CavConfig, CavMaeConfig
+from avbench.training import fitting
+from avbench.training.group import ProcessGroup
+from avbench.training.share import Share
+from avbench.training.state import TrainState
 
 MORE_THAN_ANY_MACHINE_HAS = 2**46  # float32 values
 
@@ -55,6 +60,74 @@ def test_the_pass_that_fits_is_named(tmp_path: Path, most: int, accumulate: int,
 def test_of_fine_tuning_the_batch_that_fits_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"4 fit: --set task\.batch_size=4"):
         tiny.train(tmp_path, method=Large(5), section="task")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_memory_runs_out_in_many_words(error: Exception) -> None:
+    assert fitting.is_out_of_memory(error)
+    assert not fitting.is_out_of_memory(RuntimeError("CUDA error: device-side assert triggered"))
+    assert not fitting.is_out_of_memory(ValueError("can't allocate memory"))
+
+
+def test_what_fits_has_room_for_the_averages_that_the_first_step_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(like: Tensor, **_: Any) -> Tensor:
+        raise torch.OutOfMemoryError(f"no room for {like.numel()} more")
+
+    monkeypatch.setattr(torch, "empty_like", full)
+    with pytest.raises(RunError, match="nor is there room for two"):
+        tiny.train(tmp_path, method=Large(5))
+
+
+def test_what_needs_no_gradient_is_computed_in_the_parts_that_fit(caplog: pytest.LogCaptureFixture) -> None:
+    computed: list[int] = []
+
+    def compute(audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+        if len(audio) > 2:
+            torch.empty(MORE_THAN_ANY_MACHINE_HAS)
+        computed.append(len(audio))
+        return {"both": audio + visual, "sound": audio * 2}
+
+    audio, visual = torch.arange(7.0), torch.arange(7.0) * 10
+    found = fitting.in_parts(compute, audio, visual)
+    assert computed == [1, 2, 2, 2]
+    assert torch.equal(found["both"], audio + visual)
+    assert torch.equal(found["sound"], audio * 2)
+    assert "out of memory in computing 7 clips together" in caplog.messages[0]
+    with pytest.raises(RunError, match=r"^out of memory in computing one clip"):
+        fitting.in_parts(lambda a, v: {"a": torch.empty(MORE_THAN_ANY_MACHINE_HAS)}, audio, visual)
+    with pytest.raises(ZeroDivisionError):
+        fitting.in_parts(lambda a, v: {"a": a / (1 // 0)}, audio, visual)
+
+
+def test_of_several_processes_one_says_what_it_had_no_memory_for() -> None:
+    def step(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nSee the documentation.")
+
+    share = Share(48, 4, together=False, group=ProcessGroup(1, 2))
+    session: Any = SimpleNamespace(step=step, share=share, device="cuda", section="train", state=TrainState("x"))
+    said = r"out of memory in step 1, of 6 clips a pass in each of 2 processes \(CUDA out of memory\.\)"
+    with pytest.raises(RunError, match=said):
+        fitting.step(session, tiny.clips(torch.arange(24)), 0.0)
+
+
+def test_a_kernel_that_is_not_reproducible_is_named_with_the_way_out() -> None:
+    def step(*_: Any) -> None:
+        raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation, but you set ...")
+
+    session: Any = SimpleNamespace(step=step, device="cuda")
+    with pytest.raises(RunError, match=r"cumsum_cuda_kernel.*--set train\.deterministic=false"):
+        fitting.step(session, tiny.clips(torch.arange(8)), 0.0)
 
 
 class _Reads(TorchDispatchMode):
