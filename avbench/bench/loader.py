@@ -26,7 +26,7 @@ from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.spectrogram import window_starts
 from avbench.data.media.waveform import encode_wav
 
-ITEM_TARGET, SYNC_TARGET = 1.5, 8.0
+ITEM_TARGET, SYNC_TARGET = 2.0, 10.0
 _SYNC = InputConfig(segment_length=416)
 _SECONDS, _FRAMES, _QUALITY = 10.0, 16, 90
 CLIPS = 8  # that are written

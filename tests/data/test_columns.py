@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from avbench.data.corpus.columns import TextColumn, coded_lists, numbers, taken, texts
+from avbench.data.corpus.columns import NumberLists, TextColumn, coded_lists, numbers, taken, texts
 
 TEXTS = ["b", "", "ä – ☃", "b", "a"]
 
@@ -49,3 +49,11 @@ def test_numbers_and_rows_are_those_of_arrow() -> None:
     assert taken(pa.table({"x": column}), rows[:0]).num_rows == 0
     assert texts(["", "ü", "a-b"]).equals(pa.array(["", "ü", "a-b"], pa.large_string()))
     assert len(texts([])) == 0
+
+
+def test_a_number_of_a_list_is_found_by_row_and_place() -> None:
+    rows = [[7, 8], None, [], [9]]
+    for found in (pa.array(rows), pa.array([[1], *rows]).slice(1), pa.chunked_array([rows[:1], rows[1:]])):
+        lists = NumberLists(found)
+        assert [lists.at(0, 0), lists.at(0, 1), lists.at(3, 0)] == [7, 8, 9]
+        assert [lists.at(0, 2), lists.at(1, 0), lists.at(2, 0), lists.at(3, 1)] == [None] * 4

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import io
-
 import clip_files
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ from PIL import Image
 from torchvision import transforms
 
 from avbench.config import InputConfig
-from avbench.data.media.images import decode_jpeg, normalise, resize_and_crop, to_tensor
+from avbench.data.media.images import resize_and_crop, to_tensor
 
 
 def reference(image: Image.Image, config: InputConfig) -> torch.Tensor:
@@ -52,16 +50,3 @@ def test_recorded_numbers() -> None:
 def test_a_frame_of_the_right_size_is_not_touched() -> None:
     pixels = clip_files.picture(0, (64, 64))
     assert resize_and_crop(pixels, 64) is pixels
-
-
-def test_a_stack_is_normalised_like_its_frames() -> None:
-    config = InputConfig(image_size=32)
-    frames = np.stack([clip_files.picture(k, (32, 32)) for k in range(3)])
-    assert torch.equal(normalise(frames, config), torch.stack([to_tensor(frame, config) for frame in frames]))
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
-def test_every_jpeg_becomes_rgb(mode: str) -> None:
-    buffer = io.BytesIO()
-    Image.fromarray(clip_files.picture(0)).convert(mode).save(buffer, "JPEG")
-    assert decode_jpeg(buffer.getvalue()).shape == (64, 64, 3)

@@ -89,7 +89,7 @@ def write_stills(joined: Joined, sounds: Mapping[str, str], out: Path) -> dict[s
 
 def _problem(path: str) -> str:
     """Returns why a picture or sound cannot be read; "" where it can."""
-    from avbench.data.media.images import decode_jpeg
+    from avbench.data.media.jpeg import decode_jpeg
     from avbench.data.media.waveform import read_sound
 
     try:

@@ -22,7 +22,7 @@ from avbench.data.corpus.authors_manifest import SPLIT, find_labels, read_manife
 from avbench.data.corpus.clips import hash_ids
 from avbench.data.corpus.columns import TextColumn
 from avbench.data.media.frame_grid import FrameGrid
-from avbench.data.media.images import decode_jpeg
+from avbench.data.media.jpeg import decode_jpeg
 from avbench.data.media.waveform import read_sound
 from avbench.errors import InputError, RunError
 from avbench.files import canonical_json

@@ -58,6 +58,23 @@ def texts(values: Sequence[str]) -> Any:
     return pa.Array.from_buffers(pa.large_string(), len(parts), buffers)
 
 
+class NumberLists:
+    """A column of lists of numbers, read a number at a time without an object of Arrow.
+
+    Args:
+        column: Lists without nulls within; a null is an empty list.
+    """
+
+    def __init__(self, column: Any) -> None:
+        lists = one_array(column)
+        self._ends, self._values = numbers(lists.offsets), numbers(lists.values)
+
+    def at(self, row: int, k: int) -> int | None:
+        """Returns number ``k`` of a row; None where it has none."""
+        place = int(self._ends[row]) + k
+        return int(self._values[place]) if place < self._ends[row + 1] else None
+
+
 class TextColumn(Sequence[str]):
     """A read-only sequence of str over an Arrow array; iteration makes the objects chunk by chunk."""
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from avbench.data.corpus.clips import MANIFEST, hash_ids
-from avbench.data.corpus.columns import TextColumn, coded_lists, numbers, one_array, taken
+from avbench.data.corpus.columns import NumberLists, TextColumn, coded_lists, numbers, one_array, taken
 from avbench.data.corpus.manifest_file import schema, table_hash
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.media.frame_grid import FrameGrid, fractions
@@ -92,10 +92,10 @@ class PreparedClips:
         self._reader = reader
         self._rows = np.arange(table.num_rows) if rows is None else rows
         self._scalars = {name: numbers(table[name]) for name in ("duration", "n_frames", "audio_offset", "audio_size")}
-        self._lists = {
-            name: one_array(table[name])
-            for name in ("labels", "frame_times", "shard", "frame_offsets", "frame_sizes", *_CHECKSUMS)
-            if name in table.column_names
+        found = table.column_names
+        self._lists = {n: one_array(table[n]) for n in ("labels", "frame_times", "shard", "audio_crc32") if n in found}
+        self._of_frames = {
+            n: NumberLists(table[n]) for n in ("frame_offsets", "frame_sizes", "frame_crc32") if n in found
         }
         self.ids: Sequence[str] = TextColumn(self._chosen("id"))
         self.splits: Sequence[str] = TextColumn(self._chosen("split"))
@@ -244,7 +244,8 @@ class PreparedClips:
         shard = self._shard(i)
         row = self._rows[i]
         data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
-        self._check(i, "sound", data, self._checksum("audio_crc32", int(row)))
+        checksums = self._lists.get("audio_crc32")
+        self._check(i, "sound", data, None if checksums is None else checksums[int(row)].as_py())
         try:
             return decode_stored(data)
         except (FFmpegError, ValueError) as error:
@@ -256,26 +257,25 @@ class PreparedClips:
         Raises:
             RunError: The shard is missing or damaged, or the clip has no frame.
         """
-        from avbench.data.media.images import decode_jpeg
+        from avbench.data.media.jpeg import decode_jpeg
 
         last = self.n_frames(i) - 1
         if last < 0:
             raise self._damaged(i, "frame 0", "the manifest names no frame")
         k = min(k, last)
         row = int(self._rows[i])
-        offset = self._lists["frame_offsets"][row][k].as_py()
-        size = self._lists["frame_sizes"][row][k].as_py()
+        offset, size, checksum = (
+            self._of_frames[name].at(row, k) if name in self._of_frames else None
+            for name in ("frame_offsets", "frame_sizes", "frame_crc32")
+        )
+        if offset is None or size is None:
+            raise self._damaged(i, f"frame {k}", "the manifest does not say where it is")
         data = self._reader.read(self._shard(i), offset, size)
-        checksums = self._checksum("frame_crc32", row)
-        self._check(i, f"frame {k}", data, None if checksums is None else checksums[k])
+        self._check(i, f"frame {k}", data, checksum)
         try:
             return decode_jpeg(data)
         except (OSError, SyntaxError, ValueError) as error:
             raise self._damaged(i, f"frame {k}", error) from None
-
-    def _checksum(self, name: str, row: int) -> Any:
-        """Returns what the manifest says of the bytes of a clip's sound or frames; None where it says nothing."""
-        return self._lists[name][row].as_py() if name in self._lists else None
 
     def _check(self, i: int, what: str, data: bytes, checksum: int | None) -> None:
         if checksum is not None and zlib.crc32(data) != checksum:

@@ -17,7 +17,7 @@ from avbench.data.corpus.frames import eval_frame
 from avbench.data.feed.augment import Augment, Mix, mix_waveforms
 from avbench.data.feed.batch import Batch
 from avbench.data.feed.spectrogram import fit_rows, log_mel, window_starts
-from avbench.data.media.images import normalise, resize_and_crop
+from avbench.data.media.images import resize_and_crop, write_normalised
 from avbench.data.media.waveform import resample
 from avbench.errors import InputError, RunError
 from avbench.rng import numpy_stream
@@ -220,32 +220,34 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         counts = [0] * len(chosen) if repeats is None else [int(r) for r in repeats]
         config = self.config
         rows = torch.empty(len(chosen), config.target_length, config.n_mels)  # (B, T, M)
-        pictures: list[NDArray[np.uint8]] = []
+        side = config.image_size
+        shape, kind = ((side, side, 3), torch.uint8) if self.raw else ((3, side, side), torch.float32)
+        visual = torch.empty(len(chosen), self._n_frames, *shape, dtype=kind)
         windows: list[Tensor] = []
-        partners: dict[int, tuple[Mix, list[NDArray[np.uint8]]]] = {}
+        mixes: dict[int, Mix] = {}
         for position, (i, repeat) in enumerate(zip(chosen, counts, strict=True)):
             frames, count = self.frames(i, repeat)
             mix = self._sound(i, repeat, rows[position])
             if config.segment_length:
                 starts = window_starts(count, config.target_length, config.segment_length)
                 windows += [rows[position, starts[k] : starts[k] + config.segment_length] for k in frames]
-            pictures += [self.source.picture(self.shown(i), k) for k in frames]
+            own = visual[position].numpy()
+            for k, out in zip(frames, own, strict=True):  # one by one: what was just decoded is in the cache
+                picture = self.source.picture(self.shown(i), k)
+                np.copyto(out, picture) if self.raw else write_normalised(picture, config, out)
             if mix is not None:
-                partners[position] = mix, self._partner_pictures(mix, frames)
-        stacked = np.stack(pictures)
-        visual = torch.from_numpy(stacked) if self.raw else normalise(stacked, config)  # (B * F, 3, H, W)
-        visual = visual.view(len(chosen), self._n_frames, *visual.shape[1:])
-        for position, (mix, others) in partners.items():
-            own, other = visual[position].numpy(), normalise(np.stack(others), config).numpy()
-            own *= np.float32(mix.weight)
-            own += other * np.float32(1 - mix.weight)
+                mixes[position] = mix
+                others = np.empty_like(own)
+                for other, out in zip(self._partner_pictures(mix, frames), others, strict=True):
+                    write_normalised(other, config, out)
+                own *= np.float32(mix.weight)
+                own += others * np.float32(1 - mix.weight)
         if config.segment_length:
             audio = torch.stack(windows).view(len(chosen), self._n_frames, config.segment_length, config.n_mels)
         else:
             audio = rows[:, None].expand(-1, self._n_frames, -1, -1)
         if self.mode != "all_frames":
             audio, visual = audio[:, 0], visual[:, 0]
-        mixes = {position: mix for position, (mix, _) in partners.items()}
         raw = config if self.raw else None
         return Batch(torch.tensor(chosen), audio, visual, self._targets(chosen, mixes), raw)
 

@@ -9,6 +9,7 @@ spectrum that it covers.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import threading
 
@@ -23,8 +24,12 @@ from avbench.errors import InputError
 LOW_FREQUENCY = 20.0
 PREEMPHASIS = 0.97
 FLOOR = torch.finfo(torch.float32).eps
-# Mel bins multiplied together: fewer waste less of the matrix product on zeros, more run faster per operation.
-_GROUP = 32
+# Mel bins whose products are summed in one order, and those multiplied together: fewer waste less of a product on
+# zeros, more run faster per operation. Halves save a tenth of an item of prepared data.
+_GROUP, _HALF = 32, 16
+# Longer sums a matrix product cuts: in the middle up to the second length. Halves of a group are cut where the whole
+# would be, so that the bits are the same; a group of longer sums is not halved.
+_WHOLE_SUM, _HALVED_SUM = 192, 384
 # Rows transformed at once: their spectrum stays in a core's second-level cache.
 _BLOCK = 512
 
@@ -54,6 +59,12 @@ def mel_filters(n_mels: int, sample_rate: int, n_fft: int) -> Tensor:
     return torch.minimum(rising, falling).clamp_min(0.0)
 
 
+def _used(weights: Tensor) -> tuple[int, int]:
+    """Returns the first row of some weights that is not zero, and the one behind the last."""
+    used = weights.any(dim=1).nonzero()
+    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 2)
+
+
 class FilterBank:
     """From waveform to log-mel rows, for one sample rate and one set of sizes.
 
@@ -80,16 +91,24 @@ class FilterBank:
         self.window = torch.hann_window(self.window_size, periodic=False)
         self._buffers = threading.local()
         filters = mel_filters(n_mels, sample_rate, self.n_fft)
-        self._groups = [self._group(filters, first) for first in range(0, n_mels, _GROUP)]
+        self._products = [part for first in range(0, n_mels, _GROUP) for part in self._group(filters, first)]
 
     @staticmethod
-    def _group(filters: Tensor, first: int) -> tuple[slice, slice, Tensor]:
-        rows = filters[first : first + _GROUP]
-        used = rows.any(dim=0).nonzero()
-        low, high = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
+    def _group(filters: Tensor, first: int) -> list[tuple[slice, list[tuple[slice, Tensor]]]]:
+        """Returns, for the bins of a group, which parts of the squares are multiplied by what, and summed."""
         # Real and imaginary part lie side by side, and both squares have the bin's weight.
-        weights = rows[:, low:high].T.repeat_interleave(2, dim=0).contiguous()
-        return slice(first, first + len(rows)), slice(2 * low, 2 * high), weights
+        weights = filters[first : first + _GROUP].T.repeat_interleave(2, dim=0)  # (n_fft, bins)
+        low, high = _used(weights)
+        halved = weights.shape[1] == _GROUP and high - low <= _HALVED_SUM
+        middle = low + (high - low) // 2
+        found = []
+        for part in weights.split(_HALF if halved else _GROUP, dim=1):
+            start, end = _used(part)
+            cut = [middle] if halved and high - low > _WHOLE_SUM and start < middle < end else []
+            spans = [slice(a, b) for a, b in itertools.pairwise([start, *cut, end])]
+            bins = slice(first, first := first + part.shape[1])
+            found.append((bins, [(span, part[span].contiguous()) for span in spans]))
+        return found
 
     def rows(self, n_samples: int) -> int:
         """Returns how many whole windows ``n_samples`` hold (Kaldi's snip_edges)."""
@@ -112,26 +131,28 @@ class FilterBank:
         if rows == 0:
             return result
         framed = waveform.contiguous().as_strided((rows, self.window_size), (self.shift, 1))
-        padded, previous, spectrum = self._scratch()
+        padded, previous = self._scratch()
         for first in range(0, rows, _BLOCK):
             block = framed[first : first + _BLOCK]  # (rows, window)
             count = len(block)
             self._prepare(block, padded[:count, : self.window_size], previous[:count])
-            torch.fft.rfft(padded[:count], out=spectrum[:count])
-            squares = torch.view_as_real(spectrum[:count]).view(count, -1)  # (rows, n_fft + 2)
+            spectrum = torch.fft.rfft(padded[:count])  # which copies what it is given as ``out``
+            squares = torch.view_as_real(spectrum).view(count, -1)  # (rows, n_fft + 2)
             squares.mul_(squares)
-            for bins, span, weights in self._groups:
-                torch.mm(squares[:, span], weights, out=result[first : first + count, bins])
+            for bins, ((span, weights), *others) in self._products:
+                sums = result[first : first + count, bins]
+                torch.mm(squares[:, span], weights, out=sums)
+                for span, weights in others:
+                    sums.addmm_(squares[:, span], weights)
         return result.clamp_min_(FLOOR).log_()
 
-    def _scratch(self) -> tuple[Tensor, Tensor, Tensor]:
+    def _scratch(self) -> tuple[Tensor, Tensor]:
         """Returns this thread's buffers; touching fresh memory on each call would take a fifth of its time."""
-        found: tuple[Tensor, Tensor, Tensor] | None = getattr(self._buffers, "value", None)
+        found: tuple[Tensor, Tensor] | None = getattr(self._buffers, "value", None)
         if found is None:
             # Made in inference mode, tensors could not be written to outside of it.
             with torch.inference_mode(False):
-                padded, previous = torch.zeros(_BLOCK, self.n_fft), torch.empty(_BLOCK, self.window_size)
-                found = padded, previous, torch.empty(_BLOCK, self.n_fft // 2 + 1, dtype=torch.complex64)
+                found = torch.zeros(_BLOCK, self.n_fft), torch.empty(_BLOCK, self.window_size)
             self._buffers.value = found
         return found
 

@@ -7,7 +7,6 @@ Normalize. A stored frame of the right size passes straight to the last two.
 from __future__ import annotations
 
 import functools
-import io
 
 import numpy as np
 import torch
@@ -16,17 +15,6 @@ from PIL import Image
 from torch import Tensor
 
 from avbench.config import InputConfig
-
-
-def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """Returns a picture in memory as RGB (H, W, 3); greyscale, palette and CMYK are converted.
-
-    Raises:
-        OSError: The bytes are not a whole picture.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        # A conversion from RGB to RGB would copy the picture once more.
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def resize_and_crop(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -58,24 +46,18 @@ def _scale_and_shift(mean: tuple[float, ...], std: tuple[float, ...]) -> list[tu
     return [(np.float32(1 / (255 * d)), np.float32(-m / d)) for m, d in zip(mean, std, strict=True)]
 
 
-def normalise(frames: NDArray[np.uint8], config: InputConfig) -> Tensor:
-    """Returns frames as the model takes them.
+def write_normalised(frame: NDArray[np.uint8], config: InputConfig, out: NDArray[np.float32]) -> None:
+    """Writes a frame as the model takes it.
 
     Args:
-        frames: RGB (N, H, W, 3).
+        frame: RGB (H, W, 3).
         config: Means and standard deviations, for values in [0, 1].
-
-    Returns:
-        float32 (N, 3, H, W).
+        out: Where to, (3, H, W).
     """
-    channels = _scale_and_shift(config.image_mean, config.image_std)
-    out = np.empty((len(frames), len(channels), *frames.shape[1:3]), np.float32)
-    # One channel of one frame at a time stays in the cache through both passes.
-    for picture, target in zip(frames, out, strict=True):
-        for c, (scale, shift) in enumerate(channels):
-            np.multiply(picture[..., c], scale, out=target[c], dtype=np.float32)
-            target[c] += shift
-    return torch.from_numpy(out)
+    # One channel at a time stays in the cache through both passes.
+    for c, (scale, shift) in enumerate(_scale_and_shift(config.image_mean, config.image_std)):
+        np.multiply(frame[..., c], scale, out=out[c], dtype=np.float32)
+        out[c] += shift
 
 
 def normalise_bytes(frames: Tensor, config: InputConfig) -> Tensor:
@@ -99,4 +81,7 @@ def normalise_bytes(frames: Tensor, config: InputConfig) -> Tensor:
 
 def to_tensor(frame: NDArray[np.uint8], config: InputConfig) -> Tensor:
     """Returns one frame, RGB (H, W, 3) of any size, as float32 (3, image_size, image_size)."""
-    return normalise(resize_and_crop(frame, config.image_size)[None], config)[0]
+    picture = resize_and_crop(frame, config.image_size)
+    out = np.empty((3, *picture.shape[:2]), np.float32)
+    write_normalised(picture, config, out)
+    return torch.from_numpy(out)

@@ -106,13 +106,3 @@ def encode_jpeg(image: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
-
-
-def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """Returns JPEG bytes as uint8 RGB (H, W, 3).
-
-    Raises:
-        OSError: The bytes are not a whole picture.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))

@@ -60,7 +60,7 @@ def verify(folder: Path, *, workers: int = -1, seen: list[Seen] | None = None) -
 def _check(reader: ShardReader, row: dict[str, Any], prints: Fingerprints | None, number: int) -> list[str]:
     from av.error import FFmpegError
 
-    from avbench.data.media.stored_picture import decode_jpeg
+    from avbench.data.media.jpeg import decode_jpeg
     from avbench.data.media.waveform import decode_stored
 
     name = row["id"]
