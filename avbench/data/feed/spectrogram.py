@@ -102,11 +102,13 @@ class FilterBank:
         halved = weights.shape[1] == _GROUP and high - low <= _HALVED_SUM
         middle = low + (high - low) // 2
         found = []
-        for part in weights.split(_HALF if halved else _GROUP, dim=1):
+        size = _HALF if halved else _GROUP
+        for place in range(0, weights.shape[1], size):
+            part = weights[:, place : place + size]
             start, end = _used(part)
             cut = [middle] if halved and high - low > _WHOLE_SUM and start < middle < end else []
             spans = [slice(a, b) for a, b in itertools.pairwise([start, *cut, end])]
-            bins = slice(first, first := first + part.shape[1])
+            bins = slice(first + place, first + place + part.shape[1])
             found.append((bins, [(span, part[span].contiguous()) for span in spans]))
         return found
 
