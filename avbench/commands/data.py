@@ -142,4 +142,33 @@ class Stats:
         return 0
 
 
-ACTIONS = {"list": List, "show": Show, "make": Make, "prepare": Prepare, "verify": Verify, "stats": Stats}
+@dataclass(frozen=True, kw_only=True)
+class Spectrograms:
+    """Stores the spectrograms of a prepared folder in it: clips are then read up to four times as fast."""
+
+    folder: tyro.conf.Positional[Path]
+    """The prepared folder."""
+    set: tuple[str, ...] = ()
+    """Settings of the section input: input.frame_shift_ms=20. Others than these are not read."""
+    workers: int = -1
+    """Processes; -1: one for every core but one."""
+
+    def execute(self) -> int:
+        """Writes them and says how large they are."""
+        from avbench.data.feed.store_rows import store_rows
+        from avbench.running.request import data_options
+
+        path = store_rows(self.folder, data_options(str(self.folder), "", self.set)[1], workers=self.workers)
+        sys.stdout.write(f"{path}: {path.stat().st_size / 1e9:.2f} GB\n")
+        return 0
+
+
+ACTIONS = {
+    "list": List,
+    "show": Show,
+    "make": Make,
+    "prepare": Prepare,
+    "verify": Verify,
+    "stats": Stats,
+    "spectrograms": Spectrograms,
+}

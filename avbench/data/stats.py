@@ -14,7 +14,7 @@ import torch
 
 from avbench.config import InputConfig
 from avbench.data.corpus.clips import Clips
-from avbench.data.feed.dataset import Files
+from avbench.data.feed.decoding import Files
 from avbench.data.progress import Progress
 from avbench.errors import RunError
 from avbench.files import atomic_path

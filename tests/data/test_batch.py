@@ -14,7 +14,7 @@ from avbench.config import InputConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed.batch import Batch, arrays, moved
 from avbench.data.feed.dataset import AudioVisualDataset, Mode
-from avbench.data.media.images import normalise, normalise_bytes
+from avbench.data.media.images import normalise_bytes, to_tensor
 
 CLIPS = cast(Clips, LabelledClips(6))
 
@@ -22,8 +22,9 @@ CLIPS = cast(Clips, LabelledClips(6))
 def test_every_byte_is_normalised_alike_on_any_device() -> None:
     values = np.arange(256, dtype=np.uint8).repeat(3 * 4).reshape(4, 16, 16, 3)
     frames = np.random.default_rng(0).permuted(values, axis=None)
-    for config in (InputConfig(), InputConfig(image_mean=(0.5, 0.1, 0.0), image_std=(0.3, 1.0, 0.07))):
-        wanted = normalise(frames, config)
+    other = InputConfig(image_size=16, image_mean=(0.5, 0.1, 0.0), image_std=(0.3, 1.0, 0.07))
+    for config in (InputConfig(image_size=16), other):
+        wanted = torch.stack([to_tensor(frame, config) for frame in frames])
         found = normalise_bytes(torch.from_numpy(frames), config)
         assert found.is_contiguous()
         assert torch.equal(found, wanted)

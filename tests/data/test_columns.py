@@ -56,4 +56,4 @@ def test_a_number_of_a_list_is_found_by_row_and_place() -> None:
     for found in (pa.array(rows), pa.array([[1], *rows]).slice(1), pa.chunked_array([rows[:1], rows[1:]])):
         lists = NumberLists(found)
         assert [lists.at(0, 0), lists.at(0, 1), lists.at(3, 0)] == [7, 8, 9]
-        assert [lists.at(0, 2), lists.at(1, 0), lists.at(2, 0), lists.at(3, 1)] == [None] * 4
+        assert [lists.at(0, 2), lists.at(1, 0), lists.at(2, 0), lists.at(3, -1)] == [None] * 4

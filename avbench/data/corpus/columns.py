@@ -71,8 +71,8 @@ class NumberLists:
 
     def at(self, row: int, k: int) -> int | None:
         """Returns number ``k`` of a row; None where it has none."""
-        place = int(self._ends[row]) + k
-        return int(self._values[place]) if place < self._ends[row + 1] else None
+        first, end = self._ends[row : row + 2].tolist()
+        return int(self._values[first + k]) if 0 <= k < end - first else None
 
 
 class TextColumn(Sequence[str]):

@@ -44,6 +44,7 @@ _COLUMNS = (
 )
 _CHECKSUMS = ("frame_crc32", "audio_crc32")  # folders of older versions have none
 _LARGE = ("frame_offsets", "frame_sizes", "sha256", "frame_times", "frame_crc32")
+_OF_FRAMES = ("frame_offsets", "frame_sizes", "frame_crc32")
 CLASSES = "classes.txt"  # id, tab, name; what preparing a set of the catalogue leaves
 _HASHED = ("id", "split", "labels", "sha256")
 
@@ -219,8 +220,12 @@ class PreparedClips:
         off, _, best = min((float(np.abs(times - fractions(count, s)).max()), n, s) for n, s in enumerate(rules))
         return best if off < 0.5 / count else None
 
+    def row(self, i: int) -> int:
+        """Returns which row of the manifest clip ``i`` is."""
+        return int(self._rows[i])
+
     def _shard(self, i: int) -> str:
-        return str(self._lists["shard"][int(self._rows[i])].as_py())
+        return str(self._lists["shard"][self.row(i)].as_py())
 
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the mono waveform (samples,) in [-1, 1] and its sample rate; two channels are averaged.
@@ -244,8 +249,8 @@ class PreparedClips:
         shard = self._shard(i)
         row = self._rows[i]
         data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
-        checksums = self._lists.get("audio_crc32")
-        self._check(i, "sound", data, None if checksums is None else checksums[int(row)].as_py())
+        checksum = self._lists["audio_crc32"][int(row)].as_py() if "audio_crc32" in self._lists else None
+        self._check(i, "sound", data, checksum)
         try:
             return decode_stored(data)
         except (FFmpegError, ValueError) as error:
@@ -259,17 +264,12 @@ class PreparedClips:
         """
         from avbench.data.media.jpeg import decode_jpeg
 
-        last = self.n_frames(i) - 1
-        if last < 0:
-            raise self._damaged(i, "frame 0", "the manifest names no frame")
-        k = min(k, last)
-        row = int(self._rows[i])
+        row, k = self.row(i), min(k, self.n_frames(i) - 1)
         offset, size, checksum = (
-            self._of_frames[name].at(row, k) if name in self._of_frames else None
-            for name in ("frame_offsets", "frame_sizes", "frame_crc32")
+            lists.at(row, k) if (lists := self._of_frames.get(name)) is not None else None for name in _OF_FRAMES
         )
         if offset is None or size is None:
-            raise self._damaged(i, f"frame {k}", "the manifest does not say where it is")
+            raise self._damaged(i, f"frame {max(k, 0)}", "the manifest names no frame")
         data = self._reader.read(self._shard(i), offset, size)
         self._check(i, f"frame {k}", data, checksum)
         try:

@@ -21,7 +21,8 @@ from avbench.errors import AvbenchError
 from avbench.processes import leave_stops_to_parent
 
 if TYPE_CHECKING:
-    from avbench.data.feed.dataset import AudioVisualDataset, Decoded
+    from avbench.data.feed.dataset import AudioVisualDataset
+    from avbench.data.feed.decoding import Decoded
 
 log = logging.getLogger("avbench")
 LIMIT = 2**30  # bytes; sets that decode to more are read from their files each time

@@ -61,7 +61,7 @@ def write_normalised(frame: NDArray[np.uint8], config: InputConfig, out: NDArray
 
 
 def normalise_bytes(frames: Tensor, config: InputConfig) -> Tensor:
-    """Returns the same as :func:`normalise`, to the bit, of frames on any device.
+    """Returns the same as :func:`write_normalised`, to the bit, of frames on any device.
 
     Args:
         frames: RGB, uint8 (..., H, W, 3).
