@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from labelled_clips import LabelledClips
 
+from avbench.data.annotations.vggsounder import COLUMNS
 from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips
 from avbench.data.corpus.silenced import Noise, Silence
@@ -79,6 +80,19 @@ def test_a_model_that_hears_marks_the_object_and_nothing_without_its_sound(tmp_p
     small = TASK.recompute(result.per_sample, ["clip0", "clip3"], AbsentSoundConfig())
     assert small["cIoU_one@0.5"] == small["small/cIoU_one@0.5"]
     assert "large/cIoU_one@0.5" not in small
+
+
+def test_sounds_that_are_heard_and_seen_have_scores_of_their_own(tmp_path: Path) -> None:
+    made, config = model(tmp_path)
+    boxes = json.loads((tmp_path / "vggss.json").read_text())
+    (tmp_path / "vggss.json").write_text(json.dumps([{**each, "class": "dog barking"} for each in boxes]))
+    rows = [f"clip{i},dog barking,{'AV' if i % 2 else 'A'},False,False,False" for i in range(N - 1)]
+    (tmp_path / "vggsounder.csv").write_text("\n".join([",".join(COLUMNS), *rows]) + "\n")
+    result = run(made, dataclasses.replace(config, visibility=str(tmp_path / "vggsounder.csv")))
+    assert result.per_sample["visible"].tolist() == [i % 2 for i in range(N - 1)] + [-1]
+    for name, chosen in (("audible_visible", 1), ("not_audible_visible", 0)):
+        hits = result.per_sample["cIoU_one"][result.per_sample["visible"] == chosen] >= 0.5
+        assert result.metrics[f"{name}/cIoU_one@0.5"] == pytest.approx(hits.mean())
 
 
 def test_a_model_that_does_not_hear_marks_the_same_with_silence(tmp_path: Path) -> None:

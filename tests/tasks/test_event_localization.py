@@ -17,6 +17,8 @@ from avbench.config import InputConfig
 from avbench.data.annotations.events import Event, read_events
 from avbench.data.corpus.clips import Clips
 from avbench.data.corpus.seconds import SecondClips, frames_in
+from avbench.data.feed.heard import HeardClips
+from avbench.data.wants import Wants
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.store.extracted import Pooled
@@ -89,6 +91,14 @@ def test_more_sound_around_a_second_is_silence_beyond_the_clip() -> None:
     beyond = SecondClips(cast(Clips, Timed(["a"])), 9)
     assert not beyond.waveform(8)[0].any()
     assert beyond.n_frames(8) == 1  # the last one, which is nearest
+
+
+def test_an_encoder_hears_one_second_and_sees_the_frames_shown_in_it() -> None:
+    wants = Wants(modalities=("audio", "visual"), sample_rate=RATE, channels=1, seconds=10.0, frames=3, image=None)
+    batch = HeardClips(cast(Clips, seconds_of(Timed(["a", "b"]))), wants).batch([6])
+    np.testing.assert_array_equal(batch.sounds[0].numpy(), np.arange(200, 300) + 2000)
+    assert batch.pictures[0][:, 0, 0, 0].tolist() == [14, 15, 15]  # two frames a second; the last one stays
+    assert batch.times[0].tolist() == [0.0, 0.5, 0.5]
 
 
 def test_frames_of_a_second_or_the_nearest_one() -> None:
