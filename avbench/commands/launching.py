@@ -58,11 +58,12 @@ def open_profile(name: str) -> Profile:
     Raises:
         InputError: There is none, it cannot be used, or there is no such partition.
     """
-    from avbench.launch import slurm
+    from avbench.launch import container, slurm
     from avbench.launch.profile import find_profile
 
     profile = find_profile(name)
     slurm.check(profile, name)
+    container.check(profile.container, f"--cluster {name}")
     return profile
 
 
@@ -284,7 +285,20 @@ def launch(
         prepared(runner, configs)
     if not pretraining_only:
         configs = fitting(runner, configs, planning=planning, lenient=lenient)
+    plan = jobs_of_pretrainings if pretraining_only else jobs_of_runs
     if planning:
+        if profile.container and all(source.ready for config in configs for source in runner.sources(config)):
+            _show_container(plan(runner, configs, there, own), profile)
         return runner, configs, None
-    jobs = (jobs_of_pretrainings if pretraining_only else jobs_of_runs)(runner, configs, there, own)
+    jobs = plan(runner, configs, there, own)
     return runner, configs, submit(jobs, profile, options.results) if jobs else None
+
+
+def _show_container(jobs: Sequence[Job], profile: Profile) -> None:
+    """Says how the first of some jobs is started in a container; standard output is the plan's."""
+    from avbench.launch import container
+
+    for job in jobs[:1]:
+        gpus = bool(profile.gpus_per_node)
+        words = container.words(profile.container, job.arguments, gpus=gpus, variables={})
+        sys.stderr.write(f"in a container, each like the first: {shlex.join(words)}\n")

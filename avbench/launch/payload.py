@@ -12,10 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from avbench.launch import container
 from avbench.processes import words
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
+
+    from avbench.launch.job import Job
+    from avbench.launch.profile import Profile
 
 # Exit statuses of a command that was asked to stop and left a state to resume from (or none, outside of training).
 _STOPPED = {sign for stop in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) for sign in (128 + stop, -stop)}
@@ -30,12 +34,19 @@ class Payload:
         arguments: What follows ``avbench``.
         together: Whether the processes of the job train one model; otherwise there is one process.
         code: Variables by which the command finds the code of the process that submitted it, and refuses any other.
+        container: The image it runs in, as a profile names it; empty: none.
     """
 
     arguments: tuple[str, ...]
     together: bool = False
     code: Mapping[str, str] = field(default_factory=dict)
+    container: str = ""
     _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def of(cls, job: Job, profile: Profile, code: Mapping[str, str]) -> Payload:
+        """Returns the command of a job as a profile runs it, with the code of this process."""
+        return cls(job.arguments, job.together and profile.world > 1, code, profile.container)
 
     def __call__(self) -> None:
         """Runs the command in a process of its own, which takes signals as on any other machine; exits as it does."""
@@ -46,7 +57,13 @@ class Payload:
         # Slurm signals every process of a job. The command is to learn of it from :meth:`checkpoint` only, once; a
         # signal that is blocked here stays so there.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
-        self._child = subprocess.Popen(words(*self.arguments), env={**os.environ, **self.code})
+        variables = {**os.environ, **self.code}
+        command = words(*self.arguments)
+        if self.container:
+            command = container.words(
+                self.container, self.arguments, gpus=container.has_gpus(variables), variables=variables
+            )
+        self._child = subprocess.Popen(command, env=variables)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = self._child.wait()
         if status in _STOPPED:
@@ -69,4 +86,4 @@ class Payload:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(self._child.pid, signal.SIGTERM)
                 os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOWAIT)  # WNOWAIT: it stays for ``wait``
-        return DelayedSubmission(Payload(self.arguments, self.together, self.code))
+        return DelayedSubmission(Payload(self.arguments, self.together, self.code, self.container))

@@ -11,6 +11,7 @@ from typing import Literal
 
 from avbench.errors import InputError, did_you_mean
 from avbench.files.paths import expanded, home
+from avbench.launch.container import KINDS
 from avbench.settings import Settings, build, setting
 from avbench.yaml_text import read_yaml
 
@@ -38,6 +39,7 @@ class Profile(Settings):
     timeouts: int = setting(100, "times that a job may run out of wall time and resume", ge=0)
     retries: int = setting(1, "times that a job that failed is queued again", ge=0)
     setup: tuple[str, ...] = setting((), "shell commands before each job, such as module load")
+    container: str = setting("", "image that jobs run in: apptainer:FILE.sif or docker:IMAGE; empty: none")
     extra: tuple[str, ...] = setting((), "further options of sbatch, NAME=VALUE: mail-type=FAIL")
 
     def __post_init__(self) -> None:
@@ -55,6 +57,9 @@ class Profile(Settings):
                     raise InputError(f"{field.name}: found {text[:60]!a}, valid: one line of text.")
         if not self.minutes:
             raise InputError(f"time: found '{self.time}', valid: minutes, or [days-]hours:minutes[:seconds], above 0.")
+        kind, _, image = self.container.partition(":")
+        if self.container and (kind not in KINDS or not image):
+            raise InputError(f"container: found '{self.container}', valid: apptainer:FILE.sif or docker:IMAGE.")
         for text in self.extra:
             if "=" not in text:
                 raise InputError(f"extra: found '{text}', valid: NAME=VALUE, such as mail-type=FAIL.")

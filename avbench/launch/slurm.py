@@ -249,9 +249,7 @@ def _submit_array(jobs: Sequence[Job], profile: Profile, results: Path, waits: S
     code = environment()
     try:
         with executor.batch():
-            submitted = [
-                executor.submit(Payload(job.arguments, job.together and profile.world > 1, code)) for job in jobs
-            ]
+            submitted = [executor.submit(Payload.of(job, profile, code)) for job in jobs]
     except FailedJobError as error:
         ledger.discard(submission)
         raise _Refused(_reason(str(error))) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from slurm_cluster import Cluster
 
 from avbench.launch import ledger
 from avbench.store.records import all_records
+from tests.launch.test_container import write_program
 
 pytestmark = pytest.mark.slurm
 SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.threads=1"]
@@ -363,3 +365,29 @@ def test_videos_are_prepared_by_an_array(place: Place, tmp_path: Path) -> None:
         path.name: path.read_bytes() for path in (alone / "shards").iterdir()
     }
     assert (together / "prepare.json").read_bytes() == (alone / "prepare.json").read_bytes()
+
+
+def test_jobs_run_in_the_container_of_the_profile(place: Place, tmp_path: Path) -> None:
+    """On a real Slurm; a program that executes its arguments stands in Apptainer's place."""
+    (tmp_path / "bin").mkdir()
+    write_program(tmp_path / "bin")
+    (tmp_path / "image.sif").touch()
+    record = tmp_path / "record"
+    place.profile(
+        container=f"'apptainer:{tmp_path}/image.sif'",
+        setup=f"['export PATH={tmp_path}/bin:$PATH RECORD={record}']",
+    )
+    assert place.pretrain("train.steps=2", launcher="").returncode == 0  # prepares the data
+    words = ["pretrain", "--method", "cav", "--set", *SMALL, "train.steps=3"]
+    planned = place.run(*words, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    shown = planned.stderr.partition("in a container, each like the first: ")[2].splitlines()[0]
+    assert not record.exists()
+    assert place.run(*words).returncode == 0
+    place.finish()
+    assert place.states() == ["done"], place.log()
+    (given,) = map(json.loads, record.read_text().splitlines())
+    assert shlex.split(shown) == ["apptainer", *given]
+    assert f"--bind {place.cache}" in shown
+    script = next(place.results.glob("jobs/slurm/*submission*.sh")).read_text()
+    assert f"export PATH={tmp_path}/bin:$PATH" in script
