@@ -28,6 +28,7 @@ Absent = Literal["present", "reference"]
 
 ABSENT: tuple[Absent, ...] = get_args(Absent)
 TOP = (1, 5)
+METRICS = ("top1", "top5", "mAP", "mAUC", "d_prime")  # the first two of clips with one label each
 MEANS = {"mAP": 0.0, "mAUC": -1.0}  # in the order of PerClass; what absent classes count by the reference's rule
 GATHERED = 2**25  # weights of one class sorted at a time, bytes
 _NAMED = 3  # clips named in an error

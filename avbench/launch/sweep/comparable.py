@@ -8,8 +8,11 @@ from avbench.launch.sweep.config import Sweep
 # Settings that change what a training loss is: its terms and their weights, what is masked, heard or seen, and how many
 # clips a positive is told from.
 _CHANGES_LOSS = {
-    "pretrain": ("method", "input", "data", "train.batch_size", "train.accumulate", "train.pairing"),
-    "classification": ("input", "data", "task.loss", "task.label_smoothing", "task.mixup", "task.target", "task.label"),
+    "pretrain": ("method", "input", "data", "train.batch_size", "train.accumulate", "train.pairing", "train.noise"),
+    "classification": (
+        *("input", "data", "task.loss", "task.label_smoothing", "task.target", "task.label"),
+        *("task.mixup", "task.freq_mask", "task.time_mask", "task.noise", "task.balanced"),
+    ),
 }
 _WEIGHTS = ("method.lambda_c", "method.lambda_r")  # parts of the loss are written before their weights
 _SUMS = ("loss", "tuning_loss")
@@ -45,16 +48,22 @@ def check_metric(task: str, metric: str) -> None:
         InputError: It is none.
     """
     from avbench import registry
-    from avbench.metrics import retrieval, units
+    from avbench.metrics import classification, retrieval, units
+    from avbench.tasks.streams import STREAMS
 
     entry = registry.entries("task").get(task)
     if entry is None or entry.origin != "avbench":
         return
-    known = [f"{side}/{name}" for side in retrieval.DIRECTIONS for name in retrieval.METRICS]
-    if task == "retrieval":
+    sides = dict.fromkeys(("linear_probe", "knn"), STREAMS) | {
+        "retrieval": retrieval.DIRECTIONS,
+        "classification": (*STREAMS, "missing_audio", "missing_visual"),
+    }
+    if task in sides:
+        of_task = retrieval.METRICS if task == "retrieval" else classification.METRICS
+        known = [f"{side}/{name}" for side in sides[task] for name in of_task]
         if metric not in known:
             near = did_you_mean(metric, known)
-            raise InputError(f"objectives: found the metric '{metric}' of retrieval.{near} Valid: {', '.join(known)}.")
+            raise InputError(f"objectives: found the metric '{metric}' of {task}.{near} Valid: {', '.join(known)}.")
         return
     name = metric.rpartition("/")[2]
     if not units.known(name, task):

@@ -63,7 +63,25 @@ from avbench.running.request import resolve
         ({"objectives": {"retrieval av2/R@1": "maximize"}}, "metric 'av2/R@1' of retrieval. Did you mean"),
         (
             {"task": ["classification"], "objectives": {"classification joint/mAp": "maximize"}},
-            "metric 'joint/mAp' of classification. Did you mean 'mAP'",
+            "metric 'joint/mAp' of classification. Did you mean 'joint/mAP'",
+        ),
+        (
+            {"task": ["linear_probe"], "objectives": {"linear_probe jiont/mAP": "maximize"}},
+            "metric 'jiont/mAP' of linear_probe. Did you mean 'joint/mAP'",
+        ),
+        (
+            {"task": ["knn"], "objectives": {"knn joint/R@1": "maximize"}},
+            "'joint/R@1' of knn.* Valid: audio/top1",
+        ),
+        ({"pruner": "median", "space": {"train.noise": [True, False]}}, "loss, which train.noise changes"),
+        (
+            {
+                "task": ["classification"],
+                "objectives": {"classification missing_visual/mAP": "maximize"},
+                "pruner": {"name": "median", "stage": "classification"},
+                "space": {"task.freq_mask": [0, 48]},
+            },
+            "loss, which task.freq_mask changes",
         ),
         ({"seeds": []}, "seeds: found nothing"),
         ({"seeds": [-1]}, "seeds: found -1"),
