@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import avbench
 from avbench.cli import COMMANDS, main
 from avbench.processes import CODE
 
@@ -127,6 +129,17 @@ def test_no_gpu_is_said_before_anything_starts(tmp_path: Path, capsys: pytest.Ca
     assert main([*RUN, "--device", "cuda", "--results", str(tmp_path / "results")]) == 2
     assert "found no GPU" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
+
+
+def test_an_old_python_is_one_clear_line_with_status_2() -> None:
+    """As Python 3.9 would come to it; what is read before the line must be such as Python 3.7 reads."""
+    old = "import runpy, sys; sys.version_info = (3, 9, 18); runpy.run_module('avbench', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", old], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("avbench: error: found Python 3.9, valid: 3.11 or newer")
+    assert done.stderr.count("\n") == 1
+    for name in ("__init__", "__main__", "version"):
+        ast.parse((Path(avbench.__file__).parent / f"{name}.py").read_text(), feature_version=(3, 7))
 
 
 def test_debug_shows_the_traceback() -> None:
