@@ -15,6 +15,7 @@ from test_docs import ROOT, shell_lines
 from test_start import HEADS, SMALL, avbench, published
 
 ELSEWHERE = {  # parts of words of commands that need what cannot be here
+    "cuda": "a GPU; tests/training/test_on_gpu.py",
     "slurm": "tests/launch starts a cluster",
     "--watch": "it ends when jobs do",
     "vggsound": "public media",
