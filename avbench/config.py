@@ -16,6 +16,8 @@ from avbench.settings import Settings, setting, to_dict
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Sampling = Literal["even", "centre", "ends"]
+MODALITIES = ("audio", "visual")
+Modality = Literal["auto", "both", "audio", "visual"]
 Weights = Literal["pretrained", "untrained", "checkpoint", "given"]
 _WIDEST, _DEEPEST = 65_536, 1000  # beyond all use, and still built on the meta device within seconds
 
@@ -56,6 +58,9 @@ class DataConfig(Settings):
     )
     like: Literal["", "cavmae", "sync"] = setting(
         "", "prepare videos as these authors did (docs/data.md); empty: as avbench does"
+    )
+    modality: Modality = setting(
+        "auto", "use sound (audio) or pictures (visual) of the clips alone; auto: what all of them have"
     )
 
     @property

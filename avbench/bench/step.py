@@ -128,7 +128,7 @@ def benchmark(repeats: int = 5, model: ModelConfig | None = None) -> list[Timing
     @torch.inference_mode()
     def embed(precision: Precision) -> None:
         with autocast(precision, "cpu"):
-            method.embed(batch.audio, batch.visual)
+            method.embed(*batch.inputs("cpu"))
 
     def embed_plainly() -> None:
         with plain_attention(method):

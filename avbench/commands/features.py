@@ -34,7 +34,7 @@ class Command(ConfigOptions):
             raise InputError("--data: found nothing, valid: soundshapes, a folder of videos or a manifest.json.")
         if self.out.suffix != ".npz":
             raise InputError(f"--out {self.out}: valid: a name that ends in .npz.")
-        (request,) = self.requests((self.method,), ("retrieval",), (0,))
+        (request,) = self.requests((self.method,), ("class_retrieval",), (0,))
         device = resolve_device(self.device)
         runner = Runner(Execution(results=self.results, device=device, processes=self.processes))
         (config,) = runner.resolve_all([request])

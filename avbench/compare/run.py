@@ -14,6 +14,7 @@ import numpy.typing as npt
 from avbench import registry
 from avbench.compare.configuration import clips_of
 from avbench.compare.outputs import archived
+from avbench.config import MODALITIES
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.metrics.evidence import Evidence
@@ -160,9 +161,10 @@ class Run:
         listed = folder / "ids.json"
         stored = read_json(listed, list) if listed.exists() else self.ids
         rows = positions(np.array(stored), ids)
-        given = f"{extracted.EMBEDDING}audio" in arrays
-        before = extracted.EMBEDDING if given else ""
-        audio, visual = (arrays[f"{before}{side}"][rows] for side in ("audio", "visual"))
-        pair = (audio, visual) if given else (extracted.unit_length(audio), extracted.unit_length(visual))
+        before = extracted.EMBEDDING if any(name.startswith(extracted.EMBEDDING) for name in arrays) else ""
+        names = {side: f"{before}{side}" for side in MODALITIES if f"{before}{side}" in arrays}
+        sides = {side: arrays[name][rows] for side, name in names.items()}
+        if not before:
+            sides = {side: extracted.unit_length(values) for side, values in sides.items()}
         scores = arrays[extracted.SCORES][rows][:, rows] if extracted.SCORES in arrays else None
-        return Features(list(ids), *extracted.alike(*pair), self.record["config"], scores)
+        return extracted.paired(list(ids), sides, self.record["config"], scores)

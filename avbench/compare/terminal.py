@@ -15,7 +15,12 @@ from avbench.store.reader import row_of
 
 Intervals = Callable[[Sequence[dict[str, Any]], str], tuple[float, float] | None]
 NONE = "–"
-DIRECTIONS = {"a2v": "audio → visual", "v2a": "visual → audio"}
+DIRECTIONS = {
+    "a2v": "audio → visual",
+    "v2a": "visual → audio",
+    "a2a": "audio → audio",
+    "v2v": "visual → visual",
+}
 NOTE = "[95 % interval over clips], ° contains chance"
 NOTE_SEEDS = "[95 % interval over seeds and clips], ° contains chance"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avbench.config import DataConfig, InputConfig
+from avbench.config import MODALITIES, DataConfig, InputConfig, Modality
 from avbench.errors import InputError, did_you_mean
 from avbench.files import canonical_json, sha256_text
 from avbench.files.paths import expanded, home
@@ -48,6 +48,7 @@ class Source:
     seed: int = 0
     frames: FrameGrid | None = None  # those a run looks at; None: all there are
     nearest: bool = False  # or those nearest to them, where they are not among the stored ones
+    modality: Modality = "auto"  # which of sound and pictures is used
 
     @property
     def ready(self) -> bool:
@@ -72,17 +73,18 @@ def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data", wan
     from avbench.data.media.prepare_settings import LIKE, PrepareSettings
 
     frames = FrameGrid(data.n_frames, data.sampling) if wants is None else wants.grid
+    modality = "both" if data.source == EMBEDDED else data.modality
     if wants is None or data.source == EMBEDDED:
         settings = _settings(data, inputs, FrameGrid(data.n_frames, data.sampling))
     else:
         settings = build(PrepareSettings, {**LIKE.get(data.like, {}), **wants.preparation(data.n_frames)})
-    located = _located(data, settings, option)
+    located = _located(data, dataclasses.replace(settings, modality=modality), option)
     if data.like and located.videos is None:
         raise InputError(
             f"data.like: found {data.like} with {data.source}, whose clips are prepared, valid: with videos; its"
             f" prepare.json tells how, and avbench data prepare --like {data.like} prepares the videos so."
         )
-    return dataclasses.replace(located, frames=frames, nearest=wants is not None)
+    return dataclasses.replace(located, frames=frames, nearest=wants is not None, modality=data.modality)
 
 
 def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:
@@ -116,8 +118,14 @@ def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source
         return Source(name, path, labels=data.labels)
     if path.is_dir() and (path / PREPARED).exists():
         return Source(path.resolve().name, path)
-    key = sha256_text(canonical_json([str(path.resolve()), _listing(path), to_dict(settings, identity_only=True)]))[:16]
+    key = sha256_text(canonical_json([str(path.resolve()), _listing(path), _identity(settings)]))[:16]
     return Source(path.resolve().stem, cache_folder() / "prepared" / key, videos=path, settings=settings)
+
+
+def _identity(settings: PrepareSettings) -> dict[str, object]:
+    """Returns what names a folder of the cache; what older versions could do has the name that they gave it."""
+    found = to_dict(settings, identity_only=True)
+    return found if settings.modality in MODALITIES else {k: v for k, v in found.items() if k != "modality"}
 
 
 def set_folder(name: str) -> Path:
@@ -159,7 +167,7 @@ def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
 
     counts = (data.train_clips, max(2, data.test_clips // TUNE_SHARE), data.test_clips)
     name = f"{EMBEDDED}-v{VERSION}-seed{data.clips_seed}-" + "-".join(map(str, counts))
-    key = sha256_text(canonical_json([name, to_dict(settings, identity_only=True)]))[:16]
+    key = sha256_text(canonical_json([name, _identity(settings)]))[:16]
     cache = cache_folder()
     return Source(
         EMBEDDED, cache / "prepared" / key, videos=cache / name, settings=settings, counts=counts, seed=data.clips_seed
@@ -178,6 +186,7 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
         InputError: The data cannot be read, or do not have the frames asked for.
     """
     from avbench.data.corpus.frames import framed
+    from avbench.data.corpus.one_modality import using
     from avbench.data.corpus.stored import open_clips
 
     if not source.ready and source.videos is not None and source.settings is not None:
@@ -208,4 +217,4 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     clips = stored if source.frames is None else framed(stored, source.frames, source.clips, nearest=source.nearest)
     if len(clips) == 0:
         raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")
-    return clips
+    return using(clips, source.modality, source.videos or source.clips)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from avbench.config import InputConfig
-from avbench.data.corpus.clips import Clips
+from avbench.data.corpus.clips import Clips, modalities_of
+from avbench.data.corpus.one_modality import NAMES
 from avbench.data.feed.decoding import Files
 from avbench.data.progress import Progress
 from avbench.errors import RunError
@@ -22,6 +23,7 @@ from avbench.files import atomic_path
 _QUANTILES = {"min": 0.0, "p25": 0.25, "median": 0.5, "p75": 0.75, "max": 1.0}
 _BINS = np.linspace(-16.0, 10.0, 105)  # natural logarithm; the floor is at -15.94
 _TOP_LABELS = 20
+_UNHEARD: dict[str, Any] = {"fbank": None, "unreadable": []}
 
 
 def data_stats(
@@ -39,7 +41,8 @@ def data_stats(
     Returns:
         JSON values: ``clips``, ``frames`` and ``duration_s`` (count to quantile), ``labels`` (name to number of clips,
         commonest first), ``splits``, ``fbank`` (mean, std, rows, clips, per-bin mean, histogram) over the rows that
-        hold sound: padding is left out; clips cut at ``target_length`` rows; ``unreadable`` (messages).
+        hold sound: padding is left out; clips cut at ``target_length`` rows; ``unreadable`` (messages); ``modalities``.
+        Of pictures alone ``fbank`` is None.
     """
     n = len(clips)
     listened = np.arange(n) if not max_clips or max_clips >= n else np.linspace(0, n - 1, max_clips).astype(np.int64)
@@ -53,7 +56,8 @@ def data_stats(
         "duration_s": _quantiles(clips.duration(i) for i in range(n)),
         "labels": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         "splits": dict(sorted(Counter(clips.splits).items())),
-        **_listen(clips, config, listened.tolist(), workers, progress),
+        "modalities": list(has := modalities_of(clips)),
+        **(_listen(clips, config, listened.tolist(), workers, progress) if "audio" in has else _UNHEARD),
     }
 
 
@@ -111,10 +115,12 @@ def stats_text(stats: dict[str, Any]) -> str:
     for name, key, unit in (("duration", "duration_s", " s"), ("frames", "frames", "")):
         found = ", ".join(f"{quantile} {value:g}{unit}" for quantile, value in stats[key].items())
         lines.append(f"{name:<10} {found or 'not known'}")
-    lines.append(
-        f"log-mel    mean {fbank['mean']:.4f}, standard deviation {fbank['std']:.4f}, over {fbank['rows']:,} rows"
-    )
-    lines.append(f"           --set input.audio_mean={fbank['mean']:.4f} input.audio_std={fbank['std']:.4f}")
+    lines.append(f"modality   {NAMES[tuple(stats['modalities'])]}")
+    if fbank is not None:
+        lines.append(
+            f"log-mel    mean {fbank['mean']:.4f}, standard deviation {fbank['std']:.4f}, over {fbank['rows']:,} rows"
+        )
+        lines.append(f"           --set input.audio_mean={fbank['mean']:.4f} input.audio_std={fbank['std']:.4f}")
     lines.append(f"labels     {len(labels):,}")
     width = max((len(name) for name in list(labels)[:_TOP_LABELS]), default=0)
     lines += [f"           {name:<{width}}  {count:>7,}" for name, count in list(labels.items())[:_TOP_LABELS]]
@@ -145,12 +151,15 @@ def plot_stats(stats: dict[str, Any], path: Path) -> Path:
         FigureCanvasAgg(figure)
         values, bins, labels, spread = figure.subplots(2, 2).flat
         fbank = stats["fbank"]
-        edges = fbank["histogram"]["edges"]
-        values.stairs(fbank["histogram"]["counts"], edges, fill=True, alpha=0.6)
-        values.axvline(fbank["mean"], color="black", linewidth=1)
-        values.set(title=f"log-mel cells: mean {fbank['mean']:.4f}, std {fbank['std']:.4f}", xlabel="ln(energy)")
-        bins.plot(fbank["bin_mean"])
-        bins.set(title=f"mean per mel bin, {fbank['clips']} clips", xlabel="mel bin", ylabel="ln(energy)")
+        if fbank is None:
+            values.set(title="pictures alone")
+        else:
+            edges = fbank["histogram"]["edges"]
+            values.stairs(fbank["histogram"]["counts"], edges, fill=True, alpha=0.6)
+            values.axvline(fbank["mean"], color="black", linewidth=1)
+            values.set(title=f"log-mel cells: mean {fbank['mean']:.4f}, std {fbank['std']:.4f}", xlabel="ln(energy)")
+            bins.plot(fbank["bin_mean"])
+            bins.set(title=f"mean per mel bin, {fbank['clips']} clips", xlabel="mel bin", ylabel="ln(energy)")
         top = list(stats["labels"].items())[:_TOP_LABELS]
         sns.barplot(x=[count for _, count in top], y=[name for name, _ in top], ax=labels, color="C0", orient="h")
         labels.set(title=f"clips per label ({len(stats['labels'])} labels)", xlabel="clips", ylabel="")

@@ -177,8 +177,9 @@ class Adapted:
         Raises:
             RunError: A function failed, or returned what cannot be used.
         """
-        found = {each: self._vectors(each, batch, clips) for each in self.wants.modalities}
-        if hasattr(self.encoder, "joint"):
+        given = {"audio": batch.sounds, "visual": batch.pictures}
+        found = {each: self._vectors(each, batch, clips) for each in self.wants.modalities if given[each]}
+        if hasattr(self.encoder, "joint") and len(found) == len(given):
             found["joint"] = self._vectors("joint", batch, clips)
         return found
 

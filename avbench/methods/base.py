@@ -81,15 +81,15 @@ class Method(Published, abc.ABC):
             (B, D) or (B, F, D) each, as its input.
         """
 
-    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+    def vectors(self, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
         """Returns one unmasked vector for each stream, not normalised: what probes read.
 
         Those of ``audio`` and ``visual`` at unit length are taken for what :meth:`embed` returns where one class
         defines both; where not, retrieval asks :meth:`embed` and probes ask here.
 
         Args:
-            audio: (B, T, M), or (B, F, T, M).
-            visual: (B, 3, H, W), or (B, F, 3, H, W).
+            audio: (B, T, M), or (B, F, T, M); None where the data have pictures alone.
+            visual: (B, 3, H, W), or (B, F, 3, H, W); None where they have sound alone.
 
         Returns:
             ``audio``, ``visual`` and ``joint``, those the method has, to float32 (B, D) or (B, F, D); here none.

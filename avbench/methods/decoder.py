@@ -49,24 +49,27 @@ class Decoder(nn.Module):
         for name in self.names:
             self.add_module(name, ModalityDecoder(encoder.of(name), model))
 
-    @property
-    def parts(self) -> list[ModalityDecoder]:
-        """The modalities' parts, audio first."""
-        return [part for name in self.names if isinstance(part := self.get_submodule(name), ModalityDecoder)]
+    def parts(self, names: Sequence[Modality] | None = None) -> list[ModalityDecoder]:
+        """Returns the parts of some modalities, or of all, audio first."""
+        chosen = self.names if names is None else names
+        return [part for name in chosen if isinstance(part := self.get_submodule(name), ModalityDecoder)]
 
-    def forward(self, latent: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
+    def forward(self, latent: Tensor, *masks: Mask, names: Sequence[Modality] | None = None) -> tuple[Tensor, ...]:
         """Returns the predicted patches of each modality, (B, N, P) each, audio first.
 
         Args:
             latent: Encoded kept tokens, (B, K, D), in the masks' order.
             masks: One mask for each modality, or one for all tokens together.
+            names: The modalities that the tokens are of, audio first; None: all.
         """
+        parts = self.parts(names)
         kept = torch.split(self.embed(latent), [mask.kept.shape[1] for mask in masks], dim=1)
         restored = [mask.restore(tokens, self.mask_token) for mask, tokens in zip(masks, kept, strict=True)]
-        places = [part.place.positions + part.place.modality for part in self.parts]
+        places = [part.place.positions + part.place.modality for part in parts]
         x = torch.cat(restored, dim=1) + torch.cat(places, dim=1)  # (B, N, decoder width)
         x = self.norm(self.blocks(x))
-        return tuple(part.predict(tokens) for part, tokens in zip(self.parts, self._by_modality(x), strict=True))
+        tokens_of = torch.split(x, [part.place.grid.size for part in parts], dim=1)
+        return tuple(part.predict(tokens) for part, tokens in zip(parts, tokens_of, strict=True))
 
     def reconstruct(
         self, latent: Tensor, masks: Sequence[Mask], images: Mapping[Modality, Tensor], *, norm_pix_loss: bool
@@ -91,4 +94,4 @@ class Decoder(nn.Module):
         return output
 
     def _by_modality(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        return torch.split(tokens, [part.place.grid.size for part in self.parts], dim=1)
+        return torch.split(tokens, [part.place.grid.size for part in self.parts()], dim=1)

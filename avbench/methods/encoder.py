@@ -166,10 +166,10 @@ class Encoder(nn.Module):
         """The grid of patches of each modality that it takes, audio first."""
         return {name: self.of(name).place.grid for name in self.modalities}
 
-    def images(self, audio: Tensor, visual: Tensor) -> dict[Modality, Tensor]:
-        """Returns what a decoder reconstructs of each modality that it takes, (B, C, H, W) each."""
-        given: dict[Modality, Tensor] = {"audio": audio, "visual": visual}
-        return {name: self.of(name).image(given[name]) for name in self.modalities}
+    def images(self, audio: Tensor | None, visual: Tensor | None) -> dict[Modality, Tensor]:
+        """Returns what a decoder reconstructs of each modality that it takes and is given, (B, C, H, W) each."""
+        given: dict[Modality, Tensor | None] = {"audio": audio, "visual": visual}
+        return {name: self.of(name).image(batch) for name in self.modalities if (batch := given[name]) is not None}
 
     def of(self, name: Modality) -> ModalityEncoder:
         """Returns the encoder of a modality that it takes."""

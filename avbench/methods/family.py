@@ -40,7 +40,7 @@ class FamilyMethod(Method):
         """Returns what retrieval compares; see :func:`avbench.methods.streams.embed`."""
         return streams.embed(self.encoder, audio, visual)
 
-    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+    def vectors(self, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
         """Returns what probes read; see :func:`avbench.methods.streams.vectors`."""
         return streams.vectors(self.encoder, audio, visual)
 
@@ -53,26 +53,27 @@ class FamilyMethod(Method):
         """The grids of patches of the modalities it takes, audio first."""
         return self.encoder.grids
 
-    def images(self, audio: Tensor, visual: Tensor) -> dict[Modality, Tensor]:
-        """Returns what is cut into patches, (B, C, H, W) of each modality, from (B, T, M) and (B, 3, H, W)."""
+    def images(self, audio: Tensor | None, visual: Tensor | None) -> dict[Modality, Tensor]:
+        """Returns what is cut into patches, (B, C, H, W) of each modality given, from (B, T, M) and (B, 3, H, W)."""
         return self.encoder.images(audio, visual)
 
-    def predict(self, audio: Tensor, visual: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
+    def predict(self, audio: Tensor | None, visual: Tensor | None, *masks: Mask) -> tuple[Tensor, ...]:
         """Returns what the decoder predicts of all patches from those that masks keep, (B, N, P) a modality.
 
         Args:
-            audio: (B, T, M); not read where the method takes no sound.
+            audio: (B, T, M); not read where the method takes no sound, None where there is none.
             visual: (B, 3, H, W); likewise.
-            masks: One for each modality that it takes, audio first.
+            masks: One for each modality that it takes and is given, audio first.
         """
         if self.decoder is None:
             raise LookupError(f"{type(self).__name__} has no decoder")
         inputs = {"audio": audio, "visual": visual}
+        given = {name: batch for name in self.encoder.modalities if (batch := inputs[name]) is not None}
         kept = [
-            self.encoder.encode(name, mask.keep(self.encoder.of(name).tokens(inputs[name])))
-            for name, mask in zip(self.encoder.modalities, masks, strict=True)
+            self.encoder.encode(name, mask.keep(self.encoder.of(name).tokens(batch)))
+            for (name, batch), mask in zip(given.items(), masks, strict=True)
         ]
-        predicted: tuple[Tensor, ...] = self.decoder(self.encoder.joint_stream(*kept), *masks)
+        predicted: tuple[Tensor, ...] = self.decoder(self.encoder.joint_stream(*kept), *masks, names=tuple(given))
         return predicted
 
     def encoder_to_finetune(self) -> Encoder:

@@ -62,7 +62,7 @@ class HasVectors(Protocol):
     model_config: ModelConfig
     input_config: InputConfig
 
-    def vectors(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+    def vectors(self, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
         """See :meth:`avbench.methods.base.Method.vectors`."""
         ...
 

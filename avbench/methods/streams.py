@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -27,14 +28,16 @@ def single_stream(encoder: Encoder, name: Modality, batch: Tensor) -> Tensor:
     return encoder.stream(name, encoder.encode(name, encoder.of(name).tokens(batch)))
 
 
-def streams(encoder: Encoder, audio: Tensor, visual: Tensor, *, joint: bool = True) -> dict[Stream, Tensor]:
+def streams(
+    encoder: Encoder, audio: Tensor | None, visual: Tensor | None, *, joint: bool = True
+) -> dict[Stream, Tensor]:
     """Returns the unmasked tokens of every stream there is, each after its last LayerNorm.
 
     A sound that equals the one before, such as the windows at a clip's ends, is encoded once.
 
     Args:
         encoder: The encoder.
-        audio: (B, T, M); not looked at where the encoder takes no sound.
+        audio: (B, T, M); not looked at where the encoder takes no sound, None where there is none.
         visual: (B, 3, H, W); likewise.
         joint: Whether the joint stream is wanted.
 
@@ -43,13 +46,13 @@ def streams(encoder: Encoder, audio: Tensor, visual: Tensor, *, joint: bool = Tr
     """
     found: dict[Stream, Tensor] = {}
     encoded: list[Tensor] = []
-    if encoder.audio is not None:
+    if encoder.audio is not None and audio is not None:
         new = differs_from_previous(audio)
         row = new.cumsum(dim=0) - 1
         sounds = encoder.encode("audio", encoder.audio.tokens(audio[new]))
         found["audio"] = encoder.stream("audio", sounds)[row]
         encoded.append(sounds[row])
-    if encoder.visual is not None:
+    if encoder.visual is not None and visual is not None:
         frames = encoder.encode("visual", encoder.visual.tokens(visual))
         found["visual"] = encoder.stream("visual", frames)
         encoded.append(frames)
@@ -81,19 +84,19 @@ def embed(encoder: Encoder, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tens
     return _unit_vectors(vectors("audio"), audio, axes=2), _unit_vectors(vectors("visual"), visual, axes=3)
 
 
-def vectors(encoder: Encoder, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+def vectors(encoder: Encoder, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
     """Returns a vector for each stream: its pooled tokens; of the joint stream, their mean.
 
     Args:
         encoder: The encoder.
-        audio: (B, T, M), or (B, F, T, M).
-        visual: (B, 3, H, W), or (B, F, 3, H, W).
+        audio: (B, T, M), or (B, F, T, M); None where there is no sound.
+        visual: (B, 3, H, W), or (B, F, 3, H, W); None where there is no picture.
 
     Returns:
         ``audio``, ``visual`` and ``joint``, those there are, to float32 (B, D) or (B, F, D).
     """
 
-    def pooled(sounds: Tensor, frames: Tensor) -> dict[str, Tensor]:
+    def pooled(sounds: Tensor | None, frames: Tensor | None) -> dict[str, Tensor]:
         return {
             name: tokens.float().mean(dim=1) if name == "joint" else encoder.pool(tokens.float())
             for name, tokens in streams(encoder, sounds, frames).items()
@@ -115,7 +118,7 @@ def local_tokens(encoder: Encoder, audio: Tensor, visual: Tensor) -> dict[str, T
         ``visual_global``: the vectors of retrieval, (B[, F], D). All float32.
     """
 
-    def local(sounds: Tensor, frames: Tensor) -> dict[str, Tensor]:
+    def local(sounds: Tensor | None, frames: Tensor | None) -> dict[str, Tensor]:
         found = streams(encoder, sounds, frames, joint=False)
         sound, frame = found["audio"].float(), found["visual"].float()
         return {
@@ -136,26 +139,25 @@ def differs_from_previous(items: Tensor) -> Tensor:
 
 
 def _each_frame(
-    encode: Callable[[Tensor, Tensor], dict[str, Tensor]], audio: Tensor, visual: Tensor
+    encode: Callable[[Tensor | None, Tensor | None], dict[str, Tensor]], audio: Tensor | None, visual: Tensor | None
 ) -> dict[str, Tensor]:
     """Encodes each pair of sound and frame of a batch, or each of the F pairs of its clips.
 
     Args:
-        encode: (N, T, M) and (N, 3, H, W) -> named (N, ...).
-        audio: (B, T, M) or (B, F, T, M).
-        visual: (B, 3, H, W) or (B, F, 3, H, W).
+        encode: (N, T, M) and (N, 3, H, W), or one of them and None -> named (N, ...).
+        audio: (B, T, M) or (B, F, T, M); None where there is no sound.
+        visual: (B, 3, H, W) or (B, F, 3, H, W); None where there is no picture.
 
     Returns:
         Named (B, ...) or (B, F, ...).
     """
-    frames = visual.ndim == 5  # (B, F, 3, H, W)
+    given = [(batch, axes) for batch, axes in ((audio, 3), (visual, 4)) if batch is not None]
+    shape = given[0][0].shape[:2]
+    frames = all(batch.ndim > axes for batch, axes in given)  # (B, F, ...)
     if frames:
-        shape = visual.shape[:2]
-        audio, visual = audio.flatten(0, 1), visual.flatten(0, 1)
-    parts = [
-        encode(sounds, pictures)
-        for sounds, pictures in zip(torch.split(audio, _AT_ONCE), torch.split(visual, _AT_ONCE), strict=True)
-    ]
+        audio, visual = (None if batch is None else batch.flatten(0, 1) for batch in (audio, visual))
+    some = (itertools.repeat(None) if batch is None else torch.split(batch, _AT_ONCE) for batch in (audio, visual))
+    parts = [encode(sounds, pictures) for sounds, pictures in zip(*some, strict=False)]
     found = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     return {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()} if frames else found
 

@@ -72,6 +72,55 @@ def by_class(
     return first, second
 
 
+def within(values: Array, labels: Array, *, aggregation: Aggregation) -> ByClass:
+    """Returns what clips find among the others of their own modality; a clip is no candidate of its own.
+
+    Where no other shares a label with a clip, there is nothing to find, and its numbers are 0 (see :func:`overlap`).
+
+    Args:
+        values: (n, F, d).
+        labels: (n, C) zeros and ones.
+        aggregation: As in :func:`avbench.metrics.retrieval.similarity`.
+
+    Raises:
+        InputError: As for :func:`by_class`, or there is one clip alone.
+    """
+    n = len(values)
+    if n < 2:
+        raise InputError(f"labels: found {n} clip, valid: two or more, to be compared with each other.")
+    marks = labels.astype(np.float32)
+    found = []
+    for start in range(0, n, size := max(1, BLOCK_VALUES // n)):
+        rows = np.arange(start, min(start + size, n))
+        others = rows[:, None] != np.arange(n)
+        alike, gains = similarity(values[rows], values, aggregation=aggregation), _gains(marks[rows], marks)
+        alike, gains = (each[others].reshape(len(rows), n - 1) for each in (alike, gains))
+        found.append(_judge(alike, gains, np.full(len(rows), -1)))
+    return ByClass(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def chance_within(labels: Array) -> dict[str, float]:
+    """Returns what a random order of the others gives on average, by metric, over clips that share a label with one.
+
+    Args:
+        labels: (n, C) zeros and ones.
+    """
+    n, others = len(labels), overlap(labels)
+    judged = others > 0
+    if not judged.any():
+        return {}
+    marks, size = labels.astype(np.float32), max(1, BLOCK_VALUES // n)
+    harmonic, discounts = float((1 / np.arange(1, n)).sum()), _discounts(n - 1)
+    ap = ((others - 1) / max(n - 2, 1) * (n - 1 - harmonic) + harmonic) / (n - 1)
+    ndcg = np.zeros(n)
+    for start in range(0, n, size):
+        rows = np.arange(start, min(start + size, n))
+        gains = _gains(marks[rows], marks)[rows[:, None] != np.arange(n)].reshape(len(rows), n - 1)
+        ndcg[rows] = gains.mean(axis=1) * discounts.sum() / _ideal(gains)
+    means = {"mAP": ap, "nDCG": ndcg, "class@1": others / (n - 1)}
+    return {name: float(values[judged].mean()) for name, values in means.items()}
+
+
 def overlap(labels: Array) -> npt.NDArray[np.int64]:
     """Returns how many others of the clips share a label with each, (n,), from (n, C) zeros and ones."""
     marks = labels.astype(np.float32)
@@ -113,8 +162,9 @@ def _discounts(n: int) -> Float64:
 
 
 def _ideal(gains: Float64) -> Float64:
-    """Returns the DCG of the best order, (B,)."""
-    return np.asarray(np.sort(gains, axis=1)[:, ::-1] @ _discounts(gains.shape[1]))
+    """Returns the DCG of the best order, (B,); 1 where nothing is relevant."""
+    found = np.asarray(np.sort(gains, axis=1)[:, ::-1] @ _discounts(gains.shape[1]))
+    return np.where(found > 0, found, 1.0)
 
 
 def _judge(similarities: Float64, gains: Float64, own: npt.NDArray[np.int64]) -> ByClass:
@@ -123,7 +173,7 @@ def _judge(similarities: Float64, gains: Float64, own: npt.NDArray[np.int64]) ->
     Args:
         similarities: (B, n).
         gains: (B, n) of each candidate, 0 where it shares no label.
-        own: (B,) each query's counterpart.
+        own: (B,) each query's counterpart; -1 where it is no candidate.
     """
     n = similarities.shape[1]
     order = np.argsort(-similarities, axis=1, kind="stable")
@@ -144,7 +194,7 @@ def _judge(similarities: Float64, gains: Float64, own: npt.NDArray[np.int64]) ->
     size = np.count_nonzero(top, axis=1)
     hits, counterpart = (np.count_nonzero(top & each, axis=1) for each in (relevant, mine))
     return ByClass(
-        ap=np.where(relevant, precision, 0.0).sum(axis=1) / count[:, -1],
+        ap=np.where(relevant, precision, 0.0).sum(axis=1) / np.maximum(count[:, -1], 1),
         ndcg=mean @ _discounts(n) / _ideal(gain),
         class_hit=hits / size,
         right_miss=(hits - counterpart) / size,  # the counterpart is relevant

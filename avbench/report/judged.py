@@ -101,7 +101,7 @@ def nearest(run: Run, queries: Sequence[str], count: int) -> dict[str, list[Retr
 
     features = run.embeddings(run.ids)
     options: Any = run.options
-    audio, visual = features.audio, features.visual
+    audio, visual = features.pair
     if options.frame >= 0:
         audio, visual = (side[:, options.frame : options.frame + 1] for side in (audio, visual))
     rows = positions(np.array(features.ids), queries)

@@ -75,13 +75,13 @@ class Batches:
             yield from self._heard(self.method, batches)
             return
         feed = Feed(self.clips, self.config.input, mode=self.mode, workers=self.readers, device=self.device)
-        compute: Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
+        compute: Callable[..., dict[str, torch.Tensor]]
         compute = self.method.local_tokens if self.kind == "tokens" else _vectors(self.method)
 
         def computed() -> Iterator[tuple[npt.NDArray[np.int64], dict[str, torch.Tensor]]]:
             for batch in moved(feed.batches(self._order(batches), self.size), self.device):
                 with torch.inference_mode(), autocast(self.config.precision, self.device):
-                    found = fitting.in_parts(compute, batch.audio, batch.visual)
+                    found = fitting.in_parts(compute, *batch.inputs(self.device))
                 yield np.asarray(batch.index, np.int64), found
 
         for rows, values in arrays(computed()):
@@ -134,14 +134,14 @@ class Batches:
                 report(len(rows))
 
 
-def _vectors(method: Method) -> Callable[[torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]:
+def _vectors(method: Method) -> Callable[..., dict[str, torch.Tensor]]:
     from avbench.registry.contract import embeds_apart
 
     apart = embeds_apart(method)
 
-    def compute(audio: torch.Tensor, visual: torch.Tensor) -> dict[str, torch.Tensor]:
+    def compute(audio: torch.Tensor | None, visual: torch.Tensor | None) -> dict[str, torch.Tensor]:
         found = method.vectors(audio, visual)
-        if found and not apart:
+        if (found and not apart) or audio is None or visual is None:
             return found
         sounds, pictures = method.embed(audio, visual)
         return {**found, f"{EMBEDDING}audio": sounds, f"{EMBEDDING}visual": pictures}

@@ -108,7 +108,7 @@ class Model:
         for i in range(len(clips)):
             batch = dataset.batch([i])
             with torch.inference_mode(), autocast(self.precision, self.device):
-                audio, visual = self.method.embed(batch.audio.to(self.device), batch.visual.to(self.device))
+                audio, visual = self.method.embed(*batch.inputs(self.device))
             sounds.append(audio.float().cpu().numpy().reshape(-1, audio.shape[-1]))
             pictures.append(visual.float().cpu().numpy().reshape(-1, visual.shape[-1]))
         spans = np.array([span for i in range(len(clips)) for span in _spans(clips.windows[i], dataset, i)])

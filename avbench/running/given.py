@@ -235,8 +235,8 @@ def _keep(features: Features, sha256: str, results: Path) -> str:
     folder = stage_folder(results, VECTORS, stage_id)
     if not (folder / seal.DONE).exists() or any(seal.damages(folder)):
         with atomic_folder(folder) as temporary:
-            for side in ("audio", "visual"):
-                np.save(temporary / f"{EMBEDDING}{side}.npy", getattr(features, side))
+            for side, values in features.sides.items():
+                np.save(temporary / f"{EMBEDDING}{side}.npy", values)
             write_json(temporary / IDS, features.ids)
             told = {"id": stage_id, "key": key, "wall_s": 0.0, seal.FILES: seal.seal(temporary)}
             write_sealed(temporary / seal.DONE, told)

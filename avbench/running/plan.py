@@ -13,7 +13,7 @@ from avbench.config import RunConfig
 from avbench.data.corpus.changed import changed
 from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
-from avbench.running import identity
+from avbench.running import identity, modalities
 from avbench.running.division import Division, divide, labelled, training_clips
 from avbench.running.exposure import Exposure, seen
 from avbench.running.identity import Extraction, Finetuning, Kind, Pretraining, Stage
@@ -107,6 +107,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
     task = entry.load().TASK
     needs = frozenset(entry.card["needs"]) - task.spared(config.task)
     corpus, files, given = Corpus.of(clips), task.files(config.task), task.given_weights(config.task)
+    modalities.check(config, corpus)
     annotated = remembered(
         corpus.judged,
         ("annotations", config.task_name, config.task, tuple(files.items())),
@@ -174,6 +175,7 @@ def plan_pretraining(config: RunConfig, clips: Clips | Corpus, results: Path) ->
         clips: Its clips.
         results: The results folder.
     """
+    modalities.check(config, Corpus.of(clips))
     train, tune = training_clips(config, Corpus.of(clips))
     return _pretrain(fitted(config, len(train) if train is not None else 0), train, tune, results)
 
@@ -232,9 +234,8 @@ def _finetunings(
             f"task.batch_size: found {options.batch_size}, valid: at most {len(division.train)}, the clips of split"
             f" 'train' in {config.data.source} to fine-tune on; --set task.batch_size=N, or add clips."
         )
-    modalities = tuple(registry.find("method", config.method_name).card["modalities"])
     clips = division.train, division.evaluated
-    modes = options.modes_for(modalities, config.method_name)
+    modes = options.modes_for(modalities.shared(config, *clips), config.method_name)
     return tuple(identity.finetuning(config, options, mode, clips, pretrain, results) for mode in modes)
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench import registry
 from avbench.data.corpus.changed import changed
 from avbench.errors import InputError
-from avbench.running import finetuning, stages, weights
+from avbench.running import finetuning, modalities, stages, weights
 from avbench.running.execution import Execution
 from avbench.running.plan import EXTRACTIONS, Plan
 from avbench.running.request import vary
@@ -47,8 +46,9 @@ class ReadySubject(Subject):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities the method takes."""
-        return tuple(registry.find("method", self.config.method_name).card["modalities"])
+        """The modalities that the method takes and the clips have."""
+        clips = (self.plan.evaluated, *(() if self.plan.train is None else (self.plan.train,)))
+        return modalities.shared(self.config, *clips)
 
     @property
     def train(self) -> Clips:

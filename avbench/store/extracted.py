@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avbench.config import MODALITIES
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.store.arrays import open_rows
@@ -70,7 +71,7 @@ def _of(folder: Path, ids: list[str]) -> Arrays:
 
 
 def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Features:
-    """Returns the retrieval embeddings, (n, F, d) of unit length.
+    """Returns the retrieval embeddings, (n, F, d) of unit length, of each modality that was embedded.
 
     Args:
         folder: Of the vectors.
@@ -78,16 +79,28 @@ def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Fea
         config: The run's, as records have it.
 
     Raises:
-        InputError: The method has one modality only.
+        InputError: There is neither sound nor picture among the vectors.
     """
     found = _of(folder, list(ids))
-    names = [f"{EMBEDDING}{side}" if f"{EMBEDDING}audio" in found else side for side in ("audio", "visual")]
-    if not set(names) <= found.keys():
-        raise InputError(
-            f"method {config['method']['name']}: found one modality, valid: audio and visual, to embed pairs."
-        )
-    pair = alike(*(unit_length(found[name]) for name in names))
-    return Features(list(ids), *pair, dict(config), found.get(SCORES))
+    prefix = EMBEDDING if any(name.startswith(EMBEDDING) for name in found) else ""
+    sides = {side: unit_length(found[f"{prefix}{side}"]) for side in MODALITIES if f"{prefix}{side}" in found}
+    if not sides:
+        raise InputError(f"method {config['method']['name']}: found no vector of sound or picture, valid: one or both.")
+    return paired(list(ids), sides, config, found.get(SCORES))
+
+
+def paired(ids: list[str], sides: Arrays, config: Mapping[str, Any], scores: Vectors | None) -> Features:
+    """Returns features of one modality or of both; one vector of a clip stands beside each of several.
+
+    Args:
+        ids: The clips.
+        sides: (n, F, d) by modality.
+        config: What made them.
+        scores: Similarities of an encoder's own.
+    """
+    if len(sides) == len(MODALITIES):
+        sides = dict(zip(MODALITIES, alike(sides["audio"], sides["visual"]), strict=True))
+    return Features(ids, sides.get("audio"), sides.get("visual"), dict(config), scores)
 
 
 def alike(audio: Vectors, visual: Vectors) -> tuple[Vectors, Vectors]:

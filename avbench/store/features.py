@@ -2,7 +2,7 @@
 
 - ``id``: (n,) text, in the manifest's order
 - ``audio``: (n, F, d) float32, or (n, d) for one frame a clip
-- ``visual``: (n, F, d) likewise
+- ``visual``: (n, F, d) likewise; of data with sound or pictures alone, one of the two
 - ``config``: JSON text, what made them (optional)
 """
 
@@ -27,7 +27,7 @@ _VALID = f"an .npz with {', '.join(ARRAYS)} (see: avbench features)"
 
 @dataclass(frozen=True)
 class Features:
-    """Embeddings of paired clips: row i of ``audio`` and ``visual`` belongs to ``ids[i]``.
+    """Embeddings of clips, in pairs or of one modality: row i of ``audio`` and ``visual`` belongs to ``ids[i]``.
 
     Two axes, (n, d), are taken as one frame a clip; other kinds of numbers become float32. ``scores``, where there are
     any, are the similarities of sounds (rows) and pictures by which an encoder compares in place of the cosine.
@@ -37,25 +37,42 @@ class Features:
     """
 
     ids: list[str]
-    audio: npt.NDArray[np.float32]  # (n, F, d)
-    visual: npt.NDArray[np.float32]  # (n, F, d)
+    audio: npt.NDArray[np.float32] | None  # (n, F, d)
+    visual: npt.NDArray[np.float32] | None  # (n, F, d)
     config: dict[str, Any] = field(default_factory=dict)
     scores: npt.NDArray[np.float32] | None = None  # (n, n)
 
     def __post_init__(self) -> None:
         """Checks the arrays and gives them their three axes."""
-        for name in ("audio", "visual"):
-            object.__setattr__(self, name, with_frames(name, getattr(self, name)))
-        n = len(self.ids)
-        if not n == len(self.audio) == len(self.visual):
+        for name, values in self.sides.items():
+            object.__setattr__(self, name, with_frames(name, values))
+        n, rows = len(self.ids), {name: len(values) for name, values in self.sides.items()}
+        if not rows or set(rows.values()) != {n}:
+            found = " and ".join(f"{count} {name}" for name, count in rows.items()) or "no"
+            raise InputError(f"found {n} ids, {found} rows, valid: as many of each.")
+        widths = {name: values.shape[2] for name, values in self.sides.items()}
+        if len(set(widths.values())) > 1 and self.scores is None:
             raise InputError(
-                f"found {n} ids, {len(self.audio)} audio and {len(self.visual)} visual rows, valid: as many of each."
-            )
-        if self.audio.shape[2] != self.visual.shape[2] and self.scores is None:
-            raise InputError(
-                f"found widths {self.audio.shape[2]} (audio) and {self.visual.shape[2]} (visual), valid: the same."
+                f"found widths {widths['audio']} (audio) and {widths['visual']} (visual), valid: the same."
             )
         check_unique(self.ids)
+
+    @property
+    def sides(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The modalities that there are, by name, audio first."""
+        both = {"audio": self.audio, "visual": self.visual}
+        return {name: values for name, values in both.items() if values is not None}
+
+    @property
+    def pair(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Sound and picture.
+
+        Raises:
+            InputError: There is one of them alone.
+        """
+        if self.audio is None or self.visual is None:
+            raise InputError(f"found {next(iter(self.sides))} alone, valid: audio and visual, to compare pairs.")
+        return self.audio, self.visual
 
 
 def with_frames(name: str, array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -86,9 +103,8 @@ def write_features(path: Path, features: Features, config: Mapping[str, Any] | N
             handle,
             allow_pickle=False,
             id=np.array(features.ids, dtype=np.str_),
-            audio=features.audio,
-            visual=features.visual,
             config=np.array(text),
+            **features.sides,
         )
 
 

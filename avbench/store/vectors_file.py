@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avbench.config import MODALITIES
 from avbench.errors import InputError
 from avbench.store.extracted import Pooled
 from avbench.store.features import Features, with_frames
@@ -45,17 +46,18 @@ class Vectors:
         return Pooled(ids, found.get("audio"), found.get("visual"), found.get("joint"))
 
     def embeddings(self, rows: npt.NDArray[np.int64] | None = None) -> Features:
-        """Returns the pairs of sound and picture of some clips, or of all.
+        """Returns sound and picture of some clips, or of all; of a file with one of them, that one.
 
         Raises:
-            InputError: There are none that can be compared.
+            InputError: There is neither, or they cannot be compared.
         """
         chosen = np.arange(len(self.ids)) if rows is None else rows
-        missing = [name for name in ("audio", "visual") if name not in self.streams]
-        if missing:
-            raise InputError(f"found no {missing[0]}, valid: audio and visual, to compare sounds with pictures.")
-        audio, visual = (self.streams[name][chosen] for name in ("audio", "visual"))
-        return Features([self.ids[row] for row in chosen.tolist()], audio, visual, self.config)
+        sides = {name: self.streams[name][chosen] for name in MODALITIES if name in self.streams}
+        if not sides:
+            raise InputError("found neither audio nor visual, valid: one or both, to compare clips by.")
+        return Features(
+            [self.ids[row] for row in chosen.tolist()], sides.get("audio"), sides.get("visual"), self.config
+        )
 
 
 def read_vectors(path: Path) -> Vectors:

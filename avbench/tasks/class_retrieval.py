@@ -33,8 +33,6 @@ Array = npt.NDArray[Any]
 CARD = TaskCard(
     summary="retrieval by class beside R@k: mAP and nDCG over clips that share a label, misses of the right class",
     needs=("vectors",),
-    modalities=("audio", "visual"),
-    abilities=("embeddings",),
     columns=("R@1", "R@10", "mAP", "nDCG", "class@1", "right_class_misses", "label_overlap"),
     units={
         "nDCG": {"factor": 100.0, "symbol": "%", "digits": 2, "coarse": 1},
@@ -50,6 +48,7 @@ CARD = TaskCard(
         "label_overlap": {"digits": 1, "coarse": 1, "name": "others of a label"},
     },
 )
+WITHIN = {"audio": "a2a", "visual": "v2v"}
 OVERLAP = "gallery/label_overlap"  # of the clips, whatever the model
 _QUERY = {"mAP": "ap", "nDCG": "ndcg", "class@1": "class_hit"}  # metric to the per-sample output it is the mean of
 
@@ -62,7 +61,11 @@ class ClassRetrievalConfig(retrieval.RetrievalConfig):
 
 
 class ClassRetrieval(Task[ClassRetrievalConfig]):
-    """Ranks all clips for each query, and asks which of them share a label with it."""
+    """Ranks all clips for each query, and asks which of them share a label with it.
+
+    Sounds are queries among pictures and the other way round. Where there is one modality alone, the data's or the
+    method's, a clip is a query among all others (``a2a``, ``v2v``): R@k asks for a counterpart, and there is none.
+    """
 
     name = "class_retrieval"
     version = 1
@@ -82,11 +85,11 @@ class ClassRetrieval(Task[ClassRetrievalConfig]):
         clips = subject.evaluated
         labels = read_labels(clips, parts(clips.class_names, config.label), what="evaluated clips")
         outputs = _outputs(subject.embeddings(), labels.targets(single=labels.single), config)
-        evidence = self.evidence(outputs, config)
-        found = metric.chance(_marks(outputs["labels"]))
-        chance = instance.chance(len(clips)) | {
-            f"{side}/{name}": value for side in instance.DIRECTIONS for name, value in found.items()
-        }
+        evidence, marks = self.evidence(outputs, config), _marks(outputs["labels"])
+        alone = _alone(outputs)
+        found = metric.chance_within(marks) if alone else metric.chance(marks)
+        chance = {f"{side}/{name}": value for side in alone or instance.DIRECTIONS for name, value in found.items()}
+        chance |= {} if alone else instance.chance(len(clips))
         return TaskResult(
             n=len(clips),
             ids_sha256=hash_ids(clips.ids),
@@ -99,6 +102,17 @@ class ClassRetrieval(Task[ClassRetrievalConfig]):
     def evidence(self, outputs: Outputs, config: ClassRetrievalConfig) -> Evidence:
         """Returns what the metrics are made of; see the base class."""
         ids, sides = outputs["id"], []
+        others = metric.overlap(_marks(outputs["labels"]))
+        labelled = ("", Evidence(ids, {OVERLAP: float(np.median(others))}))
+        if alone := _alone(outputs):
+            judged = np.asarray(others > 0, np.float64)
+            found_of = {
+                f"{side}/{name}": Mean(outputs[f"{side}_{output}"] * judged, judged)
+                for side in alone
+                for name, output in _QUERY.items()
+            }
+            values = {name: float(mean(np.arange(len(ids)))) for name, mean in found_of.items() if judged.any()}
+            return joined([("", Evidence(ids, values, {name: found_of[name] for name in values})), labelled])
         for side in instance.DIRECTIONS:
             means = {name: outputs[f"{side}_{output}"] for name, output in _QUERY.items()}
             sides.append((f"{side}/", of_means(ids, means)))
@@ -107,9 +121,8 @@ class ClassRetrieval(Task[ClassRetrievalConfig]):
                 share = Mean(right, miss)
                 value = {"right_class_misses": float(right.sum() / miss.sum())}
                 sides.append((f"{side}/", Evidence(ids, value, {"right_class_misses": share})))
-        others = metric.overlap(_marks(outputs["labels"]))
         ranked = retrieval.TASK.evidence(outputs, config)
-        found = joined([("", ranked), *sides, ("", Evidence(ids, {OVERLAP: float(np.median(others))}))])
+        found = joined([("", ranked), *sides, labelled])
         order = [f"{side}/{name}" for side in instance.DIRECTIONS for name in (*instance.METRICS, *metric.METRICS)]
         values = {name: found.values[name] for name in (*order, OVERLAP) if name in found.values}
         return Evidence(ids, values, found.means, found.draw)
@@ -123,6 +136,11 @@ class ClassRetrieval(Task[ClassRetrievalConfig]):
         return _outputs(embeddings(outputs["id"][rows].tolist()), outputs["labels"][rows], config)
 
 
+def _alone(outputs: Outputs) -> list[str]:
+    """Returns the direction of outputs that are of one modality; none of pairs."""
+    return [side for side in WITHIN.values() if f"{side}_ap" in outputs]
+
+
 def _marks(labels: Array) -> Array:
     """Returns labels as they are kept, (n,) class indices or (n, C), as (n, C) zeros and ones."""
     if labels.ndim == 2:
@@ -132,6 +150,12 @@ def _marks(labels: Array) -> Array:
 
 def _outputs(features: Features, labels: Array, config: ClassRetrievalConfig) -> dict[str, Array]:
     """Returns what is kept of each query: its rank, and what it finds by class."""
+    if len(features.sides) == 1:
+        ((modality, values),) = features.sides.items()
+        values = retrieval.chosen_frame(config, values)[0]
+        alone = metric.within(values, _marks(labels), aggregation=config.aggregation)._asdict()
+        kept = {f"{WITHIN[modality]}_{name}": alone[name] for name in _QUERY.values()}
+        return {"id": np.array(features.ids, dtype=np.str_), "labels": labels, **kept}
     audio, visual = retrieval.compared(features, config)
     scores = features.scores
     ranks = instance.ranks(audio, visual, aggregation=config.aggregation, ids=features.ids, scores=scores)

@@ -82,6 +82,7 @@ class Knn(Task[KnnConfig]):
                 vectors, marks, judged[stream], k=min(config.k, len(marks)), temperature=config.temperature
             )
             for stream, vectors in known.items()
+            if stream in judged
         }
         options = LinearProbeConfig(
             absent=config.absent, resamples=config.resamples, bootstrap_seed=config.bootstrap_seed

@@ -103,7 +103,7 @@ class LinearProbe(Task[LinearProbeConfig]):
             validation_fraction=config.validation_fraction,
         )
         scores = {}
-        for stream, values in vectors.items():
+        for stream, values in ((name, each) for name, each in vectors.items() if name in judged):
             probe = fit(
                 values,
                 target,

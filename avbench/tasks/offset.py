@@ -220,9 +220,10 @@ def _cosines(features: Features, clips: Clips, inputs: InputConfig) -> Float64:
     """Returns the cosine of each clip's judged frame and its sound, (n,), or what an encoder has in place of it."""
     if features.scores is not None:
         return np.asarray(features.scores.diagonal(), np.float64)
-    frames = [eval_frame(clips, i, inputs) if features.visual.shape[1] > 1 else 0 for i in range(len(clips))]
+    pair = features.pair
+    frames = [eval_frame(clips, i, inputs) if pair[1].shape[1] > 1 else 0 for i in range(len(clips))]
     rows = np.arange(len(clips))
-    audio, visual = (side[rows, np.minimum(frames, side.shape[1] - 1)] for side in (features.audio, features.visual))
+    audio, visual = (side[rows, np.minimum(frames, side.shape[1] - 1)] for side in pair)
     return np.asarray(np.einsum("nd,nd->n", audio, visual, dtype=np.float64))
 
 

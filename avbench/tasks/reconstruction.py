@@ -236,7 +236,7 @@ def measure(
         Progress("reconstruct", len(clips), unit="clip", enabled=subject.progress) as bar,
     ):
         for batch in feed.batches(np.arange(len(clips)), BATCH):
-            audio, visual = batch.audio.to(model.device), batch.visual.to(model.device)
+            audio, visual = batch.inputs(model.device)
             noise = draws([clips.ids[int(i)] for i in batch.index], model.grids, config.mask_seed)
             targets = model.targets(audio, visual)
             trivial.add_clips(targets)

@@ -98,16 +98,23 @@ def compared(features: Features, config: RetrievalConfig) -> tuple[npt.NDArray[n
     Raises:
         InputError: There is no such frame.
     """
-    audio, visual = features.audio, features.visual
+    audio, visual = features.pair
     if config.frame >= 0 and features.scores is not None:
         raise InputError("task.frame: found a frame, valid: -1, as the encoder's own similarity takes all.")
-    if config.frame >= 0:
-        frames = min(audio.shape[1], visual.shape[1])
-        if config.frame >= frames:
-            raise InputError(f"task.frame: found {config.frame}, valid: -1 to {frames - 1}, the frames there are.")
-        chosen = slice(config.frame, config.frame + 1)
-        audio, visual = audio[:, chosen], visual[:, chosen]
+    audio, visual = chosen_frame(config, audio, visual)
     return audio, visual
+
+
+def chosen_frame(config: RetrievalConfig, *sides: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """Returns vectors (n, F, d) of all frames, or of the one chosen.
+
+    Raises:
+        InputError: There is no such frame.
+    """
+    frames = min(side.shape[1] for side in sides)
+    if config.frame >= frames:
+        raise InputError(f"task.frame: found {config.frame}, valid: -1 to {frames - 1}, the frames there are.")
+    return [side[:, config.frame : config.frame + 1] if config.frame >= 0 else side for side in sides]
 
 
 def _intervals(found: metric.Ranks, evidence: Evidence, config: RetrievalConfig) -> dict[str, tuple[float, float]]:

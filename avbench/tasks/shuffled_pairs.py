@@ -206,7 +206,7 @@ def compare(true: Assessed, shuffled: Assessed, config: ShuffledPairsConfig) -> 
             ci95 |= {prefix + key: ends for key, ends in found.ci95.items()}
             per_sample |= {prefix + key: array for key, array in found.per_sample.items() if key not in SHARED}
             per_sample |= {key: array for key, array in found.per_sample.items() if key in SHARED}
-        if model.features.audio.size <= KEPT_SCORES:
+        if model.features.pair[0].size <= KEPT_SCORES:
             per_sample |= {f"{name}/{key}": getattr(model.features, side) for side, key in EMBEDDINGS.items()}
         if model.contrast is not None:
             metrics[f"{name}/{CONTRAST}"], chance[f"{name}/{CONTRAST}"] = model.contrast

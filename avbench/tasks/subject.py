@@ -37,7 +37,7 @@ class Subject(Protocol):
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities the method takes."""
+        """The modalities that the method takes and the clips have."""
         ...
 
     @property

@@ -35,17 +35,18 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _LACKING)
 
 
-def in_parts(compute: Callable[[Tensor, Tensor], dict[str, Tensor]], *inputs: Tensor) -> dict[str, Tensor]:
+def in_parts(compute: Callable[..., dict[str, Tensor]], *inputs: Tensor | None) -> dict[str, Tensor]:
     """Computes the rows of a batch together, or in halves, and halves of these, where memory runs out.
 
     Args:
         compute: Gives tensors by name, with a row for each of the batch.
-        inputs: What it is given, with as many rows each.
+        inputs: What it is given, with as many rows each; None: of this modality there is nothing.
 
     Raises:
         RunError: There is no memory for one clip.
     """
-    clips = len(inputs[0])
+    first = next(each for each in inputs if each is not None)
+    clips = len(first)
     try:
         return compute(*inputs)
     except Exception as error:
@@ -55,9 +56,9 @@ def in_parts(compute: Callable[[Tensor, Tensor], dict[str, Tensor]], *inputs: Te
     if clips < 2:
         raise RunError(f"out of memory in computing one clip ({said}); a smaller model or --precision bf16 takes less.")
     log.warning("out of memory in computing %d clips together (%s); they are computed in halves", clips, said)
-    if inputs[0].is_cuda:
+    if first.is_cuda:
         torch.cuda.empty_cache()
-    halves = [in_parts(compute, *(each[part] for each in inputs)) for part in _halves(clips)]
+    halves = [in_parts(compute, *(None if each is None else each[part] for each in inputs)) for part in _halves(clips)]
     return {name: torch.cat([half[name] for half in halves]) for name in halves[0]}
 
 

@@ -22,12 +22,12 @@ class Batch(Protocol):
         """(B,) positions of the clips in the data."""
 
     @property
-    def audio(self) -> Tensor:
-        """(B, T, M) normalised spectrograms."""
+    def audio(self) -> Tensor | None:
+        """(B, T, M) normalised spectrograms; None of pictures alone."""
 
     @property
-    def visual(self) -> Tensor:
-        """(B, 3, H, W) normalised frames."""
+    def visual(self) -> Tensor | None:
+        """(B, 3, H, W) normalised frames; None of sound alone."""
 
 
 class Objective(Protocol):
@@ -67,8 +67,9 @@ class PretrainingLoss:
 
     def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
         """See :class:`Objective`."""
-        audio = batch.audio[part].to(device, non_blocking=True)
-        visual = batch.visual[part].to(device, non_blocking=True)
+        audio, visual = (
+            None if each is None else each[part].to(device, non_blocking=True) for each in (batch.audio, batch.visual)
+        )
         output: PretrainOutput = self._parallel(audio, visual, noise.to(device))
         return output
 
@@ -104,7 +105,7 @@ class ClassificationLoss:
             raise InputError("batch: found no target, valid: soft labels (B, C); give the data an augment.")
         used = {"multimodal": (True, True), "audioonly": (True, False), "videoonly": (False, True)}[self._mode]
         audio, visual = (
-            tensor[part].to(device, non_blocking=True) if needed else None
+            tensor[part].to(device, non_blocking=True) if needed and tensor is not None else None
             for tensor, needed in zip((batch.audio, batch.visual), used, strict=True)
         )
         logits = self._model(audio, visual, self._mode)

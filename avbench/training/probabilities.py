@@ -66,7 +66,7 @@ def predict(
     ):
 
         def probabilities(batch: Batch) -> dict[str, Tensor]:
-            audio, visual = batch.audio.to(work.device), batch.visual.to(work.device)
+            audio, visual = batch.inputs(work.device)
             values = {}
             for mode in modes:
                 with autocast(work.precision, work.device):

@@ -189,7 +189,7 @@ class Session:
         losses: list[Tensor] = []  # read together at the end, so that a GPU need not be waited for at every batch
         sizes: list[int] = []
         for number, batch in enumerate(moved(batches, self.device)):
-            n = len(batch.audio)
+            n = len(batch.index)
             noise = self.objective.draw_noise(n, torch_stream(self.seed, "validation-mask", number))
             with objectives.alone():  # each process goes through all tuning clips, so that all know the loss
                 losses.append(self.forward(batch, noise, slice(0, n))["loss"].double())

@@ -59,6 +59,7 @@ def test_the_figures_fit_on_a_page() -> None:
         "duration_s": quantiles,
         "labels": {f"class {number}": 400 - number for number in range(300)},
         "splits": {"test": 200, "train": 800},
+        "modalities": ["audio", "visual"],
         "fbank": fbank,
         "unreadable": ["clip 'a': damaged"],
     }

@@ -156,7 +156,12 @@ def test_the_labels_are_part_of_the_id_and_plain_retrieval_needs_none(tmp_path: 
         ("knn", {}, {"audio": None, "visual": None}, "found id, valid: an .npz with id, any of audio"),
         ("knn", {}, {"audio": np.ones((59, 2))}, "found 60 ids and audio of shape (59, 2), valid: a row for each id"),
         ("knn", {}, {"audio": np.full((N, 2), np.nan)}, "audio vectors: found values that are not finite in 40 of 40"),
-        ("class_retrieval", {}, {"visual": None}, "found no visual, valid: audio and visual"),
+        (
+            "class_retrieval",
+            {},
+            {"audio": None, "visual": None, "joint": np.ones((N, 2))},
+            "found neither audio nor visual, valid: one or both",
+        ),
         ("class_retrieval", {}, {"visual": np.ones((N, 3))}, "found widths 12 (audio) and 3 (visual)"),
         ("classification", {}, {}, "found none of what task 'classification' judges, valid: scores (n, C)"),
         ("classification", {}, {"scores": np.ones((N, 3))}, "joint/scores: found 3 columns and 4 classes"),

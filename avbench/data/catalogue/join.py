@@ -16,13 +16,8 @@ from pathlib import Path
 
 from avbench.data.catalogue.entry import DataSet, ListFile
 from avbench.data.catalogue.rows import AnnotationRow
-from avbench.data.prepare.source import SUFFIXES
 from avbench.errors import InputError
 
-#: Endings of sound files.
-SOUNDS = frozenset((".mp3", ".wav", ".flac", ".m4a", ".aac", ".opus", ".oga", ".wma", ".aiff", ".amr", ".ac3"))
-#: Endings of files with a picture track. Sound files often lie beside them, under the same names.
-VIDEOS = SUFFIXES - SOUNDS
 _MILLISECONDS = 1000.0  # a clip of so many seconds is none; it is written in milliseconds
 _TIMED = re.compile(r"(?P<video>.{11})[_-](?P<start>\d+(?:\.\d+)?)(?:[_-](?P<end>\d+(?:\.\d+)?))?")
 

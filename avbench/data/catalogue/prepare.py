@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avbench.data.catalogue.entry import DataSet
-from avbench.data.catalogue.join import VIDEOS, Joined, find_files, find_lists, join
+from avbench.data.catalogue.join import Joined, find_files, find_lists, join
 from avbench.data.catalogue.rows import read_rows
 from avbench.data.catalogue.stills import find_stills, write_stills
 from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.prepare.samples import VIDEOS
 from avbench.errors import InputError
 from avbench.files import write_json, write_text
 

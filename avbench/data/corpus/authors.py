@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from avbench.config import MODALITIES
 from avbench.data.corpus.authors_manifest import SPLIT, find_labels, read_manifest
 from avbench.data.corpus.clips import hash_ids
 from avbench.data.corpus.columns import TextColumn
@@ -32,6 +33,7 @@ _STAMPED = 2000
 _CHUNK = 65536
 # Where none of so many sound files exists, the paths are wrong, not the clips.
 _LOOKED_AT = 20
+_COLUMN_OF = {"audio": "wav", "visual": "video_path"}
 _EVEN = 10  # frames of CAV-MAE's extraction, whose times are known
 
 
@@ -81,8 +83,8 @@ class AuthorsClips:
         flat = pc.utf8_trim_whitespace(pc.list_flatten(pc.split_pattern(pc.unique(table["labels"]), ",")))
         mids = [mid for mid in pc.unique(flat).to_pylist() if mid]
         clips = cls(path.absolute().parent, table, find_labels(path, labels, mids))
-        looked_at = [clips.root / wav for wav in clips._wavs[:_LOOKED_AT]]
-        if not any(wav.exists() for wav in looked_at):
+        looked_at = [clips.root / wav for wav in clips._wavs[:_LOOKED_AT]] if "audio" in clips.modalities else []
+        if looked_at and not any(wav.exists() for wav in looked_at):
             raise InputError(
                 f"{path}: none of the first {len(looked_at)} sound files exists, such as {looked_at[0]}; correct 'wav'"
                 " (relative paths start from the manifest's folder)."
@@ -115,6 +117,12 @@ class AuthorsClips:
         return len(self.ids)
 
     @functools.cached_property
+    def modalities(self) -> tuple[str, ...]:
+        """What the manifest names files of."""
+        first = [(name, self._table[column][0].as_py()) for name, column in _COLUMN_OF.items()] if len(self) else []
+        return tuple(name for name, path in first if path) or MODALITIES
+
+    @functools.cached_property
     def sha256(self) -> str:
         """Identity of the content, in any order.
 
@@ -133,7 +141,8 @@ class AuthorsClips:
             for i in order.to_numpy()[
                 np.linspace(0, len(self) - 1, min(len(self), _STAMPED)).astype(np.int64)
             ].tolist():
-                paths = (self.root / self._wavs[i], self._frame_path(i, 0))
+                there = {"audio": self.root / self._wavs[i], "visual": self._frame_path(i, 0)}
+                paths = (there[name] for name in self.modalities)
                 digest.update(canonical_json([self.ids[i], *map(_stamp, paths)]).encode())
         return digest.hexdigest()
 
@@ -166,7 +175,7 @@ class AuthorsClips:
 
     def n_frames(self, i: int) -> int:
         """Returns how many ``frame_i`` folders the clip's root has: single frames may be missing for a clip."""
-        return self._folders[int(self._root_of[i])]
+        return self._folders[int(self._root_of[i])] if "visual" in self.modalities else 0
 
     prepared: None = None  # the layout does not tell how its files were made
 

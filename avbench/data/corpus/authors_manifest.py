@@ -19,6 +19,7 @@ from avbench.errors import InputError
 
 log = logging.getLogger("avbench")
 FIELDS = ("video_id", "wav", "video_path")
+_SIDES = FIELDS[1:]  # sound and pictures, of which one may be left out in all entries
 SPLIT = "split"
 _HEADER = ("index", "mid", "display_name")
 _CHUNK = 65536
@@ -39,7 +40,7 @@ class _Columns:
     def hook(self, entry: dict[str, Any]) -> Any:
         if problem(entry) is not None:
             return entry
-        self._pending.append((*(entry[name] for name in FIELDS), entry.get("labels", ""), _split(entry)))
+        self._pending.append((*(entry.get(name, "") for name in FIELDS), entry.get("labels", ""), _split(entry)))
         if len(self._pending) == _CHUNK:
             self._flush()
         return _READ
@@ -69,6 +70,8 @@ def problem(entry: Any) -> str | None:
     if not isinstance(entry, dict):
         return "is not an object with " + ", ".join(f"'{name}'" for name in FIELDS)
     for name in FIELDS:
+        if name in _SIDES and name not in entry and any(side in entry for side in _SIDES):
+            continue
         if name not in entry:
             return f"lacks '{name}'"
         if not isinstance(entry[name], str) or not entry[name]:
@@ -81,7 +84,7 @@ def problem(entry: Any) -> str | None:
         text = entry.get(name, "")
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
             return f"has '{name}' {text[:60]!a} with half a sign; valid: Unicode text"
-    for name in FIELDS[1:]:
+    for name in set(FIELDS[1:]) & entry.keys():
         if len(entry[name]) > _LONGEST_NAME and max(map(len, entry[name].encode().split(b"/"))) > _LONGEST_NAME:
             return f"has '{name}' of {len(entry[name])} characters; valid: names of at most {_LONGEST_NAME} bytes"
     split = entry.get(SPLIT, "")
@@ -125,7 +128,8 @@ def _read_large(path: Path) -> Any | None:
 def read_manifest(path: Path) -> Any:
     """Reads a manifest, ``{"data": [{"video_id", "wav", "video_path", "labels"}, ...]}``.
 
-    ``labels`` may be absent, and ``split`` there. Two million entries take seconds and about a gigabyte while reading.
+    ``labels`` may be absent, and ``split`` there; of data with sound or pictures alone, so is the other's path in all
+    entries, which then is empty in the table. Two million entries take seconds and about a gigabyte while reading.
 
     Returns:
         An Arrow table of text columns video_id, wav, video_path, labels and, where an entry has one, split.
@@ -158,6 +162,10 @@ def read_manifest(path: Path) -> Any:
     table = columns.table()
     if table.num_rows != len(entries):
         raise InputError(f"{path}: found entries outside of 'data'; {fix}.")
+    for side in _SIDES:
+        bare = pc.indices_nonzero(pc.equal(table[side], ""))
+        if 0 < len(bare) < len(table):
+            raise InputError(f"{path}: entry {bare[0]} lacks '{side}', which others have; {fix}.")
     repeated = _repeated(table)
     if repeated is not None:
         log.warning("%s: video_id '%s' occurs more than once", path, repeated)

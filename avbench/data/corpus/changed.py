@@ -9,7 +9,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.data.corpus.clips import Clips
+from avbench.data.corpus.clips import Clips, modalities_of
+from avbench.data.corpus.frames import moments
 from avbench.files import canonical_json, sha256_text
 
 
@@ -31,6 +32,10 @@ class Change:
     def identity(self, sha256: str) -> str:
         """Returns the identity of clips that are changed, from their own."""
         return sha256_text(canonical_json([sha256, repr(self)]))
+
+    def modalities(self, clips: Clips) -> tuple[str, ...]:
+        """Returns what the clips then have."""
+        return modalities_of(clips)
 
     def waveform(self, clips: Clips, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound of clip ``i``, (samples,), and its sample rate."""
@@ -91,6 +96,11 @@ class _ChangedClips(_Clips):
         """Identity of the content: that of the clips, and how they are changed."""
         return self._change.identity(self._clips.sha256)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the clips have."""
+        return self._change.modalities(self._clips)
+
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the mono waveform (samples,) and its sample rate."""
         return self._change.waveform(self._clips, i)
@@ -106,6 +116,10 @@ class _ChangedClips(_Clips):
     def n_frames(self, i: int) -> int:
         """Returns how many frames clip ``i`` has."""
         return self._change.n_frames(self._clips, i)
+
+    def moments(self, i: int) -> int:
+        """Returns how often clip ``i`` is looked at, or listened to; see :mod:`avbench.data.corpus.frames`."""
+        return moments(self._clips, i)
 
     def frame(self, i: int, k: int) -> NDArray[np.uint8]:
         """Returns frame ``k`` as RGB (H, W, 3)."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from avbench.config import MODALITIES
 from avbench.files import sha256_text
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Clips(Protocol):
         ...
 
     def n_frames(self, i: int) -> int:
-        """Returns how many frames clip ``i`` has."""
+        """Returns how many frames clip ``i`` has; 0 where there are none, as of sound alone."""
         ...
 
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
@@ -111,6 +112,12 @@ class StoredClips(Clips, Protocol):
     def select(self, indices: Sequence[int] | NDArray[np.integer]) -> StoredClips:
         """Returns the clips at ``indices``, in that order."""
         ...
+
+
+def modalities_of(clips: Clips) -> tuple[str, ...]:
+    """Returns what every one of some clips has: ``audio``, ``visual``, or, where they do not say, both."""
+    found: tuple[str, ...] = getattr(clips, "modalities", MODALITIES)
+    return found
 
 
 def hash_ids(ids: Iterable[str]) -> str:

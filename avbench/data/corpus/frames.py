@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from avbench.config import InputConfig
-from avbench.data.corpus.clips import Clips, StoredClips
+from avbench.data.corpus.clips import Clips, StoredClips, modalities_of
 from avbench.data.media.frame_grid import FrameGrid
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.errors import InputError
@@ -43,11 +43,20 @@ def eval_frame(clips: Clips, i: int, inputs: InputConfig) -> int:
         i: Which of them.
         inputs: Says which frame is judged.
     """
-    count = max(1, clips.n_frames(i))
+    count = moments(clips, i)
     if inputs.eval_frame >= 0:
         return min(inputs.eval_frame, count - 1)
     middle: Callable[[int], int] | None = getattr(clips, "middle", None)
     return count // 2 if middle is None or inputs.segment_length else middle(i)
+
+
+def moments(clips: Clips, i: int) -> int:
+    """Returns how often clip ``i`` is looked at, and listened to where a sound is heard around each frame; at least 1.
+
+    Sound alone is heard around the times at which frames would be.
+    """
+    found: Callable[[int], int] | None = getattr(clips, "moments", None)
+    return max(1, clips.n_frames(i) if found is None else found(i))
 
 
 def framed(clips: StoredClips, wanted: FrameGrid, source: Path, *, nearest: bool = False) -> Clips:
@@ -72,7 +81,7 @@ def framed(clips: StoredClips, wanted: FrameGrid, source: Path, *, nearest: bool
             f" {wanted}, which are not among them; give --set data.n_frames={lacking.count}{rule}, or prepare the"
             f" videos with avbench data prepare --n-frames {wanted.count} --sampling {wanted.sampling}."
         )
-    if all(grid.still or grid.count == wanted.count for grid in grids):
+    if grids and all(grid.still or grid.count == wanted.count for grid in grids):
         return clips
     return FramedClips(clips, wanted, nearest=nearest)
 
@@ -119,6 +128,11 @@ class FramedClips:
         return self._clips
 
     @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the clips have."""
+        return modalities_of(self._clips)
+
+    @property
     def prepared(self) -> PrepareSettings | None:
         """How the clips were prepared."""
         return self._clips.prepared
@@ -136,7 +150,11 @@ class FramedClips:
         return self._clips.duration(i)
 
     def n_frames(self, i: int) -> int:
-        """Returns how many frames are seen."""
+        """Returns how many frames are seen; 0 of sound alone."""
+        return self._wanted.count if "visual" in self.modalities else 0
+
+    def moments(self, i: int) -> int:
+        """See :func:`moments`."""
         return self._wanted.count
 
     def middle(self, i: int) -> int:

@@ -6,17 +6,40 @@ import csv
 import hashlib
 import io
 import math
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avbench.data.corpus.clips import MANIFEST
+from avbench.errors import InputError
 from avbench.files import atomic_path, canonical_json, sha256_text, write_text
 
 # Rows of one Parquet row group: enough to compress well, few enough to hold in memory as Python objects.
 _GROUP = 20_000
 _HASHED_AT_ONCE = 65_536
 _ESCAPED = r'["\\\x00-\x1f]'  # what JSON writes otherwise
+
+
+# What reading clips needs; notes and sources stay on disk.
+_COLUMNS = (
+    "id",
+    "labels",
+    "split",
+    "duration",
+    "n_frames",
+    "frame_times",
+    "shard",
+    "frame_offsets",
+    "frame_sizes",
+    "audio_offset",
+    "audio_size",
+    "sha256",
+    "silent",
+)
+CHECKSUMS = ("frame_crc32", "audio_crc32")  # folders of older versions have none
+_LARGE = ("frame_offsets", "frame_sizes", "sha256", "frame_times", "frame_crc32")
 
 
 @dataclass(frozen=True)
@@ -58,6 +81,44 @@ def schema() -> Any:
             ("stored_sha256", pa.string()),  # of the bytes, where they are not those of which sha256 is
         ]
     )
+
+
+def read_table(root: Path) -> Any:
+    """Returns the columns of a prepared folder's manifest that reading clips needs, as an Arrow table.
+
+    Raises:
+        InputError: It has no readable manifest, or one without the columns needed.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from avbench.data.corpus.columns import one_array
+
+    path = root / MANIFEST
+    if not path.is_file():
+        raise InputError(
+            f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out"
+            f" {shlex.quote(str(root))}'."
+        )
+    try:
+        # Not pq.read_table, which imports pyarrow.dataset and pandas.
+        file = pq.ParquetFile(path, page_checksum_verification=True)
+        found = file.schema_arrow.names
+        missing = [name for name in _COLUMNS if name not in found]
+        if missing:
+            raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
+        wanted = [*_COLUMNS, *(name for name in CHECKSUMS if name in found)]
+        # One column after the other, the largest first: two million rows would otherwise be in memory two or three
+        # times.
+        columns = {
+            name: one_array(file.read(columns=[name])[name]).cast(schema().field(name).type)
+            for name in sorted(wanted, key=lambda name: name not in _LARGE)
+        }
+        pa.default_memory_pool().release_unused()
+        return pa.table({name: columns[name] for name in wanted})
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not a manifest of prepared clips ({reason}); prepare the folder again.") from None
 
 
 def content_line(row: dict[str, Any]) -> str:

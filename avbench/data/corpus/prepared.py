@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from avbench.data.corpus.clips import MANIFEST, hash_ids
+from avbench.config import MODALITIES
+from avbench.data.corpus.clips import hash_ids
 from avbench.data.corpus.columns import NumberLists, TextColumn, coded_lists, numbers, one_array, taken
-from avbench.data.corpus.manifest_file import schema, table_hash
+from avbench.data.corpus.manifest_file import read_table, table_hash
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.media.frame_grid import FrameGrid, fractions
 from avbench.errors import InputError, RunError
@@ -26,24 +25,6 @@ if TYPE_CHECKING:
     from avbench.config import Sampling
     from avbench.data.media.prepare_settings import PrepareSettings
 
-# What reading clips needs; notes and sources stay on disk.
-_COLUMNS = (
-    "id",
-    "labels",
-    "split",
-    "duration",
-    "n_frames",
-    "frame_times",
-    "shard",
-    "frame_offsets",
-    "frame_sizes",
-    "audio_offset",
-    "audio_size",
-    "sha256",
-    "silent",
-)
-_CHECKSUMS = ("frame_crc32", "audio_crc32")  # folders of older versions have none
-_LARGE = ("frame_offsets", "frame_sizes", "sha256", "frame_times", "frame_crc32")
 _OF_FRAMES = ("frame_offsets", "frame_sizes", "frame_crc32")
 CLASSES = "classes.txt"  # id, tab, name; what preparing a set of the catalogue leaves
 _HASHED = ("id", "split", "labels", "sha256")
@@ -108,39 +89,18 @@ class PreparedClips:
         Raises:
             InputError: It has no readable manifest, or one without the columns needed.
         """
-        path = root / MANIFEST
-        if not path.is_file():
-            raise InputError(
-                f"{path}: not found; valid: a folder written by 'avbench data prepare SOURCE --out"
-                f" {shlex.quote(str(root))}'."
-            )
-        try:
-            file = pq.ParquetFile(
-                path, page_checksum_verification=True
-            )  # not read_table, which imports pyarrow.dataset and pandas
-            found = file.schema_arrow.names
-            missing = [name for name in _COLUMNS if name not in found]
-            if missing:
-                raise InputError(f"{path}: lacks column '{missing[0]}'; prepare the folder again.")
-            wanted = [*_COLUMNS, *(name for name in _CHECKSUMS if name in found)]
-            # One column after the other, the largest first: two million rows would otherwise be in memory two or three
-            # times.
-            columns = {
-                name: one_array(file.read(columns=[name])[name]).cast(schema().field(name).type)
-                for name in sorted(wanted, key=lambda name: name not in _LARGE)
-            }
-            pa.default_memory_pool().release_unused()
-            table = pa.table({name: columns[name] for name in wanted})
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"{path}: not a manifest of prepared clips ({reason}); prepare the folder again."
-            ) from None
+        table = read_table(root)
         names = sorted(pc.unique(pc.list_flatten(table["labels"])).to_pylist())
         return cls(root, table, _in_official_order(root / CLASSES, names), ShardReader(root))
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @functools.cached_property
+    def modalities(self) -> tuple[str, ...]:
+        """What the clips of the folder have; of an empty one, both."""
+        there = (self._scalars["audio_size"].any(), self._scalars["n_frames"].any())
+        return tuple(name for name, found in zip(MODALITIES, there, strict=True) if found) or MODALITIES
 
     def _chosen(self, name: str) -> Any:
         """Returns a column of these clips."""
@@ -199,6 +159,10 @@ class PreparedClips:
 
     @functools.cached_property
     def _grid(self) -> FrameGrid:
+        if "visual" not in self.modalities:
+            return FrameGrid(0, None)
+        if not self._scalars["duration"].any():  # single pictures, which have no time
+            return FrameGrid(1, None)
         if self.prepared is not None:
             return FrameGrid(self.prepared.n_frames, self.prepared.sampling)
         counts = self._scalars["n_frames"]
@@ -248,6 +212,8 @@ class PreparedClips:
 
         shard = self._shard(i)
         row = self._rows[i]
+        if not self._scalars["audio_size"][row]:
+            raise self._damaged(i, "sound", "the manifest names none")
         data = self._reader.read(shard, int(self._scalars["audio_offset"][row]), int(self._scalars["audio_size"][row]))
         checksum = self._lists["audio_crc32"][int(row)].as_py() if "audio_crc32" in self._lists else None
         self._check(i, "sound", data, checksum)

@@ -28,30 +28,38 @@ class Batch:
 
     Attributes:
         index: Positions in the dataset, int64 (B,); they stay on the CPU.
-        audio: See there.
-        visual: See there; uint8 (B, H, W, 3) or (B, F, H, W, 3) where the frames are ``raw``.
+        audio: See there; None of pictures alone.
+        visual: See there, None of sound alone; uint8 (B, H, W, 3) or (B, F, H, W, 3) where the frames are ``raw``.
         target: See there.
         raw: Means and deviations of frames that are not normalised yet; :meth:`to` does that.
     """
 
     index: Tensor
-    audio: Tensor
-    visual: Tensor
+    audio: Tensor | None
+    visual: Tensor | None
     target: Tensor | None = None
     raw: InputConfig | None = None
 
     def pin_memory(self) -> Batch:
         """Returns the batch in memory that a GPU reads by itself; torch's loader asks for it."""
-        target = None if self.target is None else self.target.pin_memory()
-        return replace(self, audio=self.audio.pin_memory(), visual=self.visual.pin_memory(), target=target)
+        parts = (self.audio, self.visual, self.target)
+        audio, visual, target = (None if part is None else part.pin_memory() for part in parts)
+        return replace(self, audio=audio, visual=visual, target=target)
 
     def to(self, device: str) -> Batch:
         """Returns the batch on a device, with normalised frames."""
-        audio, visual = (tensor.to(device, non_blocking=True) for tensor in (self.audio, self.visual))
-        target = None if self.target is None else self.target.to(device, non_blocking=True)
-        if self.raw is not None:
+        audio, visual, target = (
+            None if tensor is None else tensor.to(device, non_blocking=True)
+            for tensor in (self.audio, self.visual, self.target)
+        )
+        if self.raw is not None and visual is not None:
             visual = normalise_bytes(visual, self.raw)
         return Batch(self.index, audio, visual, target)
+
+    def inputs(self, device: str) -> tuple[Any, Any]:
+        """Returns sound and picture on a device: None for what the clips do not have."""
+        there = self.to(device)
+        return there.audio, there.visual
 
 
 def moved(batches: Iterable[B], device: str) -> Generator[B]:
@@ -64,7 +72,7 @@ def moved(batches: Iterable[B], device: str) -> Generator[B]:
     stream: Any = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call]
     for batch in batches:
         there: Any = batch
-        if isinstance(batch, Batch) and isinstance(batch.audio, Tensor):
+        if isinstance(batch, Batch) and isinstance(batch.visual if batch.audio is None else batch.audio, Tensor):
             there = batch.to(device) if stream is None else _copied(batch, device, stream)
         yield there
 

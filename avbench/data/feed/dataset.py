@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from avbench.config import InputConfig
-from avbench.data.corpus.clips import Clips
-from avbench.data.corpus.frames import eval_frame
+from avbench.data.corpus.clips import Clips, modalities_of
+from avbench.data.corpus.frames import eval_frame, moments
 from avbench.data.feed.augment import Augment, Mix, mix_waveforms
 from avbench.data.feed.batch import Batch
 from avbench.data.feed.decoding import Decoded, Files, rows_of
@@ -33,14 +33,15 @@ class Item:
 
     Attributes:
         index: Its position in the dataset.
-        audio: Normalised log-mel rows, float32 (T, M); with windows (L, M), or (F, L, M) for all frames.
-        visual: Normalised image, float32 (3, H, W), or (F, 3, H, W) for all frames.
+        audio: Normalised log-mel rows, float32 (T, M); with windows (L, M), or (F, L, M) for all frames; None of
+            pictures alone.
+        visual: Normalised image, float32 (3, H, W), or (F, 3, H, W) for all frames; None of sound alone.
         target: Soft labels, float32 (C,), where the dataset has an ``augment``.
     """
 
     index: int
-    audio: Tensor
-    visual: Tensor
+    audio: Tensor | None
+    visual: Tensor | None
     target: Tensor | None = None
 
 
@@ -103,8 +104,10 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         self.seed = seed
         self.epoch = 0
         self.source: Decoded = Files(clips, config)
+        has = modalities_of(clips)
+        self.hears, self.sees = "audio" in has, "visual" in has
         # One number of frames for all clips, so that they can be stacked.
-        self._n_frames = max(map(clips.n_frames, range(len(clips))), default=1) if mode == "all_frames" else 1
+        self._n_frames = max((moments(clips, i) for i in range(len(clips))), default=1) if mode == "all_frames" else 1
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -115,11 +118,12 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
 
     def __getitem__(self, i: int) -> Item:
         batch = self.batch([i])
-        return Item(int(i), batch.audio[0], batch.visual[0], None if batch.target is None else batch.target[0])
+        parts = (None if part is None else part[0] for part in (batch.audio, batch.visual, batch.target))
+        return Item(int(i), *parts)
 
     @property
     def frames_per_item(self) -> int:
-        """How many frames an item holds."""
+        """How many frames an item holds, or sounds around the times of so many."""
         return self._n_frames
 
     def shown(self, i: int) -> int:
@@ -131,7 +135,7 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         if self.mode == "all_frames":
             return list(range(self._n_frames)), self._n_frames
         shown = self.shown(i)
-        count = max(1, self.clips.n_frames(shown))
+        count = moments(self.clips, shown)
         if self.mode == "eval":
             return [eval_frame(self.clips, shown, self.config)], count
         return [int(numpy_stream(self.seed, "frame", *self._counters(i, repeat)).integers(count))], count
@@ -156,42 +160,66 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
         chosen = [int(i) for i in indices]
         counts = [0] * len(chosen) if repeats is None else [int(r) for r in repeats]
         config = self.config
-        rows = torch.empty(len(chosen), config.target_length, config.n_mels)  # (B, T, M)
+        rows = torch.empty(len(chosen) if self.hears else 0, config.target_length, config.n_mels)  # (B, T, M)
         side = config.image_size
         shape, kind = ((side, side, 3), torch.uint8) if self.raw else ((3, side, side), torch.float32)
-        visual = torch.empty(len(chosen), self._n_frames, *shape, dtype=kind)
+        pictures = torch.empty(len(chosen) if self.sees else 0, self._n_frames, *shape, dtype=kind)
         windows: list[Tensor] = []
         mixes: dict[int, Mix] = {}
         for position, (i, repeat) in enumerate(zip(chosen, counts, strict=True)):
             frames, count = self.frames(i, repeat)
-            mix = self._sound(i, repeat, rows[position])
-            if config.segment_length:
+            mix = None if self.augment is None else self.augment.mix(len(self), self.seed, *self._counters(i, repeat))
+            if self.hears:
+                self._sound(i, repeat, mix, rows[position])
+            if self.hears and config.segment_length:
                 starts = window_starts(count, config.target_length, config.segment_length)
                 windows += [rows[position, starts[k] : starts[k] + config.segment_length] for k in frames]
-            own = visual[position].numpy()
-            for k, out in zip(frames, own, strict=True):  # one by one: what was just decoded is in the cache
-                picture = self.source.picture(self.shown(i), k)
-                np.copyto(out, picture) if self.raw else write_normalised(picture, config, out)
             if mix is not None:
                 mixes[position] = mix
-                others = np.empty_like(own)
-                for other, out in zip(self._partner_pictures(mix, frames), others, strict=True):
-                    write_normalised(other, config, out)
-                own *= np.float32(mix.weight)
-                own += others * np.float32(1 - mix.weight)
-        if config.segment_length:
-            audio = torch.stack(windows).view(len(chosen), self._n_frames, config.segment_length, config.n_mels)
-        else:
-            audio = rows[:, None].expand(-1, self._n_frames, -1, -1)
+            if self.sees:
+                self._look(i, frames, mix, pictures[position].numpy())
+        audio = self._heard(rows, windows) if self.hears else None
+        visual = pictures if self.sees else None
         if self.mode != "all_frames":
-            audio, visual = audio[:, 0], visual[:, 0]
+            audio, visual = (None if part is None else part[:, 0] for part in (audio, visual))
         raw = config if self.raw else None
         return Batch(torch.tensor(chosen), audio, visual, self._targets(chosen, mixes), raw)
 
-    def _sound(self, i: int, repeat: int, out: Tensor) -> Mix | None:
-        """Writes the rows of clip ``i`` as training hears them to ``out``; returns what it was mixed with."""
+    def _heard(self, rows: Tensor, windows: list[Tensor]) -> Tensor:
+        """Returns a sound for each frame, (B, F, T, M), from those of the clips, (B, T, M), or their windows."""
+        if self.config.segment_length:
+            return torch.stack(windows).view(-1, self._n_frames, self.config.segment_length, self.config.n_mels)
+        return rows[:, None].expand(-1, self._n_frames, -1, -1)
+
+    def _look(self, i: int, frames: list[int], mix: Mix | None, out: NDArray[np.float32] | NDArray[np.uint8]) -> None:
+        """Writes the frames of clip ``i`` as training sees them to ``out``.
+
+        Args:
+            i: The clip.
+            frames: Which of them.
+            mix: What it is mixed with.
+            out: (F, 3, H, W) normalised; (F, H, W, 3) bytes where they are ``raw``.
+        """
+        for k, place in zip(frames, out, strict=True):  # one by one: what was just decoded is in the cache
+            picture = self.source.picture(self.shown(i), k)
+            np.copyto(place, picture) if self.raw else write_normalised(picture, self.config, place)
+        if mix is not None:
+            others = np.empty_like(out)
+            for other, place in zip(self._partner_pictures(mix, frames), others, strict=True):
+                write_normalised(other, self.config, place)
+            out *= np.float32(mix.weight)
+            out += others * np.float32(1 - mix.weight)
+
+    def _sound(self, i: int, repeat: int, mix: Mix | None, out: Tensor) -> None:
+        """Writes the rows of clip ``i`` as training hears them to ``out``.
+
+        Args:
+            i: The clip.
+            repeat: How often it came before in this epoch.
+            mix: What it is mixed with.
+            out: (T, M).
+        """
         counters, augment = self._counters(i, repeat), self.augment
-        mix = augment.mix(len(self), self.seed, *counters) if augment is not None else None
         if mix is None:
             self.source.spectrogram(i, out)
         else:
@@ -206,13 +234,12 @@ class AudioVisualDataset(torch.utils.data.Dataset[Item]):
             )
         if self.noise:
             self._add_noise(counters, rows)
-        return mix
 
     def _partner_pictures(self, mix: Mix, frames: list[int]) -> list[NDArray[np.uint8]]:
         """Returns the partner's frames: one of its own drawing, or all."""
         shown = self.shown(mix.partner)
         if self.mode == "train":
-            frames = [int(mix.frame * max(1, self.clips.n_frames(shown)))]
+            frames = [int(mix.frame * moments(self.clips, shown))]
         return [self.source.picture(shown, k) for k in frames]
 
     def _targets(self, chosen: list[int], mixes: Mapping[int, Mix]) -> Tensor | None:

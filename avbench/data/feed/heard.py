@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from avbench.data.corpus.clips import Clips
+from avbench.data.corpus.clips import Clips, modalities_of
 from avbench.data.media.waveform import resample
 from avbench.data.wants import Wants
 from avbench.errors import RunError
@@ -59,6 +59,12 @@ class HeardClips:
     def __len__(self) -> int:
         return len(self.clips)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What is read: what the encoder takes and the clips have."""
+        has = modalities_of(self.clips)
+        return tuple(each for each in self.wants.modalities if each in has)
+
     def batch(self, indices: Sequence[int] | NDArray[np.integer], repeats: object = None) -> HeardBatch:
         """Returns the clips at ``indices``; ``repeats`` changes nothing, as nothing is drawn.
 
@@ -67,10 +73,11 @@ class HeardClips:
         """
         chosen = [int(i) for i in indices]
         found = HeardBatch(torch.tensor(chosen), self.wants.sample_rate)
+        modalities = self.modalities
         for i in chosen:
-            if "audio" in self.wants.modalities:
+            if "audio" in modalities:
                 found.sounds.append(self.prepared("audio", i, self.sound(i), self.wants.sample_rate))
-            if "visual" in self.wants.modalities:
+            if "visual" in modalities:
                 pictures, times = self.pictures(i)
                 found.pictures.append(self.prepared("visual", i, pictures, times))
                 found.times.append(times)

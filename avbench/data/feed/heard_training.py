@@ -81,12 +81,13 @@ class HeardTraining:
             RunError: A clip cannot be read; the message names it.
         """
         heard, sounds, pictures, times, targets = self._heard, [], [], [], []
+        hears, sees = ("audio" in heard.modalities, "visual" in heard.modalities)
         for i, repeat in zip(indices.tolist(), repeats.tolist(), strict=True):
             counters = (self.epoch, i, repeat) if repeat else (self.epoch, i)
             mix = self._augment.mix(len(self), self._seed, *counters) if self._augment is not None else None
-            if "audio" in heard.wants.modalities:
+            if hears:
                 sounds.append(heard.prepared("audio", i, self._sound(i, mix), heard.wants.sample_rate))
-            if "visual" in heard.wants.modalities:
+            if sees:
                 shown, when = self._pictures(i, mix)
                 pictures.append(heard.prepared("visual", i, shown, when))
                 times.append(when)
@@ -94,8 +95,8 @@ class HeardTraining:
                 targets.append(self._augment.target(i, mix))
         return Batch(
             torch.tensor(indices.tolist()),
-            cast(Tensor, Several(sounds, [])),
-            cast(Tensor, Several(pictures, times)),
+            cast(Tensor, Several(sounds, [])) if hears else None,
+            cast(Tensor, Several(pictures, times)) if sees else None,
             torch.from_numpy(np.stack(targets)) if targets else None,
         )
 

@@ -66,8 +66,8 @@ class Memory:
 def decoded_bytes(dataset: AudioVisualDataset) -> int:
     """Returns the size of a set's spectrograms and frames in memory; where clips are mixed, also of their sounds."""
     config, clips = dataset.config, dataset.clips
-    sound = len(clips) * config.target_length * config.n_mels * 4
-    if dataset.augment is not None and dataset.augment.mixup > 0 and sound < LIMIT:
+    sound = len(clips) * config.target_length * config.n_mels * 4 * dataset.hears
+    if dataset.hears and dataset.augment is not None and dataset.augment.mixup > 0 and sound < LIMIT:
         usual = config.target_length * config.frame_shift_ms / 1000  # where the source does not tell a duration
         seconds = sum(d if math.isfinite(d := clips.duration(i)) else usual for i in range(len(clips)))
         sound += int(seconds * config.sample_rate) * 4
@@ -77,7 +77,7 @@ def decoded_bytes(dataset: AudioVisualDataset) -> int:
 
 
 def _first_frames(dataset: AudioVisualDataset) -> NDArray[np.int64]:
-    counts = [max(1, dataset.clips.n_frames(i)) for i in range(len(dataset))]
+    counts = [max(1, dataset.clips.n_frames(i)) * dataset.sees for i in range(len(dataset))]
     return np.cumsum([0, *counts], dtype=np.int64)
 
 
@@ -102,7 +102,7 @@ def hold(dataset: AudioVisualDataset, *, workers: int = 0, limit: int = LIMIT) -
         return False
     config = dataset.config
     first = _first_frames(dataset)
-    rows = torch.empty(len(dataset), config.target_length, config.n_mels)
+    rows = torch.empty(len(dataset) if dataset.hears else 0, config.target_length, config.n_mels)
     pictures = torch.empty(int(first[-1]), config.image_size, config.image_size, 3, dtype=torch.uint8)
     tasks = [range(begin, min(begin + _TASK, len(dataset))) for begin in range(0, len(dataset), _TASK)]
     filler = _Filler(dataset.source, rows, pictures, first)
@@ -131,7 +131,8 @@ class _Filler:
 
     def fill(self, task: range) -> None:
         for i in task:
-            self._source.spectrogram(i, self._rows[i])
+            if len(self._rows):
+                self._source.spectrogram(i, self._rows[i])
             for k, position in enumerate(range(self._first[i], self._first[i + 1])):
                 self._pictures[position] = torch.from_numpy(np.array(self._source.picture(i, k)))
 

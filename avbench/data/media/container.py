@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import av
 import av.logging
 from av.error import FFmpegError
 
+from avbench.config import MODALITIES
 from avbench.data.media.streams import choose, is_cover, of_programme, stills
 from avbench.data.media.track import REORDERED, Programme, Track
 from avbench.data.media.verdict import Rejected, is_encrypted
@@ -36,17 +37,27 @@ _TICK = 1e-3  # timestamps are compared to this, seconds: Matroska and FLV round
 
 
 class Media:
-    """One open file with a video and an audio stream, and the clock they share.
+    """One open file with a video and an audio stream, or one of these, and the clock they share.
+
+    Args:
+        path: The file.
+        max_pixels: Largest width x height that is decoded.
+        modalities: What is wanted of it; streams of another kind are not looked at.
+
+    Attributes:
+        video: The video stream; None where no pictures are wanted.
+        audio: The audio stream, likewise.
 
     Raises:
         Rejected: The file cannot give a clip; the reason says why.
     """
 
-    def __init__(self, path: Path | str, max_pixels: int) -> None:
+    def __init__(self, path: Path | str, max_pixels: int, modalities: Sequence[str] = MODALITIES) -> None:
         self.path = str(Path(path).absolute())
         self.max_pixels = max_pixels
+        self._wanted = modalities
         self.joined = False  #: whether another programme follows what :meth:`read` has read
-        with av.logging.Capture() as self._log, _errors_only():
+        with av.logging.Capture() as self._log, errors_only():
             self._container = open_container(self.path, max_pixels)
         try:
             self._check()
@@ -66,7 +77,7 @@ class Media:
 
     def _check(self) -> None:
         streams = self._container.streams
-        videos = [s for s in streams.video if not is_cover(s)]
+        videos = [s for s in streams.video if not is_cover(s)] if "visual" in self._wanted else []
         if (not streams.audio or not videos or self._is_mov()) and is_encrypted(self.path):
             raise Rejected("encrypted")
         if len(videos) > 1:
@@ -74,20 +85,25 @@ class Media:
             streams = self._container.streams  # it may have been opened again
         for stream in videos:
             self._check_size(stream)
-        if not videos and not streams.audio:
-            raise Rejected("no video and no audio track")
-        if not videos:
-            raise Rejected("no video track")
-        if not streams.audio:
-            raise Rejected("no audio track")
-        self.video = videos[0]
-        self.audio = choose(of_programme(self._container, self.video, streams.audio))
-        for stream in (self.video, self.audio):
+        lacking = [
+            word
+            for name, word, found in (("visual", "video", videos), ("audio", "audio", streams.audio))
+            if name in self._wanted and not found
+        ]
+        if lacking:
+            raise Rejected(f"no {' and no '.join(lacking)} track")
+        self.video = videos[0] if videos else None
+        audios = list(streams.audio) if "audio" in self._wanted else []
+        if self.video is not None:
+            audios = of_programme(self._container, self.video, audios)
+        self.audio = choose(audios) if audios else None
+        self.streams: list[Any] = [stream for stream in (self.video, self.audio) if stream is not None]
+        for stream in self.streams:
             if stream.codec_context is None:
                 raise Rejected(f"{_word(stream)} does not decode", "unknown codec")
             stream.codec_context.thread_count = 1
             stream.codec_context.options = {"max_pixels": str(self.max_pixels)}
-        starts = [float(s.start_time * s.time_base) for s in (self.video, self.audio) if s.start_time is not None]
+        starts = [float(s.start_time * s.time_base) for s in self.streams if s.start_time is not None]
         self.origin = min(starts, default=0.0)  #: seconds on the file's clock at which the clips' clock begins
 
     def _main(self, videos: list[Any]) -> Any:
@@ -117,7 +133,7 @@ class Media:
     def claimed(self) -> float:
         """Returns the seconds from ``origin`` to the end that the headers promise; 0 when none or not credible."""
         ends = []
-        for stream in (self.video, self.audio):
+        for stream in self.streams:
             if stream.duration:
                 start = float((stream.start_time or 0) * stream.time_base)
                 ends.append(start + float(stream.duration * stream.time_base) - self.origin)
@@ -127,8 +143,8 @@ class Media:
         claim = max(ends, default=0.0)
         return claim if claim * _LEAST_RATE <= Path(self.path).stat().st_size else 0.0
 
-    def read(self, begin: float, end: float) -> tuple[Track, Track]:
-        """Reads the packets needed to show [begin, end) of both streams, without decoding any.
+    def read(self, begin: float, end: float) -> tuple[Track | None, Track | None]:
+        """Reads the packets needed to show [begin, end) of the streams, without decoding any.
 
         Args:
             begin: Start on the file's clock, seconds; beyond ``origin`` the file is sought, not read through.
@@ -136,21 +152,24 @@ class Media:
 
         Returns:
             The video track, from the last key frame at or before ``begin``, and the audio track, from a little
-            before ``begin``. ``beyond`` tells whether the file goes on after ``end``.
+            before ``begin``; None for a stream that is not wanted. ``beyond`` tells whether the file goes on after
+            ``end``.
         """
-        tracks = self._sought(begin, end) or self._read(begin, end)
-        tracks[0].date()
-        return tracks
+        video, audio = self._sought(begin, end) or self._read(begin, end)
+        if video is not None:
+            video.date()
+        return video, audio
 
-    def _sought(self, begin: float, end: float) -> tuple[Track, Track] | None:
-        if begin <= self.origin + 1.0:
+    def _sought(self, begin: float, end: float) -> tuple[Track | None, Track | None] | None:
+        # Of sound alone, reading through costs little, and no key frame says whether seeking went right.
+        if begin <= self.origin + 1.0 or self.video is None:
             return None
         with contextlib.suppress(FFmpegError):
             if self._one_clock():
                 self._container.seek(int((begin - _PREROLL_S) * av.time_base))
-                tracks = self._read(begin, end)
-                if tracks[0].packets and self._starts_in_time(tracks[0], begin):
-                    return tracks
+                video, audio = self._read(begin, end)
+                if video is not None and video.packets and self._starts_in_time(video, begin):
+                    return video, audio
         # The index is missing or wrong: read from the start, keeping only what is needed.
         self.close()
         self._container = open_container(self.path, self.max_pixels)
@@ -168,14 +187,14 @@ class Media:
         time = track.time(track.packets[0])
         return track.packets[0].is_keyframe and time is not None and time <= begin + _TICK
 
-    def _read(self, begin: float, end: float) -> tuple[Track, Track]:
-        undated = self._counts_frames() and self.video.codec_context.codec.reorder
-        video = Track(self.video, float(self.video.time_base), undated)
-        audio = Track(self.audio, float(self.audio.time_base))
+    def _read(self, begin: float, end: float) -> tuple[Track | None, Track | None]:
+        undated = self.video is not None and self._counts_frames() and self.video.codec_context.codec.reorder
+        video = None if self.video is None else Track(self.video, float(self.video.time_base), undated)
+        audio = None if self.audio is None else Track(self.audio, float(self.audio.time_base))
         # Packets of an undated video after the span: some of their frames may be shown in it.
         past, wanted = 0, REORDERED if undated else 0
-        tracks = {self.video.index: video, self.audio.index: audio}
-        programme = Programme(self._container.demux([self.video, self.audio]), tracks, self.origin)
+        tracks = {track.stream.index: track for track in (video, audio) if track is not None}
+        programme = Programme(self._container.demux(self.streams), tracks, self.origin)
         try:
             for track, packet in programme:
                 time, decoded = track.time(packet), track.decoded(packet)
@@ -184,7 +203,9 @@ class Media:
                     if track is video and past < wanted:
                         past += 1
                         track.packets.append(packet)
-                    elif (video.beyond and audio.beyond and past == wanted) or decoded > end + _INTERLEAVE_S:
+                    elif (
+                        all(each.beyond for each in tracks.values()) and past == wanted
+                    ) or decoded > end + _INTERLEAVE_S:
                         break
                     continue
                 if track is audio:
@@ -222,7 +243,8 @@ def _word(stream: Any) -> str:
 
 
 @contextlib.contextmanager
-def _errors_only() -> Iterator[None]:
+def errors_only() -> Iterator[None]:
+    """Lets ffmpeg tell errors alone."""
     before = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:

@@ -20,9 +20,9 @@ from PIL import Image
 
 from avbench.data.media.container import Media
 from avbench.data.media.counted import counted_times
-from avbench.data.media.prepare_settings import PrepareSettings
+from avbench.data.media.prepare_settings import PICTURES, PrepareSettings
 from avbench.data.media.sound import Sound, assemble
-from avbench.data.media.stored_picture import to_picture
+from avbench.data.media.stored_picture import open_picture, to_picture
 from avbench.data.media.track import Track
 from avbench.data.media.verdict import PastEnd, Rejected
 
@@ -38,9 +38,9 @@ class DecodedSpan:
     Attributes:
         start: Where the span begins, seconds after the file's own start.
         duration: Seconds covered by sound or picture.
-        frames: ``n_frames`` RGB pictures, resized and cropped.
+        frames: ``n_frames`` RGB pictures, resized and cropped; none where sound alone is wanted.
         frame_times: When each was captured, seconds from ``start``; at least 0.
-        samples: int16 (n,) mono waveform, beginning at ``start``.
+        samples: int16 (n,) mono waveform, beginning at ``start``; None where pictures alone are wanted.
         sample_rate: Samples per second.
         notes: What is unusual about it, or "".
         last: Whether another programme begins within the span, which none of the following spans is then of.
@@ -50,19 +50,25 @@ class DecodedSpan:
     duration: float
     frames: list[Image.Image]
     frame_times: list[float]
-    samples: NDArray[np.int16]
+    samples: NDArray[np.int16] | None
     sample_rate: int
     notes: str
     last: bool = False
 
     @property
     def silent(self) -> bool:
-        """Whether the sound is digital silence (at most one step of 16 bits)."""
-        return bool(np.abs(self.samples.astype(np.int32)).max(initial=0) <= 1)
+        """Whether there is sound, and it is digital silence (at most one step of 16 bits)."""
+        return self.samples is not None and bool(np.abs(self.samples.astype(np.int32)).max(initial=0) <= 1)
 
     @property
     def waveform(self) -> NDArray[np.float32]:
-        """The sound as float32 (n,) in [-1, 1]."""
+        """The sound as float32 (n,) in [-1, 1].
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.samples is None:
+            raise ValueError("a span of pictures alone has no sound")
         return self.samples.astype(np.float32) / 32768.0
 
 
@@ -79,7 +85,9 @@ def decode(path: Path | str, settings: PrepareSettings, start: float = 0.0) -> D
         PastEnd: The file ends before ``start``.
     """
     try:
-        with Media(path, settings.max_pixels) as media:
+        if Path(path).suffix.lower() in PICTURES:
+            return _picture(Path(path), settings)
+        with Media(path, settings.max_pixels, settings.modalities) as media:
             try:
                 return _decode(media, settings, start)
             except _SpanRejected as error:
@@ -123,13 +131,26 @@ class _SpanRejected(Rejected):
     last = False
 
 
+def _picture(path: Path, settings: PrepareSettings) -> DecodedSpan:
+    """Returns a file that is one picture as a clip of one frame, which has no length."""
+    if "audio" in settings.modalities:
+        raise Rejected("no audio track")
+    frame = open_picture(path, settings)
+    return DecodedSpan(
+        start=0.0, duration=0.0, frames=[frame], frame_times=[0.0], samples=None, sample_rate=0, notes="", last=True
+    )
+
+
 def _decode(media: Media, settings: PrepareSettings, start: float) -> DecodedSpan:
     begin = media.origin + start
     end = begin + settings.length
     video, audio = media.read(begin, end)
-    shown = [(t, d) for t, d in video.shown() if t < end and t + d > begin]
-    heard = [(t, d) for t, d in audio.shown() if t < end and t + d > begin]
-    if not shown and not heard and not (video.beyond or audio.beyond) and start > 0:
+    shown, heard = (
+        [] if track is None else [(t, d) for t, d in track.shown() if t < end and t + d > begin]
+        for track in (video, audio)
+    )
+    beyond = any(track.beyond for track in (video, audio) if track is not None)
+    if not shown and not heard and not beyond and start > 0:
         raise PastEnd
     # What a file claims, another programme behind this one may have written.
     claim = 0.0 if media.joined else media.claimed()
@@ -141,11 +162,32 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> DecodedSpa
         raise _SpanRejected("truncated", f"{duration:.1f} of {expected:.1f} s")
     if duration < settings.min_fraction * settings.window:
         raise _SpanRejected("shorter than a window", f"{duration:.1f} of {settings.window:.1f} s")
-    if not shown:
+    if video is not None and not shown:
         raise _SpanRejected("no frame decodes")
-    if not heard:
+    if audio is not None and not heard:
         raise _SpanRejected("audio does not decode")
 
+    sound = None if audio is None else _sound(audio, begin, settings)
+    seen = None if video is None else _seen(media, video, shown, begin, video_end, settings)
+    heard_s = 0.0 if sound is None else len(sound.samples) / settings.sample_rate
+    anew = [f"the file begins anew after {start + duration:.1f} s, the rest is left out"] if media.joined else []
+    if sound is not None:
+        _check_share("audio", heard_s - sound.late - sound.gaps, duration, settings)
+    if seen is not None:
+        _check_share("video", seen.seconds - max(seen.late, 0.0), duration, settings)
+    return DecodedSpan(
+        start=start,
+        duration=duration,
+        frames=[] if seen is None else seen.frames,
+        frame_times=[] if seen is None else [max(0.0, time - begin) for time in seen.times],
+        samples=None if sound is None else sound.samples,
+        sample_rate=0 if sound is None else settings.sample_rate,
+        notes="; ".join(anew + _notes(duration, expected, heard_s, sound, seen)),
+        last=media.joined,
+    )
+
+
+def _sound(audio: Track, begin: float, settings: PrepareSettings) -> Sound:
     sound = assemble(
         audio.frames(),
         audio.tick,
@@ -157,6 +199,27 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> DecodedSpa
     )
     if sound is None:
         raise _SpanRejected("audio does not decode")
+    return sound
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The frames of a span, their times on the file's clock, how long there is a picture, and how late it begins, s."""
+
+    frames: list[Image.Image]
+    times: list[float]
+    seconds: float
+    late: float
+
+
+def _seen(
+    media: Media,
+    video: Track,
+    shown: list[tuple[float, float]],
+    begin: float,
+    video_end: float,
+    settings: PrepareSettings,
+) -> _Seen:
     # The last frame is on display to the end; a frame that comes exactly at the end is not of this span.
     looked_at = min(video_end, settings.frame_seconds or video_end)
     if settings.frame_choice == "count":
@@ -168,21 +231,8 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> DecodedSpa
         raise _SpanRejected("no frame decodes")
     # Where the last frame wanted was not to be had, the picture ends with the last one that was.
     last_due = max((t for t, _ in shown if t <= targets[-1] + _TICK), default=times[-1])
-    seen_s = video_end if times[-1] >= last_due - _WORTH_A_NOTE_S else max(times[-1] - begin, 0.0)
-    heard_s = len(sound.samples) / settings.sample_rate
-    anew = [f"the file begins anew after {start + duration:.1f} s, the rest is left out"] if media.joined else []
-    _check_share("audio", heard_s - sound.late - sound.gaps, duration, settings)
-    _check_share("video", seen_s - max(shown[0][0] - begin, 0.0), duration, settings)
-    return DecodedSpan(
-        start=start,
-        duration=duration,
-        frames=frames,
-        frame_times=[max(0.0, time - begin) for time in times],
-        samples=sound.samples,
-        sample_rate=settings.sample_rate,
-        notes="; ".join(anew + _notes(duration, expected, heard_s, seen_s, sound, shown[0][0] - begin)),
-        last=media.joined,
-    )
+    seconds = video_end if times[-1] >= last_due - _WORTH_A_NOTE_S else max(times[-1] - begin, 0.0)
+    return _Seen(frames, times, seconds, shown[0][0] - begin)
 
 
 def _check_share(word: str, seconds: float, duration: float, settings: PrepareSettings) -> None:
@@ -190,18 +240,18 @@ def _check_share(word: str, seconds: float, duration: float, settings: PrepareSe
         raise _SpanRejected(f"{word} too short", f"{max(seconds, 0.0):.1f} of {duration:.1f} s")
 
 
-def _notes(duration: float, expected: float, heard: float, seen: float, sound: Sound, video_late: float) -> list[str]:
+def _notes(duration: float, expected: float, heard: float, sound: Sound | None, seen: _Seen | None) -> list[str]:
     found = []
     if expected - duration > _WORTH_A_NOTE_S:
         found.append(f"{duration:.1f} of {expected:.1f} s")
-    for word, late in (("audio", sound.late), ("video", video_late)):
-        if late > _WORTH_A_NOTE_S:
-            found.append(f"{word} starts {late:.1f} s late")
-    if sound.gaps > _WORTH_A_NOTE_S:
+    for word, stream in (("audio", sound), ("video", seen)):
+        if stream is not None and stream.late > _WORTH_A_NOTE_S:
+            found.append(f"{word} starts {stream.late:.1f} s late")
+    if sound is not None and sound.gaps > _WORTH_A_NOTE_S:
         found.append(f"{sound.gaps:.1f} s of audio missing")
-    if abs(heard - seen) > _WORTH_A_NOTE_S:
-        words = ("audio", "video") if heard < seen else ("video", "audio")
-        found.append(f"{words[0]} {abs(heard - seen):.1f} s shorter than {words[1]}")
+    if sound is not None and seen is not None and abs(heard - seen.seconds) > _WORTH_A_NOTE_S:
+        words = ("audio", "video") if heard < seen.seconds else ("video", "audio")
+        found.append(f"{words[0]} {abs(heard - seen.seconds):.1f} s shorter than {words[1]}")
     return found
 
 

@@ -9,12 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.config import Sampling
+from avbench.config import MODALITIES, Modality, Sampling
 from avbench.data.media.frame_grid import fractions
 from avbench.errors import InputError
 from avbench.files import read_json
 from avbench.settings import Settings, build, setting
 
+PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))  # endings of files that are one picture
 # What the authors' own scripts do otherwise. Theirs use the whole of a file, the reference's frames its first 10 s.
 _AUTHORS: dict[str, Any] = {
     "frame_choice": "count",
@@ -40,6 +41,9 @@ class PrepareSettings(Settings):
     cannot change a clip that is accepted.
     """
 
+    modality: Modality = setting(
+        "auto", "both, or audio or visual alone; auto: both if a file has both, else the one that all files have"
+    )
     n_frames: int = setting(10, "frames kept per clip (CAV-MAE 10, Sync 16)", ge=1, le=512)
     sampling: Sampling = setting(
         "even", "frame times over D seconds: even i*D/n (reference), centre (i+.5)*D/n, ends i*D/(n-1) (Sync)"
@@ -72,6 +76,11 @@ class PrepareSettings(Settings):
     )
     file_timeout: float = setting(60.0, "longest time for one clip, s of the wall clock", gt=0, identity=False)
     memory_gb: float = setting(4.0, "largest address space of one worker, GiB", ge=0.5, identity=False)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What a clip must have, and what is stored of it: ``audio``, ``visual`` or both."""
+        return (self.modality,) if self.modality in MODALITIES else MODALITIES
 
     @property
     def length(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -12,7 +13,9 @@ import numpy as np
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import Colorspace, VideoReformatter
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
+
+from avbench.data.media.verdict import Rejected
 
 if TYPE_CHECKING:
     from avbench.data.media.prepare_settings import PrepareSettings
@@ -49,7 +52,30 @@ def to_picture(frame: av.VideoFrame, settings: PrepareSettings) -> Image.Image:
     """
     matrix = _MATRICES.get(int(frame.colorspace))
     picture: Any = _reformatter.reformat(frame, format="rgb24", src_colorspace=matrix).to_ndarray()
-    image = _upright(_resized(picture, settings.size), frame)
+    return _cropped(_upright(_resized(picture, settings.size), frame), settings)
+
+
+def open_picture(path: Path, settings: PrepareSettings) -> Image.Image:
+    """Returns a picture file as :func:`to_picture` does a frame; of several pictures in it, the first.
+
+    Raises:
+        Rejected: It is missing, no picture, damaged, or too large.
+    """
+    if not path.is_file():
+        raise Rejected("file not found")
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > settings.max_pixels:
+                raise Rejected(
+                    "picture too large", f"{image.width} x {image.height} (limit {settings.max_pixels} pixels)"
+                )
+            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Rejected("not a picture", str(error).splitlines()[0][:200]) from None
+    return _cropped(_resized(picture, settings.size), settings)
+
+
+def _cropped(image: Image.Image, settings: PrepareSettings) -> Image.Image:
     if settings.crop == "none":
         return image
     size = settings.size

@@ -11,13 +11,14 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from avbench.data.corpus.manifest_file import write_manifest, write_rejected
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.media.verdict import kind
+from avbench.data.prepare.modality import settled
 from avbench.data.prepare.parts import cut, part_path, write_parts
 from avbench.data.prepare.share import FolderLock, PartShare
 from avbench.data.prepare.source import Listing, list_source
@@ -79,8 +80,8 @@ def prepare(
         InputError: The source is none, or ``out`` holds something else. Nothing is written.
         RunError: No decoding process could be started.
     """
-    out, settings = Path(out), settings or PrepareSettings()
-    listing, plan = _plan(Path(source), out, settings)
+    out = Path(out)
+    listing, settings, plan = _plan(Path(source), out, settings or PrepareSettings())
     report = _state(out, plan)
     if report:
         shutil.rmtree(out / "parts", ignore_errors=True)
@@ -145,8 +146,8 @@ def prepare_share(
         InputError: The source is none, ``out`` holds something else, or another process writes one of these parts.
         RunError: No decoding process could be started.
     """
-    out, settings = Path(out), settings or PrepareSettings()
-    listing, plan = _plan(Path(source), out, settings)
+    out = Path(out)
+    listing, settings, plan = _plan(Path(source), out, settings or PrepareSettings())
     numbers = [number for number in range(len(cut(listing))) if share.has(number)]
     if _state(out, plan):
         return ShareReport(out, len(numbers), 0, complete=True)
@@ -163,10 +164,27 @@ def _processes(workers: int) -> int:
     return workers if workers > 0 else core_count()
 
 
-def _plan(source: Path, out: Path, settings: PrepareSettings) -> tuple[Listing, dict[str, Any]]:
-    """Returns what is to be decoded, and what decides the folder's content."""
+def _plan(source: Path, out: Path, settings: PrepareSettings) -> tuple[Listing, PrepareSettings, dict[str, Any]]:
+    """Returns what is to be decoded, how, and what decides the folder's content."""
     listing = list_source(source, exclude=out)
-    return listing, {"schema": SCHEMA, "settings": _identity(settings), "source_sha256": listing.sha256}
+    settings = settled(listing, _as_begun(out, settings))
+    plan = {"schema": SCHEMA, "settings": _identity(settings), "source_sha256": listing.sha256}
+    return listing, settings, plan
+
+
+def _as_begun(out: Path, settings: PrepareSettings) -> PrepareSettings:
+    """Returns the settings with the modality of what was begun, where they leave it open."""
+    try:
+        found = read_json(_described(out))["settings"].get("modality", "both")
+    except (OSError, Damaged, KeyError, TypeError, AttributeError):
+        return settings
+    return replace(settings, modality=found) if settings.modality == "auto" else settings
+
+
+def _described(out: Path) -> Path:
+    """Returns the file that says how a folder is prepared, of one that is done or was begun."""
+    final = out / "prepare.json"
+    return final if final.is_file() else _plan_path(out)
 
 
 def _begin(out: Path, plan: dict[str, Any], lock: FolderLock) -> PrepareReport | None:
@@ -192,9 +210,8 @@ def _plan_path(out: Path) -> Path:
 
 def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
     """Returns the report of a complete folder, None for one to begin or to resume; refuses any other."""
-    final = out / "prepare.json"
-    described = next((path for path in (final, _plan_path(out)) if path.is_file()), None)
-    if described is None:
+    described = _described(out)
+    if not described.is_file():
         kept = {"parts", "shards", ".lock"}
         if out.exists() and (not out.is_dir() or any(p.name not in kept and p.suffix != ".tmp" for p in out.iterdir())):
             raise InputError(f"{out}: found something that is no prepared folder; choose another --out or empty it.")
@@ -202,7 +219,7 @@ def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
     try:
         found = read_json(described)
         # A folder of an older version lacks the settings that came later; it was made with what is their default.
-        found["settings"] = _identity(PrepareSettings()) | found["settings"]
+        found["settings"] = _identity(PrepareSettings(modality="both")) | found["settings"]
         same = [key for key in plan if found[key] != plan[key]]
     except (Damaged, KeyError, TypeError):
         raise InputError(f"{described}: cannot be read; delete {out} and prepare it again.") from None
@@ -217,7 +234,7 @@ def _state(out: Path, plan: dict[str, Any]) -> PrepareReport | None:
             f"{out}: holds clips of other {' and '.join(words[key] for key in same)}"
             f"{' (' + '; '.join(changed) + ')' if changed else ''}; choose another --out or delete it."
         )
-    if described != final:
+    if described != out / "prepare.json":
         return None
     counts = found["counts"]
     return PrepareReport(out, found["sha256"], **counts, reasons=found["reasons"], reused=True)

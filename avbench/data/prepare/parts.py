@@ -10,7 +10,7 @@ from typing import Any
 
 from avbench.data.corpus.shards import ShardWriter, member_key
 from avbench.data.media.prepare_settings import PrepareSettings
-from avbench.data.prepare.payload import Done, EncodedClip, Message
+from avbench.data.prepare.payload import Done, EncodedClip, Message, Refusal
 from avbench.data.prepare.pool import Decoders
 from avbench.data.prepare.source import Listing, SourceFile
 from avbench.data.progress import Progress
@@ -98,7 +98,7 @@ class _InOrder:
         if isinstance(message, EncodedClip):
             self._held += message.size
             self._clips += 1
-        elif not isinstance(message, Done):
+        elif isinstance(message, Refusal):
             self._rejected += 1
         self._bar.step(f"{self._clips} clips, {self._rejected} rejected", count=int(isinstance(message, Done)))
 
@@ -115,7 +115,7 @@ def _write_part(
             for message in messages:
                 if isinstance(message, EncodedClip):
                     rows.append(_write_clip(writer, shard, file, message, settings))
-                elif not isinstance(message, Done):
+                elif isinstance(message, Refusal):
                     rejected.append([file.name, message.start, message.reason])
         writer.close()
     if not rows:
@@ -149,7 +149,8 @@ def _write_clip(
     }
     described = canonical_json(row).encode()
     frames = [writer.add(f"{key}.{number}.jpg", frame) for number, frame in enumerate(clip.frames)]
-    audio = writer.add(f"{key}.{'flac' if clip.stored_sha256 is None else 'wav'}", clip.audio)
+    ending = "flac" if clip.stored_sha256 is None else "wav"
+    audio = writer.add(f"{key}.{ending}", clip.audio) if clip.audio else (0, 0)
     writer.add(f"{key}.json", described)
     return row | {
         "shard": shard,

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class EncodedClip:
     """A clip, encoded: JPEG frames and sound as WAV or FLAC, and their columns of the manifest.
 
+    A clip of sound alone has no frames, one of pictures alone no bytes of sound.
+
     ``sha256`` tells what the clip is, in whatever form its sound is stored: it is that of the frames and of the sound
     as FLAC. ``stored_sha256`` is that of the bytes that are written, where these are others.
     """
@@ -50,7 +52,14 @@ class Done:
     """Nothing more comes from this file."""
 
 
-Message = EncodedClip | Refusal | Done
+@dataclass(frozen=True)
+class Tracks:
+    """What a file has, of sound and pictures: what is said in place of clips where the settings leave it open."""
+
+    modalities: tuple[str, ...]
+
+
+Message = EncodedClip | Refusal | Tracks | Done
 
 
 def content_sha256(frames: list[bytes], audio: bytes) -> str:
@@ -70,16 +79,17 @@ def encode(clip: DecodedSpan, settings: PrepareSettings) -> EncodedClip:
     encoded = {id(frame): frame for frame in clip.frames}
     jpegs = {key: encode_jpeg(frame, settings.jpeg_quality) for key, frame in encoded.items()}
     frames = [jpegs[id(frame)] for frame in clip.frames]
-    flac = encode_flac(clip.samples, clip.sample_rate)
-    pcm = settings.sound == "pcm"
-    audio = encode_wav(clip.samples, clip.sample_rate) if pcm else flac
+    audio, flac, pcm = b"", b"", settings.sound == "pcm" and clip.samples is not None
+    if clip.samples is not None:
+        flac = encode_flac(clip.samples, clip.sample_rate)
+        audio = encode_wav(clip.samples, clip.sample_rate) if pcm else flac
     return EncodedClip(
         start=clip.start,
         duration=clip.duration,
         frames=frames,
         frame_times=clip.frame_times,
         audio=audio,
-        n_samples=len(clip.samples),
+        n_samples=0 if clip.samples is None else len(clip.samples),
         sample_rate=clip.sample_rate,
         silent=clip.silent,
         notes=clip.notes,

@@ -35,11 +35,19 @@ class Decoders:
         jobs: (number, where it is) of each file, in the order they are begun.
         settings: How; ``file_timeout`` bounds the time to each message, ``memory_gb`` each process.
         workers: Processes at most.
+        decode: False: they are only asked what they have, and each answers with ``Tracks``.
     """
 
-    def __init__(self, jobs: list[tuple[int, str | Packed]], settings: PrepareSettings, workers: int) -> None:
+    def __init__(
+        self,
+        jobs: list[tuple[int, str | Packed]],
+        settings: PrepareSettings,
+        workers: int,
+        *,
+        decode: bool = True,
+    ) -> None:
         self._jobs = iter(jobs)
-        self._settings = settings
+        self._settings, self._decode = settings, decode
         # A process that is ended leaves what it unpacked.
         self._unpacked = tempfile.TemporaryDirectory(prefix="avbench-", ignore_cleanup_errors=True)
         self._workers = [self._start() for _ in range(min(workers, len(jobs)))]
@@ -118,5 +126,6 @@ class Decoders:
 
     def _start(self) -> _Worker:
         variables = {**ONE_CORE, "TMPDIR": self._unpacked.name}
-        child = Child("avbench.data.prepare.worker", json.dumps(to_dict(self._settings)), variables=variables)
+        options = json.dumps({"decode": self._decode, "settings": to_dict(self._settings)})
+        child = Child("avbench.data.prepare.worker", options, variables=variables)
         return _Worker(child, deadline=time.monotonic() + _START_TIMEOUT_S)

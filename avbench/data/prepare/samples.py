@@ -100,11 +100,13 @@ class Sample:
     parts: dict[str, Any] = field(default_factory=dict)
 
     def packed(self) -> Packed:
-        """Returns the clip: its video or else its picture, and its sound; or why there is none."""
+        """Returns the clip: its video or else its picture, and its sound, or the one of them; or why there is none."""
         suffixes = list(self.parts)
         pictures = next((s for kind in (VIDEOS, PICTURES) for s in suffixes if s in kind), "")
         sound = next((s for s in suffixes if s in SOUNDS), "")
-        if not pictures or (pictures in PICTURES and not sound):
+        if sound and not pictures:
+            return Packed(self.parts[sound], sound)
+        if not pictures:
             held = ", ".join(sorted(s.removeprefix(".") for s in suffixes)) or "nothing"
             return Packed(refusal=f"no video track: found {held}")
         return Packed(self.parts[pictures], pictures, self.parts.get(sound), sound)

@@ -9,13 +9,14 @@ from pathlib import Path, PurePosixPath
 
 from avbench.data.corpus.csv_file import check_utf8, read_named
 from avbench.data.corpus.split_names import SPLITS, VALID
+from avbench.data.media.prepare_settings import PICTURES
 from avbench.data.prepare.packed import Packed
 from avbench.data.prepare.samples import SOUNDS, TABLES, VIDEOS, Entry, containers, printable
 from avbench.data.prepare.tar_shards import read_shard
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
 
-#: File name endings that are taken for media in a folder; a CSV may name any file. Sound alone is listed as rejected.
+#: File name endings that are taken for media in a folder; a CSV may name any file.
 SUFFIXES = VIDEOS | SOUNDS
 
 
@@ -52,9 +53,10 @@ def list_source(source: Path, exclude: Path | None = None) -> Listing:
     """Lists a folder of media files, a CSV that names them, or shards or tables that hold them.
 
     In a folder, a file's first sub-folder is its label; files directly in it have none. Hidden files and folders are
-    left out. A CSV has the columns ``file``, ``label`` and optionally ``split`` and ``id``; paths are relative to the
-    CSV, several labels are separated by ``;`` or given in several rows. A folder without media files may hold
-    WebDataset shards (.tar), or tables that ``datasets`` wrote (.parquet, .arrow); one of these may be named, too.
+    left out, and pictures (.jpg, .png) unless there is nothing else: beside videos they are previews. A CSV has the
+    columns ``file``, ``label`` and optionally ``split`` and ``id``; paths are relative to the CSV, several labels are
+    separated by ``;`` or given in several rows. A folder without media files may hold WebDataset shards (.tar), or
+    tables that ``datasets`` wrote (.parquet, .arrow); one of these may be named, too.
 
     Args:
         source: Folder, CSV, shard or table.
@@ -66,12 +68,15 @@ def list_source(source: Path, exclude: Path | None = None) -> Listing:
     if held := containers(source, exclude):
         entries = _list_packed(held, source)
     elif source.is_dir():
-        entries = _list_folder(source, exclude)
+        entries = _list_folder(source, exclude, SUFFIXES)
+        if all(name.endswith("/") for name in entries):
+            entries |= _list_folder(source, exclude, PICTURES)
         if all(name.endswith("/") for name in entries):
             closed = f"; {next(iter(entries))} cannot be read" if entries else ""
             raise InputError(
                 f"{source}: found no media file{closed}, valid: a folder with videos (.mp4, .webm, .mkv, .avi ...),"
-                " .tar shards or .parquet tables of them in it or its sub-folders, or a CSV that names them."
+                " sounds (.wav, .flac, .mp3 ...), pictures (.jpg, .png ...), .tar shards or .parquet tables of them in"
+                " it or its sub-folders, or a CSV that names them."
             )
     elif source.is_file() and source.suffix.lower() in (".csv", ".tsv"):
         entries = _list_csv(source)
@@ -125,7 +130,7 @@ def _list_packed(held: list[Path], source: Path) -> dict[str, Entry]:
     return entries
 
 
-def _list_folder(source: Path, exclude: Path | None) -> dict[str, Entry]:
+def _list_folder(source: Path, exclude: Path | None, suffixes: frozenset[str]) -> dict[str, Entry]:
     entries: dict[str, Entry] = {}
     seen: set[str] = set()
     without = exclude.resolve() if exclude else None
@@ -150,7 +155,7 @@ def _list_folder(source: Path, exclude: Path | None) -> dict[str, Entry]:
                 continue
             # A link that leads nowhere without an ending may have been a folder of videos.
             lost = not path.suffix and path.is_symlink() and not path.exists()
-            if path.suffix.lower() not in SUFFIXES and not lost:
+            if path.suffix.lower() not in suffixes and not lost:
                 continue
             relative = path.relative_to(source)
             labels = [printable(relative.parts[0])] if len(relative.parts) > 1 else []

@@ -69,7 +69,7 @@ def _check(reader: ShardReader, row: dict[str, Any], prints: Fingerprints | None
             reader.read(row["shard"], offset, size)
             for offset, size in zip(row["frame_offsets"], row["frame_sizes"], strict=True)
         ]
-        audio = reader.read(row["shard"], row["audio_offset"], row["audio_size"])
+        audio = reader.read(row["shard"], row["audio_offset"], row["audio_size"]) if row["audio_size"] else b""
     except (RunError, ValueError) as error:
         return [f"{name}: {error}"]
     problems = []
@@ -83,6 +83,8 @@ def _check(reader: ShardReader, row: dict[str, Any], prints: Fingerprints | None
             pictures.append(decode_jpeg(frame))
         except (OSError, SyntaxError, ValueError) as error:
             problems.append(f"{name}: frame {k} does not decode ({error})")
+    if not audio:  # pictures alone
+        return problems + ([f"{name}: no sound stored, {row['n_samples']} samples listed"] if row["n_samples"] else [])
     try:
         samples, rate = decode_stored(audio)
     except (FFmpegError, OSError, ValueError, IndexError) as error:

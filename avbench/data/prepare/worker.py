@@ -11,10 +11,11 @@ import json
 from multiprocessing.connection import Connection
 
 from avbench.data.media.decode import DecodedSpan, decode_windows
+from avbench.data.media.modalities import modalities_of_file
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.media.verdict import Rejected
 from avbench.data.prepare.packed import Packed, on_disk
-from avbench.data.prepare.payload import Done, Message, Refusal, encode
+from avbench.data.prepare.payload import Done, Message, Refusal, Tracks, encode
 from avbench.processes import leave_stops_to_parent
 from avbench.settings import build
 
@@ -24,16 +25,17 @@ def serve(connection: Connection, options: str) -> None:
 
     Args:
         connection: Where paths, or places in other files, come from, and clips go to.
-        options: :class:`PrepareSettings` as JSON.
+        options: :class:`PrepareSettings` as JSON, and whether files are decoded or asked what they have.
     """
     leave_stops_to_parent()
-    settings = build(PrepareSettings, json.loads(options))
+    asked = json.loads(options)
+    settings, work = build(PrepareSettings, asked["settings"]), _decode if asked["decode"] else _ask
     _limit_memory(settings.memory_gb)
     # A closed connection means that the driver is gone: nobody waits for the answer.
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         connection.send("ready")
         while True:
-            _decode(connection, connection.recv(), settings)
+            work(connection, connection.recv(), settings)
 
 
 def _decode(connection: Connection, medium: str | Packed, settings: PrepareSettings) -> None:
@@ -56,6 +58,17 @@ def _decode(connection: Connection, medium: str | Packed, settings: PrepareSetti
         raise
     except Exception as error:  # whatever a hostile file provokes must not end the run
         connection.send(Refusal(start, f"cannot be decoded: {type(error).__name__}: {error}".splitlines()[0][:200]))
+    connection.send(Done())
+
+
+def _ask(connection: Connection, medium: str | Packed, settings: PrepareSettings) -> None:
+    try:
+        with on_disk(medium, settings.max_pixels) as path:
+            connection.send(Tracks(modalities_of_file(path, settings.max_pixels)))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # such as Rejected, or whatever a hostile file provokes
+        connection.send(Refusal(0.0, str(error)))
     connection.send(Done())
 
 

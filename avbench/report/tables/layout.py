@@ -144,15 +144,18 @@ def lay_out(entry: TableEntry, data: str | None) -> Layout:
     return Layout(entry=entry, data=data, columns=tuple(columns), origin=tuple(origin))
 
 
+_ABOUT = {"audio": ("audio",), "visual": ("visual",), "a2a": ("audio",), "v2v": ("visual",)} | dict.fromkeys(
+    ("joint", "a2v", "v2a"), ("audio", "visual")
+)
+
+
 def _can(method: str, task: str, metric: str) -> bool:
     """Tells whether a method can do a task, and takes what the metric is about."""
     known = registry.entries("method")
     if method not in known:
         return True
     entry, judged = known[method], registry.entries("task").get(task)
-    needed = {"audio": ("audio",), "visual": ("visual",), "joint": ("audio", "visual")}.get(
-        metric.partition("/")[0], ()
-    )
+    needed = _ABOUT.get(metric.partition("/")[0], ())
     able = judged is not None and (registry.of_records(judged) or not registry.why_not(entry, judged))
     return able and set(needed) <= set(entry.card["modalities"])
 

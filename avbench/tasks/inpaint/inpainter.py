@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avbench.config import InputConfig, Precision
+from avbench.config import MODALITIES, InputConfig, Precision
+from avbench.data.corpus.clips import modalities_of
 from avbench.errors import InputError
 from avbench.methods.masking import Draws, Form, Mask, MaskPlan, Strategy
 from avbench.methods.objectives import patchify
@@ -36,11 +37,11 @@ class Reconstructs(Protocol):
         """The grids of patches of the modalities it takes, audio first."""
         ...
 
-    def images(self, audio: Tensor, visual: Tensor) -> dict[Modality, Tensor]:
+    def images(self, audio: Tensor | None, visual: Tensor | None) -> dict[Modality, Tensor]:
         """Returns what is cut into patches, (B, C, H, W) of each modality, from (B, T, M) and (B, 3, H, W)."""
         ...
 
-    def predict(self, audio: Tensor, visual: Tensor, *masks: Mask) -> tuple[Tensor, ...]:
+    def predict(self, audio: Tensor | None, visual: Tensor | None, *masks: Mask) -> tuple[Tensor, ...]:
         """Returns the prediction of all patches, (B, N, P) a modality; see :class:`~avbench.methods.family`."""
         ...
 
@@ -56,6 +57,7 @@ class Inpainter:
         norm_pix_loss: It predicts patches of zero mean and unit variance.
         device: Where to compute.
         precision: The arithmetic.
+        modalities: What the clips have; the other is neither given to the method nor asked of it.
     """
 
     method: Reconstructs
@@ -64,6 +66,7 @@ class Inpainter:
     norm_pix_loss: bool
     device: str
     precision: Precision
+    modalities: tuple[str, ...] = MODALITIES
 
     @classmethod
     def of(cls, subject: Subject) -> Inpainter:
@@ -82,26 +85,27 @@ class Inpainter:
             raise InputError("method.lambda_r: found 0, valid: above 0, as the task judges what was reconstructed.")
         norm_pix_loss = bool(getattr(config.method, "norm_pix_loss", False))
         patch_size = config.model.patch_size
-        return cls(method, config.input, patch_size, norm_pix_loss, subject.device, config.precision)
+        has = modalities_of(subject.evaluated)
+        return cls(method, config.input, patch_size, norm_pix_loss, subject.device, config.precision, has)
 
     @property
     def grids(self) -> dict[str, Grid]:
-        """The grids of tokens of the modalities it takes, by name, audio first."""
-        return {name: grid for name, grid in self.method.grids.items()}  # noqa: C416  # names are any text here
+        """The grids of tokens of the modalities that it takes and the clips have, by name, audio first."""
+        return {name: grid for name, grid in self.method.grids.items() if name in self.modalities}
 
-    def patches(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+    def patches(self, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
         """Returns the true patches of each modality, (B, N, P), from (B, T, M) and (B, 3, H, W)."""
         images = self.method.images(audio, visual)
         return {name: patchify(image, self.patch_size).float() for name, image in images.items()}
 
-    def targets(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
+    def targets(self, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
         """Returns what the decoder is to predict of each modality, (B, N, P)."""
         patches = self.patches(audio, visual)
         if not self.norm_pix_loss:
             return patches
         return {name: normalise(true, *statistics(true)) for name, true in patches.items()}
 
-    def predict(self, audio: Tensor, visual: Tensor, masks: Mapping[str, Mask]) -> dict[str, Tensor]:
+    def predict(self, audio: Tensor | None, visual: Tensor | None, masks: Mapping[str, Mask]) -> dict[str, Tensor]:
         """Returns what the decoder predicts of all patches from the kept ones, float32 (B, N, P) by modality.
 
         Args:
@@ -115,7 +119,7 @@ class Inpainter:
         return {name: prediction.float() for name, prediction in zip(self.grids, found, strict=True)}
 
     def errors(
-        self, audio: Tensor, visual: Tensor, targets: Mapping[str, Tensor], masks: Mapping[str, Mask]
+        self, audio: Tensor | None, visual: Tensor | None, targets: Mapping[str, Tensor], masks: Mapping[str, Mask]
     ) -> dict[str, Tensor]:
         """Returns each clip's mean squared error over its removed patches, (B,) by modality.
 

@@ -68,14 +68,18 @@ def inpaint(
         chosen = range(first, min(first + _AT_ONCE, len(clips)))
         batch = dataset.batch(chosen)
         noise = draws([clips.ids[i] for i in chosen], model.grids, seed)
-        yield from _panels(model, batch.audio.to(model.device), batch.visual.to(model.device), plans, noise)
+        yield from _panels(model, *batch.inputs(model.device), plans, noise)
 
 
 def _panels(
-    model: Inpainter, audio: Tensor, visual: Tensor, plans: Sequence[Mapping[str, MaskPlan]], noise: Mapping[str, Draws]
+    model: Inpainter,
+    audio: Tensor | None,
+    visual: Tensor | None,
+    plans: Sequence[Mapping[str, MaskPlan]],
+    noise: Mapping[str, Draws],
 ) -> list[list[Panel]]:
     patches, targets = model.patches(audio, visual), model.targets(audio, visual)
-    found: list[list[Panel]] = [[] for _ in audio]
+    found: list[list[Panel]] = [[] for _ in next(iter(patches.values()))]
     for number, by_modality in enumerate(plans):
         masks = {name: plan.mask(noise[name].to(model.device)) for name, plan in by_modality.items()}
         predictions = model.predict(audio, visual, masks)

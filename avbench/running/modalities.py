@@ -1,0 +1,81 @@
+"""Whether method, task and data have the modalities in common that a run needs: asked before anything is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from avbench import registry
+from avbench.config import MODALITIES
+from avbench.data.corpus.clips import modalities_of
+from avbench.data.corpus.one_modality import NAMES
+from avbench.errors import InputError
+
+if TYPE_CHECKING:
+    from avbench.config import RunConfig
+    from avbench.data.corpus.clips import Clips
+    from avbench.data.corpus.pair import Corpus
+
+
+def shared(config: RunConfig, *clips: Clips) -> tuple[str, ...]:
+    """Returns the modalities that the method takes and all of some sets of clips have."""
+    takes = registry.find("method", config.method_name).card["modalities"]
+    return tuple(each for each in takes if all(each in modalities_of(one) for one in clips))
+
+
+def check(config: RunConfig, corpus: Corpus) -> None:
+    """Refuses clips that lack what the run needs.
+
+    Args:
+        config: The run; without a task, its pretraining alone.
+        corpus: Its clips.
+
+    Raises:
+        InputError: They lack it.
+    """
+    method = registry.find("method", config.method_name)
+    what = f"{'encoder' if method.encoder else 'method'} '{method.shown}'"
+    takes = tuple(method.card["modalities"])
+    has = modalities_of(corpus.train)
+    if config.weights == "pretrained" and not set(takes) <= set(has):
+        raise InputError(
+            f"{what}: is pretrained on {NAMES[takes]}, and {config.data.source} has {NAMES[has]}; valid: --checkpoint"
+            f" FILE, or --method {_of(has, alone=True)}."
+        )
+    if not config.task_name:
+        return
+    task = registry.find("task", config.task_name)
+    for clips, source in ((corpus.train, config.data.source), (corpus.judged, config.data.judged.source)):
+        has = modalities_of(clips)
+        if has == MODALITIES:
+            continue
+        needed = tuple(task.card.get("modalities", ()))
+        if not set(needed) <= set(has):
+            raise InputError(
+                f"task '{task.name}': needs {NAMES[needed]}, and {source} has {NAMES[has]}; valid:"
+                f" {', '.join(_tasks(method))}."
+            )
+        if not set(takes) & set(has):
+            raise InputError(f"{what}: takes {NAMES[takes]}, and {source} has {NAMES[has]}; valid: {_of(has)}.")
+        if takes == MODALITIES and method.origin != registry.OWN and not method.encoder:
+            raise InputError(
+                f"{what}: takes sound and pictures together, and {source} has {NAMES[has]}; valid: data with both."
+            )
+    if not shared(config, corpus.train, corpus.judged):
+        raise InputError(
+            f"--eval-data {config.data.eval_source}: has {NAMES[modalities_of(corpus.judged)]}, and"
+            f" {config.data.source} has {NAMES[modalities_of(corpus.train)]}; valid: the same, for {what}."
+        )
+
+
+def _of(has: tuple[str, ...], *, alone: bool = False) -> str:
+    """Returns the methods that take what some data have: those that take nothing else first, or these alone."""
+    takes = {name: entry.card["modalities"] for name, entry in registry.entries("method").items()}
+    fits = set(has).issuperset if alone else set(has).intersection
+    able = [(len(each), name) for name, each in takes.items() if fits(each)]
+    return ", ".join(name for _, name in sorted(able))
+
+
+def _tasks(method: registry.Component) -> list[str]:
+    """Returns the tasks that the method can do with one modality alone."""
+    tasks = registry.entries("task")
+    return [name for name in registry.tasks_of(method) if not tasks[name].card.get("modalities")]
