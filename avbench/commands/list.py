@@ -164,8 +164,8 @@ def _data() -> list[tuple[str, str]]:
     sets = sorted(map(entry, names()), key=lambda found: (bool(found.lists), found.name))  # what needs no files first
     return [
         *((found.name, f"{found.facts}{here(found.name)}") for found in sets),
-        ("FOLDER", "videos (sub-folder = label), a CSV with file,label[,split], or a prepared folder"),
-        ("FILE.json", "the authors' manifest: wav + frame_i/ID.jpg, read in place"),
+        ("FOLDER", "videos, sounds or pictures (sub-folder = label), a CSV file,label[,split], or a prepared folder"),
+        ("FILE.json", "the authors' manifest: wav + frame_i/ID.jpg, or one of these, read in place"),
     ]
 
 

@@ -107,7 +107,7 @@ def test_a_sound_beside_a_silent_video_or_a_picture(tmp_path: Path) -> None:
 
     assert {id: round(pitch(id), -1) for id in clips.ids} == {"own": 440, "beside": 880, "still": 880}
     assert refused(tmp_path / "out") == {
-        "s.tar/alone": "no video track: found wav",
+        "s.tar/alone.wav": "no video track",
         "s.tar/broken.mp4": "not a media file: no track that ffmpeg can read",
         "s.tar/mute.mp4": "no audio track",
     }

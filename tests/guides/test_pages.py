@@ -19,6 +19,8 @@ ELSEWHERE = {  # parts of words of commands that need what cannot be here
     "slurm": "tests/launch starts a cluster",
     "--watch": "it ends when jobs do",
     "vggsound": "public media",
+    "SOUNDS": "tests/running/test_one_modality_runs.py",
+    "VIDEOS": "tests/running/test_one_modality_runs.py",
     "audioset-20k": "public media",
     "is3": "public media",
     "vggss.json": "public annotations",

@@ -183,3 +183,41 @@ def test_several_labels_and_clips_without_a_partner_are_as_counted() -> None:
         assert found.ap == pytest.approx(every)
         gains = np.array([[len(a & b) / len(a | b) for b in sets] for a in sets])
         assert found.ndcg == pytest.approx([ndcg_score(gains[i][None], scores[i][None]) for i in range(20)])
+
+
+def test_within_one_modality_a_clip_is_no_candidate_of_its_own() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((23, 1, 5)).astype(np.float32)
+    labels = np.eye(4, dtype=bool)[rng.integers(0, 4, 23)]
+    labels[7] = False
+    lone = np.concatenate([labels, np.zeros((23, 1), bool)], axis=1)
+    lone[7, 4] = True  # shares its label with none
+    found = class_retrieval.within(values, lone, aggregation="diagonal_mean")
+    unit = values[:, 0] / np.linalg.norm(values[:, 0], axis=1, keepdims=True)
+    for query in range(23):
+        others = np.array([i for i in range(23) if i != query])
+        ranked = others[np.argsort(-(unit[others] @ unit[query]))]
+        relevant = (lone[ranked] & lone[query]).any(axis=1)
+        places = np.flatnonzero(relevant) + 1
+        ap = np.mean(np.arange(1, len(places) + 1) / places) if len(places) else 0.0
+        gains = relevant / np.log2(np.arange(2, 24))
+        best = np.sort(relevant)[::-1] / np.log2(np.arange(2, 24))
+        assert found.ap[query] == pytest.approx(ap)
+        assert found.ndcg[query] == pytest.approx(gains.sum() / best.sum() if best.any() else 0.0)
+        assert found.class_hit[query] == relevant[0]
+
+
+def test_chance_within_one_modality_is_the_mean_of_random_orders() -> None:
+    labels = np.eye(3, dtype=bool)[[0, 0, 0, 1, 1, 2]]
+    rng = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = {"mAP": [], "nDCG": [], "class@1": []}
+    judged = class_retrieval.overlap(labels) > 0
+    for _ in range(3000):
+        found = class_retrieval.within(rng.standard_normal((6, 1, 8)), labels, aggregation="diagonal_mean")
+        for name, values in zip(drawn, (found.ap, found.ndcg, found.class_hit), strict=True):
+            drawn[name].append(float(values[judged].mean()))
+    expected = class_retrieval.chance_within(labels)
+    assert set(expected) == set(drawn)
+    for name, values in drawn.items():
+        assert np.mean(values) == pytest.approx(expected[name], abs=4 * np.std(values) / np.sqrt(3000))
+    assert class_retrieval.chance_within(np.eye(3, dtype=bool)) == {}

@@ -188,15 +188,8 @@ def _decode(media: Media, settings: PrepareSettings, start: float) -> DecodedSpa
 
 
 def _sound(audio: Track, begin: float, settings: PrepareSettings) -> Sound:
-    sound = assemble(
-        audio.frames(),
-        audio.tick,
-        begin,
-        settings.length,
-        settings.sample_rate,
-        settings.channels,
-        settings.sound_clock,
-    )
+    s = settings
+    sound = assemble(audio.frames(), audio.tick, begin, s.length, s.sample_rate, s.channels, s.sound_clock)
     if sound is None:
         raise _SpanRejected("audio does not decode")
     return sound
