@@ -15,7 +15,8 @@ from avbench.data.likeness.pairs import close_pairs, cosines, groups
 
 Kind = Literal["still", "copies", "same picture", "same sound", "same video"]
 
-SAME = 0.97  # cosine from which pictures or sounds are the same; see docs/data.md for how it was chosen
+# Cosine from which they are the same: between what copies have and the nearest of different clips, see docs/data.md.
+SAME_PICTURE, SAME_SOUND = 0.97, 0.98
 ALSO = 0.8  # from which the sound is, where the pictures are, and the other way round
 _NAMED = 4  # clips in a line; the list has all
 _YOUTUBE = re.compile(r"(?=[^_]*[A-Z])([\w-]{11})(_\d+){0,2}")  # VIDEO, VIDEO_START or VIDEO_START_END
@@ -103,9 +104,12 @@ def _same(folders: Sequence[Seen]) -> dict[Kind, list[tuple[int, int]]]:
     sounds = np.concatenate([seen.prints.sounds for seen in folders])
     found: dict[Kind, list[tuple[int, int]]] = {"copies": [], "same picture": [], "same sound": []}
     both = set()
-    kinds: tuple[tuple[Kind, Any, Any], ...] = (("same picture", pictures, sounds), ("same sound", sounds, pictures))
-    for kind, these, others in kinds:
-        pairs = list(close_pairs(these, SAME))
+    kinds: tuple[tuple[Kind, float, Any, Any], ...] = (
+        ("same picture", SAME_PICTURE, pictures, sounds),
+        ("same sound", SAME_SOUND, sounds, pictures),
+    )
+    for kind, least, these, others in kinds:
+        pairs = list(close_pairs(these, least))
         a, b = np.array(pairs, np.int64).reshape(-1, 2).T
         for pair, also in zip(pairs, (cosines(others, a, b) >= ALSO).tolist(), strict=True):
             if also:
