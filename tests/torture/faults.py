@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
 import multiprocessing
 import os
+import platform
 import resource
 import signal
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,8 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND
 _REMOVALS = ("os.remove", "os.rmdir")
 _CHANGES = (*_REMOVALS, "os.rename", "os.mkdir", "os.symlink", "os.link", "os.truncate")
 _LOCKS = ("fcntl.flock", "fcntl.lockf")
+_NO_LOCK = ("ENOLCK", "ENOSYS", "EOPNOTSUPP")
+_DONE = ("done.json", "record.json", "prepare.json")
 _TORN = 37  # bytes of a write that still reach the disk
 
 
@@ -34,14 +40,20 @@ class Fault:
 
     Attributes:
         kind: ``kill``, ``stop`` (until somebody lets it continue), ``torn`` (killed in the middle of a write), or the
-            name of an error such as ``ENOSPC``; nothing can be removed for EIO, but from a full disk.
-        at: The operation, from 0.
+            name of an error such as ``ENOSPC``; nothing can be removed for EIO, but from a full disk. ``granted``:
+            every lock is had at once, whoever else has it, as after a lease that ended too early. ``unseen``: what is
+            done is not seen at first, as from another machine's cache of names.
+        at: The operation, from 0; of ``unseen`` how often each name is not seen.
         lasting: All operations from there on fail, as on a full disk.
+        host: The machine's name.
+        clock_s: How many seconds its clock is fast.
     """
 
     kind: str
-    at: int
+    at: int = 0
     lasting: bool = False
+    host: str = ""
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +85,8 @@ class _Hook:
         self.busy = True  # what the hook itself opens is none
         try:
             if event in _LOCKS:
-                if self.fault is not None and self.fault.kind == "ENOLCK":
-                    raise _error("ENOLCK", "lock")
+                if self.fault is not None and self.fault.kind in _NO_LOCK:
+                    raise _error(self.fault.kind, "lock")
             elif event != "open" or int(arguments[2] or 0) & _WRITING:
                 self.operation(event, arguments[0])
         finally:
@@ -98,13 +110,40 @@ class _Hook:
             size = os.path.getsize(path) if os.path.isfile(path) else 0  # noqa: PTH113, PTH202
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
             resource.setrlimit(resource.RLIMIT_FSIZE, (size + _TORN, resource.RLIM_INFINITY))
-        elif fault.kind != "ENOLCK" and not (fault.kind == "ENOSPC" and what in _REMOVALS):
+        elif (
+            fault.kind.startswith("E")
+            and fault.kind not in _NO_LOCK
+            and not (fault.kind == "ENOSPC" and what in _REMOVALS)
+        ):
             raise _error(fault.kind, path)
 
 
 def _error(name: str, path: str) -> OSError:
     number = getattr(errno, name)
     return OSError(number, os.strerror(number), path)
+
+
+def _elsewhere(fault: Fault) -> None:
+    """Makes this process that of another machine, with its own name, clock, locks and view of the folder."""
+    if fault.host:
+        platform.node = lambda: fault.host
+    if fault.clock_s:
+        now, now_ns = time.time, time.time_ns
+        time.time = lambda: now() + fault.clock_s
+        time.time_ns = lambda: now_ns() + int(fault.clock_s * 1e9)
+    if fault.kind == "granted":
+        fcntl.flock = fcntl.lockf = lambda *_: None
+    if fault.kind == "unseen":
+        look, missed = os.stat, Counter()
+
+        def stat(path: Any, **options: Any) -> os.stat_result:
+            if not isinstance(path, int) and os.fsdecode(path).endswith(_DONE):
+                missed[os.fsdecode(path)] += 1
+                if missed[os.fsdecode(path)] <= fault.at:
+                    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            return look(path, **options)
+
+        os.stat = stat
 
 
 def _serve(words: list[str], folders: list[str], fault: Fault | None, told: str) -> None:
@@ -125,6 +164,8 @@ def _serve(words: list[str], folders: list[str], fault: Fault | None, told: str)
         sync(handle)
 
     os.fsync = fsync
+    if fault is not None:
+        _elsewhere(fault)
     sys.addaudithook(hook)
     from avbench.cli import main
 
