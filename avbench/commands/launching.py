@@ -288,17 +288,9 @@ def launch(
     plan = jobs_of_pretrainings if pretraining_only else jobs_of_runs
     if planning:
         if profile.container and all(source.ready for config in configs for source in runner.sources(config)):
-            _show_container(plan(runner, configs, there, own), profile)
+            from avbench.launch.container import show
+
+            sys.stderr.write(show(profile.container, plan(runner, configs, there, own), gpus=profile.gpus_per_node > 0))
         return runner, configs, None
     jobs = plan(runner, configs, there, own)
     return runner, configs, submit(jobs, profile, options.results) if jobs else None
-
-
-def _show_container(jobs: Sequence[Job], profile: Profile) -> None:
-    """Says how the first of some jobs is started in a container; standard output is the plan's."""
-    from avbench.launch import container
-
-    for job in jobs[:1]:
-        gpus = bool(profile.gpus_per_node)
-        words = container.words(profile.container, job.arguments, gpus=gpus, variables={})
-        sys.stderr.write(f"in a container, each like the first: {shlex.join(words)}\n")

@@ -7,12 +7,18 @@ folder (with ``results`` by default), the cache, and whatever a word of the comm
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avbench.data.locate import cache_folder
 from avbench.errors import InputError
+from avbench.files.paths import expanded
 from avbench.processes import CODE
+
+if TYPE_CHECKING:
+    from avbench.launch.job import Job
 
 KINDS = ("apptainer", "docker")
 _REMOTE = ("docker://", "oras://", "library://", "shub://")  # images that Apptainer fetches
@@ -32,7 +38,7 @@ def check(container: str, key: str) -> None:
         InputError: It is a file, and is not.
     """
     kind, _, image = container.partition(":")
-    if kind == "apptainer" and not image.startswith(_REMOTE) and not Path(image).expanduser().exists():
+    if kind == "apptainer" and not image.startswith(_REMOTE) and not expanded(image).exists():
         raise InputError(
             f"{key}: container: no such file {image}; build it with apptainer build {image} containers/avbench.def."
         )
@@ -63,7 +69,7 @@ def words(container: str, arguments: Sequence[str], *, gpus: bool, variables: Ma
         options = [*(["--nv"] if gpus else []), "--pwd", here]
         options += [word for folder in folders for word in ("--bind", folder)]
         options += [word for name, value in given.items() for word in ("--env", f"{name}={value}")]
-        image = image if image.startswith(_REMOTE) else str(Path(image).expanduser().absolute())
+        image = image if image.startswith(_REMOTE) else str(expanded(image).absolute())
         return ["apptainer", "exec", *options, image, "avbench", *arguments]
     options = ["--rm", *(["--gpus", "all"] if gpus else []), "--network", "host", "--ipc", "host", "--pid", "host"]
     options += ["--user", f"{os.getuid()}:{os.getgid()}", "--workdir", here]
@@ -75,6 +81,18 @@ def words(container: str, arguments: Sequence[str], *, gpus: bool, variables: Ma
     return ["docker", "run", *options, "--entrypoint", "avbench", image, *arguments]
 
 
+def show(container: str, jobs: Sequence[Job], *, gpus: bool) -> str:
+    """Returns how the first of some jobs is started in a container, as a line; nothing where there are none.
+
+    Args:
+        container: See :func:`words`.
+        jobs: The jobs.
+        gpus: Whether the cluster gives them some.
+    """
+    lines = [shlex.join(words(container, job.arguments, gpus=gpus, variables={})) for job in jobs[:1]]
+    return "".join(f"in a container, each like the first: {line}\n" for line in lines)
+
+
 def mounts(arguments: Sequence[str]) -> list[str]:
     """Returns the folders that a command works in and names, none within another.
 
@@ -84,7 +102,7 @@ def mounts(arguments: Sequence[str]) -> list[str]:
     found = {Path.cwd(), cache_folder().absolute()}
     for argument in arguments:
         for word in (argument, argument.partition("=")[2]):
-            path = Path(word.partition(":")[0] if ".py:" in word else word).expanduser()
+            path = expanded(word.partition(":")[0] if ".py:" in word else word)
             if "/" in word and (path.is_absolute() or path.exists()):
                 found |= {_folder(path.absolute()), _folder(path.resolve())}
     outer = {path for path in found if not any(other in path.parents for other in found)} - {Path("/")}

@@ -45,7 +45,13 @@ class Payload:
 
     @classmethod
     def of(cls, job: Job, profile: Profile, code: Mapping[str, str]) -> Payload:
-        """Returns the command of a job as a profile runs it, with the code of this process."""
+        """Returns the command of a job as a profile runs it.
+
+        Args:
+            job: The job.
+            profile: Whether it is to run in parallel, and in a container.
+            code: As the attribute.
+        """
         return cls(job.arguments, job.together and profile.world > 1, code, profile.container)
 
     def __call__(self) -> None:
