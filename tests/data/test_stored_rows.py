@@ -16,7 +16,7 @@ from avbench.config import InputConfig
 from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.frames import framed
 from avbench.data.corpus.prepared import PreparedClips
-from avbench.data.corpus.stored_rows import FOLDER, find_rows
+from avbench.data.corpus.stored_rows import FOLDER, damaged_rows, find_rows
 from avbench.data.feed.dataset import AudioVisualDataset, Mode
 from avbench.data.feed.decoding import Files
 from avbench.data.feed.store_rows import store_rows
@@ -89,6 +89,13 @@ def test_damage_is_noticed_and_names_the_clip(folder: Path) -> None:
     files.rows(1)
     with pytest.raises(RunError, match="clip 'clip2': its spectrogram"):
         files.rows(2)
+    ids = [f"clip{i}" for i in range(6)]
+    assert [line.partition(":")[0] for line in damaged_rows(folder, ids)] == ["clip 'clip2'"]
+    path.with_suffix(".clips.npy").write_bytes(b"")
+    (line,) = damaged_rows(folder, ids)
+    assert f"{path}: cannot be read" in line
+    with pytest.raises(InputError, match="cannot be read"):
+        find_rows(PreparedClips.open(folder), CONFIG)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:

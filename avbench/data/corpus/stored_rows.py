@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.config import InputConfig
 from avbench.data.corpus.frames import FramedClips
 from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.corpus.shards import ShardReader
-from avbench.errors import RunError
+from avbench.errors import InputError, RunError
 from avbench.files import canonical_json, read_json, sha256_text
 
 if TYPE_CHECKING:
-    from avbench.config import InputConfig
     from avbench.data.corpus.clips import Clips
 
 FOLDER = "spectrograms"  # of the prepared folder
@@ -51,15 +52,32 @@ class StoredRows:
     Args:
         root: The prepared folder.
         config: The settings of the spectrogram.
+
+    Raises:
+        InputError: They cannot be read.
     """
 
     def __init__(self, root: Path, config: InputConfig) -> None:
         self._name = name_of(config)
         self._n_mels, self._stride = config.n_mels, config.target_length * config.n_mels * 4
-        self._clips = np.load(root / FOLDER / f"{self._name}.clips.npy")
+        path = root / FOLDER / f"{self._name}.npy"
+        try:
+            self._clips = np.load(path.with_suffix(".clips.npy"))
+            size = path.stat().st_size
+        except (EOFError, OSError, ValueError) as error:
+            raise InputError(
+                f"{path}: cannot be read ({error}); 'avbench data spectrograms {root}' makes it again."
+            ) from None
         self._reader = ShardReader(root / FOLDER)
-        size = (root / FOLDER / f"{self._name}.npy").stat().st_size
         self._begin = size - len(self._clips) * self._stride  # behind NumPy's header
+
+    def damage(self, row: int, clip: str) -> str | None:
+        """Returns what is wrong with the rows of a clip; None: nothing. Arguments as of :meth:`read`."""
+        try:
+            self.read(row, clip)
+        except RunError as error:
+            return str(error)
+        return None
 
     def read(self, row: int, clip: str) -> NDArray[np.float32]:
         """Returns the rows of the clip at a row of the manifest, (rows, n_mels).
@@ -81,6 +99,23 @@ class StoredRows:
                 f" 'avbench data spectrograms {where.parent}' makes it again."
             )
         return np.frombuffer(bytearray(data), np.float32).reshape(count, self._n_mels)
+
+
+def damaged_rows(root: Path, ids: Sequence[str]) -> Iterator[str]:
+    """Yields a line for each stored spectrogram that is not what was written, or for files that cannot be read.
+
+    Args:
+        root: The prepared folder.
+        ids: Of its clips, in the manifest's order.
+    """
+    for path in sorted((root / FOLDER).glob("*.json")):
+        try:
+            belongs = read_json(path)
+            stored = StoredRows(root, InputConfig(**belongs["settings"]))
+            if belongs["content"] == read_json(root / "prepare.json").get("sha256"):
+                yield from filter(None, map(stored.damage, range(len(ids)), ids))
+        except (InputError, KeyError, TypeError) as error:
+            yield f"{FOLDER}/{path.name}: {str(error).splitlines()[0]}"
 
 
 def find_rows(clips: Clips, config: InputConfig) -> tuple[StoredRows, PreparedClips] | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from avbench.data.corpus.manifest_file import content_hash, content_line
 from avbench.data.corpus.shards import ShardReader
+from avbench.data.corpus.stored_rows import damaged_rows
 from avbench.data.likeness.fingerprint import Fingerprints
 from avbench.data.likeness.flags import Seen
 from avbench.data.prepare.payload import content_sha256
@@ -54,7 +55,7 @@ def verify(folder: Path, *, workers: int = -1, seen: list[Seen] | None = None) -
         checks = threads.map(lambda number: _check(reader, rows[number], prints, number), range(len(rows)))
         problems += [line for lines in checks for line in lines]
     reader.close()
-    return problems
+    return [*problems, *damaged_rows(folder, [row["id"] for row in rows])]
 
 
 def _check(reader: ShardReader, row: dict[str, Any], prints: Fingerprints | None, number: int) -> list[str]:
