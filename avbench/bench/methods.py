@@ -37,9 +37,10 @@ from avbench.recipes import presets
 from avbench.rng import torch_stream
 from avbench.settings import change
 from avbench.store.provenance import hardware, versions
+from avbench.training.compiled import compile_blocks
 from avbench.training.device import resolve_device
 from avbench.training.fitting import is_out_of_memory
-from avbench.training.precision import autocast, resolve_precision
+from avbench.training.precision import autocast, float32_products, reproducible, resolve_precision
 from avbench.training.session import Session
 
 __all__ = ["SEVEN", "Measured", "Options", "Report", "benchmark", "measure", "table"]
@@ -70,6 +71,10 @@ class Options:
     """Arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
     threads: int = 0
     """Threads that compute on a CPU; 0: as many as torch takes."""
+    deterministic: bool = True
+    """On a GPU: reproducible kernels, as training uses them by default."""
+    compiled: bool = False
+    """Compile the transformer blocks."""
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -107,6 +112,8 @@ def benchmark(options: Options | None = None) -> Report:
     return Report(
         rows=rows,
         size=options.size,
+        kernels=("reproducible kernels, " if options.deterministic else "any kernels, ") * (device == "cuda")
+        + ("compiled blocks" if options.compiled else "blocks as they are"),
         precision=precision,
         machine=hardware(device),
         versions=versions(),
@@ -140,8 +147,15 @@ def measure(name: str, options: Options) -> Measured:
     device, precision = resolve_device(options.device), resolve_precision(options.precision, options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
+    with float32_products(precision, device), reproducible(device, wanted=options.deterministic):
+        return _measured(name, options, device, precision)
+
+
+def _measured(name: str, options: Options, device: str, precision: Precision) -> Measured:
     held, batch = memory_bytes(), options.batch
     method = _build(name, options.size).to(device).train()
+    if options.compiled:
+        compile_blocks(method, precision, device)
     noise = _noise(method, batch).to(device)
     with tempfile.TemporaryDirectory() as folder:
         # No row is written, so that a GPU is not waited for.

@@ -51,6 +51,7 @@ class Report:
 
     rows: list[Measured]
     size: str
+    kernels: str  # which are used, in words
     precision: Precision
     machine: dict[str, Any]
     versions: dict[str, str]
@@ -112,8 +113,8 @@ def table(report: Report) -> str:
     name = report.machine.get("gpu") or f"{report.machine['processor']}, {first.threads} threads"
     promised = f" ({sheet / 1e9:.0f} by the data sheet)" if sheet else ""
     head = (
-        f"{report.size} size, {first.batch} clips per step, {report.precision}, {name}; best matrix product"
-        f" {report.matmul_flops / 1e9:.0f} GFLOP/s{promised}; load average {report.load_before:.1f} before,"
+        f"{report.size} size, {first.batch} clips per step, {report.precision}, {report.kernels}, {name}; best matrix"
+        f" product {report.matmul_flops / 1e9:.0f} GFLOP/s{promised}; load average {report.load_before:.1f} before,"
         f" {report.load_after:.1f} after; {first.readers} processes read clips for the fed steps"
     )
     return f"{head}\n\n{_grid(headers, cells)}\n\n{_spent(report)}"

@@ -36,6 +36,10 @@ class Command:
     """Of methods: steps that are timed."""
     precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     """Of methods: arithmetic; auto: bf16 (or fp16) on a GPU, fp32 on a CPU."""
+    deterministic: bool = True
+    """Of methods: reproducible kernels on a GPU, as training uses them by default."""
+    compiled: bool = False
+    """Of methods: compile the transformer blocks."""
 
     def execute(self) -> int:
         """Prints one table a part, as soon as it is measured."""
@@ -59,9 +63,8 @@ class Command:
         from avbench.bench.methods import Options
         from avbench.training.device import resolve_device
 
-        given = [field.name for field in fields(self) if getattr(self, field.name) != field.default]
-        given = [name for name in given if name != "parts"]
+        own = [field.name for field in fields(self) if field.name not in ("parts", "device")]
+        given = [name for name in ("device", *own) if getattr(self, name) != getattr(Command, name)]
         if given and self.parts and METHODS not in self.parts:
             raise InputError(f"--{given[0]}: not used by {', '.join(self.parts)}; valid with {METHODS}.")
-        device = resolve_device(self.device or "auto")
-        return Options(size=self.size, batch=self.batch, steps=self.steps, device=device, precision=self.precision)
+        return Options(device=resolve_device(self.device or "auto"), **{name: getattr(self, name) for name in own})

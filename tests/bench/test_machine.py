@@ -140,7 +140,11 @@ def test_the_command_gives_its_options_to_the_methods(
     asked: list[Options] = []
     monkeypatch.setattr(methods, "benchmark", lambda options: asked.append(options) or report)
     assert main(["bench", "--device", "cpu", "--size", "tiny", "--steps", "2", "--batch", "3"]) == 0
-    assert asked == [Options(device="cpu", size="tiny", steps=2, batch=3)]
+    assert main(["bench", "methods", "--device", "cpu", "--compiled", "--no-deterministic"]) == 0
+    assert asked == [
+        Options(device="cpu", size="tiny", steps=2, batch=3),
+        Options(device="cpu", compiled=True, deterministic=False),
+    ]
     out = capsys.readouterr().out
     for word in ("MFU %", "wait %", "peak GB", "Where a step's time goes", "clips/s"):
         assert word in out
