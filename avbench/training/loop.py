@@ -149,6 +149,8 @@ def train(
 
     share = share or Share.whole(config)
     group = share.group
+    if config.compiled and group.shards:
+        raise InputError("train.compiled: found true, valid with --parallel fsdp: false; or --parallel ddp.")
     with (
         exclusive(directory) if group.leads else contextlib.nullcontext(),
         torch_threads(workers, config.threads),

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from labelled_clips import INPUT, MODEL, LabelledClips
 
 from avbench.cli import main
@@ -58,15 +59,17 @@ def config(method: str = "cavmae") -> RunConfig:
     return dataclasses.replace(found, input=INPUT, model=MODEL)
 
 
-def extract(folder: Path, processes: int, clips: Any = None, method: Any = None) -> extracted.Arrays:
+def extract(
+    folder: Path, processes: int, clips: Any = None, method: Any = None, device: str = "cpu"
+) -> extracted.Arrays:
     run = config()
     extraction.extract(
         "vectors",
-        method or weights.build(run).eval(),
+        method or weights.build(run).to(device).eval(),
         cast(Clips, clips or LabelledClips(N)),
         run,
         folder,
-        device="cpu",
+        device=device,
         progress=False,
         processes=processes,
     )
@@ -208,3 +211,12 @@ def test_each_process_sees_one_of_the_gpus_that_there_are(tmp_path: Path, monkey
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     assert [on_gpus.variables(rank, 2)["CUDA_VISIBLE_DEVICES"] for rank in range(2)] == ["0", "1"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, and torch finds none here")
+def test_processes_on_gpus_give_the_same_bits_and_those_of_a_cpu_nearly(one: extracted.Arrays, tmp_path: Path) -> None:
+    alone, two = (extract(tmp_path / str(n), n, device="cuda") for n in (1, 2))
+    assert equal(alone, two)
+    for name in one:
+        np.testing.assert_allclose(alone[name], one[name], rtol=1e-3, atol=1e-4)

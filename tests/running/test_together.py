@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from labelled_clips import INPUT, MODEL, LabelledClips
 from safetensors.torch import load_file
 
@@ -95,3 +96,15 @@ def test_on_a_cpu_processes_change_no_bit(tmp_path: Path) -> None:
         assert "processes" not in told
         made.append((each.folder / FINETUNED).read_bytes())
     assert made[0] == made[1]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_two_gpus_fine_tune_as_one_does(tmp_path: Path) -> None:
+    folders = [tmp_path / str(processes) for processes in (1, 2)]
+    for processes, folder in enumerate(folders, start=1):
+        folder.mkdir()
+        execution = Execution(results=tmp_path, device="cuda", processes=processes, progress=False)
+        told = finetuning.compute(stage(folder, balanced=True), execution)
+        assert told.get("processes", 1) == processes
+    np.testing.assert_allclose(losses(folders[1]), losses(folders[0]), rtol=1e-4, atol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 import tiny_method as tiny
@@ -11,8 +12,13 @@ import torch._dynamo
 import torch._inductor.config as inductor
 from torch import nn
 
+from avbench.errors import InputError
 from avbench.methods.vit import Block
 from avbench.training.compiled import compile_blocks
+from avbench.training.group import ProcessGroup
+from avbench.training.loop import train
+from avbench.training.objective import PretrainingLoss
+from avbench.training.share import Share
 
 
 def blocks() -> nn.Module:
@@ -50,6 +56,26 @@ def test_without_a_compiler_they_run_as_they_are(
     assert "\n" not in caplog.messages[0]
     for ours, theirs in zip(passed(model), passed(blocks()), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_a_divided_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    method, settings = tiny.TinyMethod(), tiny.config(compiled=True)
+    with pytest.raises(InputError, match=r"train\.compiled: found true, valid with --parallel fsdp: false"):
+        train(
+            method,
+            PretrainingLoss(method),
+            tiny.batches,
+            settings,
+            steps_per_epoch=tiny.PER_EPOCH,
+            stage=tiny.STAGE,
+            seed=0,
+            precision="fp32",
+            device="cpu",
+            directory=tmp_path,
+            clip_id=str,
+            share=Share(tiny.BATCH, 1, together=False, group=ProcessGroup(0, 2, "fsdp")),
+        )
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_model_without_blocks_is_left_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
