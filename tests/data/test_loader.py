@@ -12,7 +12,7 @@ from avbench.config import InputConfig
 from avbench.data.corpus.authors import AuthorsClips
 from avbench.data.corpus.prepared import PreparedClips
 from avbench.data.feed import memory
-from avbench.data.feed.batch import Batch
+from avbench.data.feed.batch import Batch, moved
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.loader import Feed, batches, worker_count
 from avbench.errors import InputError, RunError
@@ -80,6 +80,22 @@ def test_large_sets_are_not_held(clips: PreparedClips) -> None:
     assert not memory.hold(dataset, limit=memory.decoded_bytes(dataset))
     assert memory.decoded_bytes(dataset) == 6 * 112 * 32 * 4 + 17 * 48 * 48 * 3
     assert memory.hold(dataset, limit=memory.decoded_bytes(dataset) + 1)
+
+
+@pytest.mark.filterwarnings("ignore:.*pin_memory.*")  # a CPU has nothing to pin for
+@pytest.mark.parametrize(("world", "started_by"), [("1", None), ("2", "forkserver")])
+def test_readers_for_a_gpu_give_the_same_and_start_beside_nccl_without_a_fork(
+    clips: PreparedClips, monkeypatch: pytest.MonkeyPatch, world: str, started_by: str | None
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", world)
+    feed = Feed(clips, CONFIG, mode="train", noise=True, workers=1, memory_limit=0, device="cuda")
+    plain = Feed(clips, CONFIG, mode="train", noise=True, workers=0, memory_limit=0)
+    for epoch in (0, 3):
+        sent = list(feed.batches(ORDER, 2, epoch=epoch))
+        assert all(batch.visual.dtype == torch.uint8 for batch in sent)
+        assert_equal(list(moved(sent, "cpu")), list(plain.batches(ORDER, 2, epoch=epoch)))
+    context = feed._readers._loader.multiprocessing_context  # type: ignore[union-attr]
+    assert (None if context is None else context.get_start_method()) == started_by
 
 
 def test_the_same_processes_read_all_epochs(clips: PreparedClips, monkeypatch: pytest.MonkeyPatch) -> None:
