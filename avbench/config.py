@@ -17,6 +17,7 @@ from avbench.settings import Settings, setting, to_dict
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Sampling = Literal["even", "centre", "ends"]
 MODALITIES = ("audio", "visual")
+HAS = {("audio",): "sound alone", ("visual",): "pictures alone", MODALITIES: "sound and pictures"}  # in messages
 Modality = Literal["auto", "both", "audio", "visual"]
 Weights = Literal["pretrained", "untrained", "checkpoint", "given"]
 _WIDEST, _DEEPEST = 65_536, 1000  # beyond all use, and still built on the meta device within seconds
@@ -59,9 +60,8 @@ class DataConfig(Settings):
     like: Literal["", "cavmae", "sync"] = setting(
         "", "prepare videos as these authors did (docs/data.md); empty: as avbench does"
     )
-    modality: Modality = setting(
-        "auto", "use sound (audio) or pictures (visual) of the clips alone; auto: what all of them have"
-    )
+    fold: int = setting(1, "which of a set's published folds is judged, where it has some (esc50, ucf101)", ge=0)
+    modality: Modality = setting("auto", "use sound (audio) or pictures (visual) alone; auto: what all clips have")
 
     @property
     def judged(self) -> DataConfig:

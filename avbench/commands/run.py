@@ -34,23 +34,29 @@ class Command(LauncherOptions, ConfigOptions):
     """Processes that extract features in parallel, on GPUs one each; the numbers do not depend on it. On several GPUs
     they also share each step of a fine-tuning, with other last bits."""
 
+    folds: bool = False
+    """Run all published folds of the data (esc50, ucf101), and judge them together, each clip once."""
+
     skip_untrained: bool = False
     """Leave out the untrained model, which is otherwise evaluated as well."""
 
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
+        from avbench.running import folds
         from avbench.running.possible import possible
         from avbench.running.runner import Execution, Runner
         from avbench.training.device import resolve_device
 
         if self.on_cluster:
-            if self.skip_untrained:
-                raise InputError("--skip-untrained: valid with --launcher local.")
+            for option, given in (("--skip-untrained", self.skip_untrained), ("--folds", self.folds)):
+                if given:
+                    raise InputError(f"{option}: valid with --launcher local.")
             return self._submit()
         requests = self.requests(self._judged, self.task, self.seeds)
         device = resolve_device(self.device)
         execution = Execution(results=self.results, device=device, force=self.force, processes=self.processes)
         runner = Runner(execution)
+        requests = folds.in_all_folds(requests, runner) if self.folds else requests
         configs = runner.resolve_all(requests, planning=self.dry_run)
         possible(runner, configs, planning=self.dry_run)
         if self.dry_run:
@@ -61,10 +67,13 @@ class Command(LauncherOptions, ConfigOptions):
         beside = not self.skip_untrained
         outcomes = [outcome for config in configs for outcome in runner.run(config, with_untrained=beside)]
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
-        print_records(records, self.format, self.results)
-        if self.format == "table":
-            _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
         failed = [outcome for outcome in outcomes if outcome.error]
+        together = folds.pooled(records, self.results) if self.folds and not failed else []
+        print_records([*records, *(record for record, _ in together)], self.format, self.results)
+        if self.format == "table":
+            sys.stdout.writelines(f"{line}\n" for record, _ in together for line in folds.lines(record))
+            _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
+            _print_paths([(str(path), False) for _, path in together])
         for outcome in failed:
             config = outcome.config
             sys.stderr.write(

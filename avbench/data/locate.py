@@ -49,6 +49,7 @@ class Source:
     frames: FrameGrid | None = None  # those a run looks at; None: all there are
     nearest: bool = False  # or those nearest to them, where they are not among the stored ones
     modality: Modality = "auto"  # which of sound and pictures is used
+    fold: int = 1  # which of published folds says what trains and what is tested
 
     @property
     def ready(self) -> bool:
@@ -84,7 +85,9 @@ def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data", wan
             f"data.like: found {data.like} with {data.source}, whose clips are prepared, valid: with videos; its"
             f" prepare.json tells how, and avbench data prepare --like {data.like} prepares the videos so."
         )
-    return dataclasses.replace(located, frames=frames, nearest=wants is not None, modality=data.modality)
+    return dataclasses.replace(
+        located, frames=frames, nearest=wants is not None, modality=data.modality, fold=data.fold
+    )
 
 
 def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> PrepareSettings:
@@ -140,7 +143,8 @@ def _of_catalogue(source: str, option: str) -> Path:
         return folder
     raise InputError(
         f"{option} {source}: not prepared, valid: what 'avbench data prepare {source} --root DIR' writes into {folder};"
-        f" with --out, name that folder. ./{source} means a folder of that name here."
+        f" with --out, name that folder; 'avbench data show {source}' says how to get it. ./{source} means a folder of"
+        " that name here."
     )
 
 
@@ -185,6 +189,7 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     Raises:
         InputError: The data cannot be read, or do not have the frames asked for.
     """
+    from avbench.data.corpus.folds import in_fold
     from avbench.data.corpus.frames import framed
     from avbench.data.corpus.one_modality import using
     from avbench.data.corpus.stored import open_clips
@@ -217,4 +222,4 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
     clips = stored if source.frames is None else framed(stored, source.frames, source.clips, nearest=source.nearest)
     if len(clips) == 0:
         raise InputError(f"{source.clips}: no clip can be used; see rejected.csv there for the reasons.")
-    return using(clips, source.modality, source.videos or source.clips)
+    return in_fold(using(clips, source.modality, source.videos or source.clips), source.clips, source.fold)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from avbench.config import InputConfig
+from avbench.config import HAS, InputConfig
 from avbench.data.corpus.clips import Clips, modalities_of
-from avbench.data.corpus.one_modality import NAMES
 from avbench.data.feed.decoding import Files
 from avbench.data.progress import Progress
 from avbench.errors import RunError
@@ -115,7 +114,7 @@ def stats_text(stats: dict[str, Any]) -> str:
     for name, key, unit in (("duration", "duration_s", " s"), ("frames", "frames", "")):
         found = ", ".join(f"{quantile} {value:g}{unit}" for quantile, value in stats[key].items())
         lines.append(f"{name:<10} {found or 'not known'}")
-    lines.append(f"modality   {NAMES[tuple(stats['modalities'])]}")
+    lines.append(f"modality   {HAS[tuple(stats['modalities'])]}")
     if fbank is not None:
         lines.append(
             f"log-mel    mean {fbank['mean']:.4f}, standard deviation {fbank['std']:.4f}, over {fbank['rows']:,} rows"

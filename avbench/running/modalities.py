@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from avbench import registry
-from avbench.config import MODALITIES
+from avbench.config import HAS, MODALITIES
 from avbench.data.corpus.clips import modalities_of
-from avbench.data.corpus.one_modality import NAMES
 from avbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ def check(config: RunConfig, corpus: Corpus) -> None:
     has = modalities_of(corpus.train)
     if config.weights == "pretrained" and not set(takes) <= set(has):
         raise InputError(
-            f"{what}: is pretrained on {NAMES[takes]}, and {config.data.source} has {NAMES[has]}; valid: --checkpoint"
+            f"{what}: is pretrained on {HAS[takes]}, and {config.data.source} has {HAS[has]}; valid: --checkpoint"
             f" FILE, or --method {_of(has, alone=True)}."
         )
     if not config.task_name:
@@ -51,19 +50,19 @@ def check(config: RunConfig, corpus: Corpus) -> None:
         needed = tuple(task.card.get("modalities", ()))
         if not set(needed) <= set(has):
             raise InputError(
-                f"task '{task.name}': needs {NAMES[needed]}, and {source} has {NAMES[has]}; valid:"
+                f"task '{task.name}': needs {HAS[needed]}, and {source} has {HAS[has]}; valid:"
                 f" {', '.join(_tasks(method))}."
             )
         if not set(takes) & set(has):
-            raise InputError(f"{what}: takes {NAMES[takes]}, and {source} has {NAMES[has]}; valid: {_of(has)}.")
+            raise InputError(f"{what}: takes {HAS[takes]}, and {source} has {HAS[has]}; valid: {_of(has)}.")
         if takes == MODALITIES and method.origin != registry.OWN and not method.encoder:
             raise InputError(
-                f"{what}: takes sound and pictures together, and {source} has {NAMES[has]}; valid: data with both."
+                f"{what}: takes sound and pictures together, and {source} has {HAS[has]}; valid: data with both."
             )
     if not shared(config, corpus.train, corpus.judged):
         raise InputError(
-            f"--eval-data {config.data.eval_source}: has {NAMES[modalities_of(corpus.judged)]}, and"
-            f" {config.data.source} has {NAMES[modalities_of(corpus.train)]}; valid: the same, for {what}."
+            f"--eval-data {config.data.eval_source}: has {HAS[modalities_of(corpus.judged)]}, and"
+            f" {config.data.source} has {HAS[modalities_of(corpus.train)]}; valid: the same, for {what}."
         )
 
 

@@ -29,6 +29,9 @@ LISTED = {  # where the shared folder has a list of the set, and how many clips 
     "ave": ("ave", {"": 4097}),  # 4,143 rows: 45 videos occur more than once
     "avsbench-ms3": None,
     "avsbench-s4": ("avsbench", {"test": 3700}),
+    "esc50": None,
+    "fsd50k": None,
+    "ucf101": None,
     "flickr-soundnet": ("flickr_soundnet", {"test": 250}),
     "is3": ("is3", {"test": 6480}),
     "kinetics-sounds": ("kinetics_sounds", {"train": 17396, "test": 1320}),

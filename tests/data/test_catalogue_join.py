@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from avbench.data.catalogue.join import find_files, join
-from avbench.data.catalogue.rows import AnnotationRow
+from avbench.data.catalogue.reading import AnnotationRow
 from avbench.data.prepare.source import VIDEOS
 
 ROWS = {

@@ -10,7 +10,8 @@ import pytest
 
 from avbench.data.catalogue.entry import entry
 from avbench.data.catalogue.join import find_lists
-from avbench.data.catalogue.rows import AnnotationRow, read_rows
+from avbench.data.catalogue.reading import AnnotationRow
+from avbench.data.catalogue.rows import read_rows
 from avbench.errors import InputError
 
 

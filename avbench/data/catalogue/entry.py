@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from avbench.config import HAS, MODALITIES
 from avbench.errors import InputError, unknown
 from avbench.yaml_text import read_yaml
 
@@ -28,12 +29,14 @@ class ListFile:
         format: How it is read; a key of :data:`avbench.data.catalogue.rows.READERS`.
         split: The split of its rows; "" where its rows say, or where there is none.
         covers: The parts of the set it lists; of two files with the same part the first that is there is read.
+        fold: Of which published fold it is; 0: of none, or its rows say.
     """
 
     files: tuple[str, ...]
     format: str
     split: str = ""
     covers: tuple[str, ...] = ()
+    fold: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -73,6 +76,8 @@ class DataSet:
         folder: What is expected below the root.
         id: What an id looks like.
         lists: Official lists; none for the embedded set.
+        modalities: What its clips are taken to have; of a set of sounds, ``audio`` alone.
+        folds: Published divisions into training and test clips, of which a run judges one (``data.fold``); 0: none.
         media: ``video``: one file with both; ``stills``: a picture and a sound file; ``made``: generated.
         classes_file: Stem of the class list; "" without classes.
         multi_label: Whether a clip may have several labels.
@@ -97,6 +102,8 @@ class DataSet:
     id: str
     source: str
     lists: tuple[ListFile, ...] = ()
+    modalities: tuple[str, ...] = MODALITIES
+    folds: int = 0
     media: str = "video"
     classes_file: str = ""
     multi_label: bool = False
@@ -133,7 +140,9 @@ class DataSet:
         clips = ", ".join(f"{count:,}{f' {split}' if split else ''}" for split, count in self.official.items())
         known = [f"{clips} clips"] if clips else []
         known += [f"{len(self.classes)} classes"] if self.classes_file else []
+        known += [f"{self.folds} folds"] if self.folds else []
         known += [self.metric] if self.metric else []
+        known += [HAS[self.modalities]]
         return f"{self.summary} ({'; '.join([*known, 'tasks: ' + ', '.join(self.tasks)])})"
 
     def class_name(self, written: str) -> str:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from avbench.data.catalogue.entry import DataSet, ListFile
-from avbench.data.catalogue.rows import AnnotationRow
+from avbench.data.catalogue.reading import AnnotationRow
+from avbench.data.prepare.samples import SOUNDS, VIDEOS
 from avbench.errors import InputError
 
 _MILLISECONDS = 1000.0  # a clip of so many seconds is none; it is written in milliseconds
@@ -133,6 +134,17 @@ def find_files(root: Path, suffixes: frozenset[str], exclude: Path | None = None
             if not file.startswith(".") and os.path.splitext(file)[1].lower() in suffixes:  # noqa: PTH122  (millions)
                 found.append(f"{folder}{os.sep}{file}")
     return sorted(found)
+
+
+def find_media(entry: DataSet, root: Path, out: Path) -> list[str]:
+    """Returns the files that may be clips of a set: sounds, too, where it is one of sound alone.
+
+    Args:
+        entry: The set.
+        root: Its folder.
+        out: A folder to leave out.
+    """
+    return find_files(root, VIDEOS if "visual" in entry.modalities else VIDEOS | SOUNDS, exclude=out)
 
 
 class _Finder:

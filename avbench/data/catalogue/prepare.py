@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avbench.data.catalogue.entry import DataSet
-from avbench.data.catalogue.join import Joined, find_files, find_lists, join
+from avbench.data.catalogue.join import Joined, find_lists, find_media, join
 from avbench.data.catalogue.rows import read_rows
 from avbench.data.catalogue.stills import find_stills, write_stills
+from avbench.data.corpus.folds import write_folds
 from avbench.data.media.prepare_settings import PrepareSettings
-from avbench.data.prepare.samples import VIDEOS
 from avbench.errors import InputError
 from avbench.files import write_json, write_text
+from avbench.settings import change
 
 if TYPE_CHECKING:
     from avbench.data.prepare.driver import ShareReport
@@ -119,7 +120,7 @@ def prepare_set(
     if entry.media == "stills":
         joined, sounds = find_stills(rows, root)
     else:
-        joined = join(rows, find_files(root, VIDEOS, exclude=out))
+        joined = join(rows, find_media(entry, root, out))
     broken: dict[str, str] | None = None
     if not dry_run:
         if not joined.files:
@@ -127,7 +128,7 @@ def prepare_set(
         if entry.media == "stills":
             broken = write_stills(joined, sounds, out)
         else:
-            broken = _prepare_videos(joined, out, settings, workers, progress)
+            broken = _prepare_videos(joined, out, _fitting(entry, settings), workers, progress)
     parts = {part for which, _ in read for part in which.parts}
     unread = {which.files[0]: None for which in entry.lists if not parts & set(which.parts)}
     account = Account(
@@ -144,6 +145,8 @@ def prepare_set(
     if not dry_run:
         if entry.classes:
             write_text(out / CLASSES, "".join(f"{id}\t{name}\n" for id, name in entry.classes))
+        if entry.folds:
+            write_folds(out, ((id, rows[id].folds) for id in joined.files))
         write_text(out / MISSING, "".join(f"{id}\n" for id in joined.missing))
         _write_broken(out / BROKEN, account.reasons)
         write_json(out / ACCOUNT, to_json(account))
@@ -183,11 +186,11 @@ def prepare_set_share(
         raise InputError(
             f"--part: found {share} with {entry.name}, valid: a set of videos; pictures are prepared by one process."
         )
-    joined = join(read_rows(entry, find_lists(entry, root, lists)), find_files(root, VIDEOS, exclude=out))
+    joined = join(read_rows(entry, find_lists(entry, root, lists)), find_media(entry, root, out))
     if not joined.files:
         raise InputError(_nothing(entry, root, joined))
     with _table(joined) as table:
-        return prepare_share(table, out, share, settings, workers=workers, progress=progress)
+        return prepare_share(table, out, share, _fitting(entry, settings), workers=workers, progress=progress)
 
 
 def _check(entry: DataSet, root: Path, settings: PrepareSettings) -> None:
@@ -199,6 +202,13 @@ def _check(entry: DataSet, root: Path, settings: PrepareSettings) -> None:
         raise InputError(
             f"--window: found {settings.window:g}, valid: 0 for a set of the catalogue, whose clips have official ids."
         )
+
+
+def _fitting(entry: DataSet, settings: PrepareSettings) -> PrepareSettings:
+    """Returns the settings with the modality that the set is of, where they leave it open."""
+    if settings.modality != "auto":
+        return settings
+    return change(settings, {"modality": entry.modalities[0] if len(entry.modalities) == 1 else "both"})
 
 
 def _nothing(entry: DataSet, root: Path, joined: Joined) -> str:

@@ -8,91 +8,14 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 from avbench.data.catalogue.entry import DataSet, ListFile
-from avbench.data.corpus.csv_file import read_cells
+from avbench.data.catalogue.one_modality_rows import esc50, fsd50k, ucf101
+from avbench.data.catalogue.reading import SPLITS, AnnotationRow, Reading
 from avbench.errors import InputError
 
-_SPLITS = {"train": "train", "training": "train", "val": "tune", "valid": "tune", "validation": "tune", "test": "test"}
 
-
-class AnnotationRow(NamedTuple):
-    """One clip of an official list.
-
-    Attributes:
-        id: Its id.
-        split: ``train``, ``tune``, ``test`` or "".
-        labels: Class names, in the official spelling.
-        video: What its file may be called without the start: the YouTube id, or the id.
-        start: Second at which it begins in the video; NaN where the list does not say.
-        picture: Stem of its picture file, where picture and sound are two files.
-        sound: Stem of its sound file, likewise.
-    """
-
-    id: str
-    split: str
-    labels: tuple[str, ...]
-    video: str
-    start: float = math.nan
-    picture: str = ""
-    sound: str = ""
-
-
-class _Reading(NamedTuple):
-    path: Path
-    entry: DataSet
-    split: str
-
-    def bad(self, line: int, found: object, valid: str) -> InputError:
-        return InputError(
-            f"{self.path}:{line}: found {found!r}, valid: {valid}; is this the list of {self.entry.title}?"
-        )
-
-    def number(self, line: int, text: str) -> float:
-        try:
-            return float(text)
-        except ValueError:
-            raise self.bad(line, text, "a number of seconds") from None
-
-    def split_of(self, line: int, text: str) -> str:
-        """Returns our name of a split; one that the list file states goes first."""
-        found = self.split or _SPLITS.get(text.strip().lower())
-        if found is None:
-            raise self.bad(line, text, "a split: " + ", ".join(sorted(_SPLITS)))
-        return found
-
-    def table(self, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-        """Yields line number and cells of each line that is not empty or a comment."""
-        valid = f"a list of {self.entry.title}"
-        # AVE's fields are parted by & and never quoted.
-        lines = read_cells(self.path, valid, delimiter=delimiter, quoted=delimiter == ",", spaced=True)
-        for line, cells in lines:
-            if not cells[0].startswith("#"):
-                yield line, [cell.strip() for cell in cells]
-
-    def named(self, *columns: str) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yields line number and cells by column of a table with a header.
-
-        Raises:
-            InputError: A column is missing.
-        """
-        header: list[str] | None = None
-        for line, cells in self.table():
-            if header is None:
-                header = [cell.lower() for cell in cells]
-                missing = [column for column in columns if column not in header]
-                if missing:
-                    raise self.bad(line, ",".join(cells), f"a header with {','.join(columns)}")
-            else:
-                yield line, dict(zip(header, cells, strict=False))
-
-    def json(self) -> Any:
-        """Returns the file's content."""
-        return json.loads(self.path.read_text(encoding="utf-8-sig"))
-
-
-def _audioset(reading: _Reading) -> Iterator[AnnotationRow]:
+def _audioset(reading: Reading) -> Iterator[AnnotationRow]:
     """``YTID, start, end, "mid,mid"`` below comment lines."""
     # Two million rows have far fewer combinations of labels.
     names = functools.cache(lambda text: tuple(reading.entry.class_name(mid) for mid in text.split(",") if mid))
@@ -102,7 +25,7 @@ def _audioset(reading: _Reading) -> Iterator[AnnotationRow]:
         yield AnnotationRow(cells[0], reading.split, names(cells[3]), cells[0], reading.number(line, cells[1]))
 
 
-def _vggsound(reading: _Reading) -> Iterator[AnnotationRow]:
+def _vggsound(reading: Reading) -> Iterator[AnnotationRow]:
     """``YTID,start,label,split``, or ``YTID_SSSSSS.mp4,label``."""
     names = functools.cache(reading.entry.class_name)
     for line, cells in reading.table():
@@ -124,7 +47,7 @@ def _second(id: str) -> tuple[str, float]:
     return (video, float(start)) if start.isdecimal() and id[11:12] == "_" else (id, math.nan)
 
 
-def _kinetics(reading: _Reading) -> Iterator[AnnotationRow]:
+def _kinetics(reading: Reading) -> Iterator[AnnotationRow]:
     """``{"database": {id: {"subset", "label"}}}``; labels may be below ``annotations``."""
     # The official validation part is what results are reported on; there is no other test part.
     split = {"training": "train", "validation": "test", "testing": "test"}
@@ -134,34 +57,34 @@ def _kinetics(reading: _Reading) -> Iterator[AnnotationRow]:
         yield AnnotationRow(id, split[item["subset"]], (reading.entry.class_name(label),), video, start)
 
 
-def _msrvtt(reading: _Reading) -> Iterator[AnnotationRow]:
+def _msrvtt(reading: Reading) -> Iterator[AnnotationRow]:
     """A CSV with the column ``video_id``; the other columns are captions."""
     for _, row in reading.named("video_id"):
         yield AnnotationRow(row["video_id"], reading.split, (), row["video_id"])
 
 
-def _vggss(reading: _Reading) -> Iterator[AnnotationRow]:
+def _vggss(reading: Reading) -> Iterator[AnnotationRow]:
     """``[{"file": id, "class": name, "bbox": ...}]``."""
     for item in reading.json():
         video, start = _second(item["file"])
         yield AnnotationRow(item["file"], reading.split, (reading.entry.class_name(item["class"]),), video, start)
 
 
-def _vggsounder(reading: _Reading) -> Iterator[AnnotationRow]:
+def _vggsounder(reading: Reading) -> Iterator[AnnotationRow]:
     """A CSV with video_id and label, a row a label."""
     for _, row in reading.named("video_id", "label"):
         video, start = _second(row["video_id"])
         yield AnnotationRow(row["video_id"], reading.split, (reading.entry.class_name(row["label"]),), video, start)
 
 
-def _flickr(reading: _Reading) -> Iterator[AnnotationRow]:
+def _flickr(reading: Reading) -> Iterator[AnnotationRow]:
     """``ID``, ``ID.jpg`` or ``ID,first frame``, one a line."""
     for _, cells in reading.table():
         id = cells[0].removesuffix(".jpg")
         yield AnnotationRow(id, reading.split, (), id, picture=id, sound=id)
 
 
-def _is3(reading: _Reading) -> Iterator[AnnotationRow]:
+def _is3(reading: Reading) -> Iterator[AnnotationRow]:
     """``[{"image": path, "audio": path, "gt_box": ...}]``."""
     for item in reading.json():
         id = PurePosixPath(item["image"]).stem
@@ -170,13 +93,13 @@ def _is3(reading: _Reading) -> Iterator[AnnotationRow]:
         )
 
 
-def _avsbench(reading: _Reading) -> Iterator[AnnotationRow]:
+def _avsbench(reading: Reading) -> Iterator[AnnotationRow]:
     """``CLIP_K,categories``, K from 1 to 5; or clips, of which the test ones are taken.
 
     Those are ``name,category,split`` in S4 and ``name,split`` in MS3, whose clips are of no class.
     """
     for line, cells in reading.table():
-        if len(cells) == 3 or (len(cells) == 2 and cells[1] in ("split", *_SPLITS)):
+        if len(cells) == 3 or (len(cells) == 2 and cells[1] in ("split", *SPLITS)):
             clip = cells[0]
             samples = [f"{clip}_{k}" for k in range(1, 6)] if cells[-1] == "test" else []
         elif len(cells) == 2:
@@ -188,7 +111,7 @@ def _avsbench(reading: _Reading) -> Iterator[AnnotationRow]:
             yield AnnotationRow(sample, reading.split, labels, sample, picture=sample, sound=clip)
 
 
-def _ave(reading: _Reading) -> Iterator[AnnotationRow]:
+def _ave(reading: Reading) -> Iterator[AnnotationRow]:
     """``category&YTID&quality&start&end``; the times are of the event in the clip, not of the clip in the video."""
     for line, cells in reading.table("&"):
         if len(cells) < 2:
@@ -197,7 +120,7 @@ def _ave(reading: _Reading) -> Iterator[AnnotationRow]:
             yield AnnotationRow(cells[1], reading.split, (reading.entry.class_name(cells[0]),), cells[1])
 
 
-def _ade20k(reading: _Reading) -> Iterator[AnnotationRow]:
+def _ade20k(reading: Reading) -> Iterator[AnnotationRow]:
     """A CSV with image_location, vggsound_file and ade_class_id; rows without a prompt or of class 0 do not count."""
     times: Counter[str] = Counter()
     for line, row in reading.named("image_location", "vggsound_file", "ade_class_id"):
@@ -211,7 +134,7 @@ def _ade20k(reading: _Reading) -> Iterator[AnnotationRow]:
             yield AnnotationRow(id, reading.split, (), id, picture=picture, sound=sound)
 
 
-def _manifest(reading: _Reading) -> Iterator[AnnotationRow]:
+def _manifest(reading: Reading) -> Iterator[AnnotationRow]:
     """The authors' manifest, ``{"data": [{"video_id", "labels", ...}]}`` (docs/protocol/cavmae.md 2.1)."""
     for item in reading.json()["data"]:
         video, start = _second(item["video_id"])
@@ -219,7 +142,7 @@ def _manifest(reading: _Reading) -> Iterator[AnnotationRow]:
         yield AnnotationRow(item["video_id"], reading.split, tuple(names), video, start)
 
 
-READERS: dict[str, Callable[[_Reading], Iterator[AnnotationRow]]] = {
+READERS: dict[str, Callable[[Reading], Iterator[AnnotationRow]]] = {
     "audioset": _audioset,
     "vggsound": _vggsound,
     "kinetics": _kinetics,
@@ -232,6 +155,9 @@ READERS: dict[str, Callable[[_Reading], Iterator[AnnotationRow]]] = {
     "ave": _ave,
     "ade20k": _ade20k,
     "manifest": _manifest,
+    "esc50": esc50,
+    "ucf101": ucf101,
+    "fsd50k": fsd50k,
 }
 _ORDER = ("", "train", "tune", "test")
 
@@ -254,12 +180,14 @@ def read_rows(entry: DataSet, lists: Sequence[tuple[ListFile, Path]]) -> dict[st
     """
     rows: dict[str, AnnotationRow] = {}
     for which, path in lists:
-        for row in _read(entry, which.format, which.split, path):
+        for row in _read(entry, which.format, which.split, path, which.fold):
             before = rows.get(row.id)
             if before is not None:
                 split = max(before.split, row.split, key=_ORDER.index)
                 labels = (*before.labels, *(label for label in row.labels if label not in before.labels))
-                row = before._replace(split=split, labels=labels)
+                pairs = zip(before.folds, row.folds, strict=True)
+                folds = tuple(max(pair, key=_ORDER.index) for pair in pairs)
+                row = before._replace(split=split, labels=labels, folds=folds)
             rows[row.id] = row
     return rows
 
@@ -278,10 +206,10 @@ def read_ids(entry: DataSet, format: str, path: Path) -> list[str]:
     return list(dict.fromkeys(row.id for row in _read(entry, format, "", path)))
 
 
-def _read(entry: DataSet, format: str, split: str, path: Path) -> Iterator[AnnotationRow]:
+def _read(entry: DataSet, format: str, split: str, path: Path, fold: int = 0) -> Iterator[AnnotationRow]:
     count = 0
     try:
-        for row in READERS[format](_Reading(path, entry, split)):
+        for row in READERS[format](Reading(path, entry, split, fold)):
             count += 1
             yield row
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from av.error import FFmpegError
 
 from avbench.data.catalogue.join import Joined, find_files
-from avbench.data.catalogue.rows import AnnotationRow
+from avbench.data.catalogue.reading import AnnotationRow
 from avbench.data.prepare.samples import SOUNDS
 from avbench.errors import InputError
 from avbench.files import atomic_folder, write_json

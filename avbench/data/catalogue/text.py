@@ -21,6 +21,8 @@ def describe(entry: DataSet) -> str:
         "files": entry.folder,
         "lists": " or ".join(dict.fromkeys(which.files[0] for which in entry.lists)),
         "an id": entry.id,
+        "modality": " and ".join(entry.modalities),
+        "folds": f"{entry.folds}: --set data.fold=K judges one, avbench run --folds all" if entry.folds else "",
         **{name: _counted(counted) for name, counted in counts.items()},
         "classes": f"{len(entry.classes)}, several a clip" if entry.multi_label else str(len(entry.classes) or ""),
         "metric": entry.metric,

@@ -56,7 +56,7 @@ class Change:
         return clips.frame(i, k)
 
 
-class _Clips:
+class DelegatedClips:
     """Clips of which something is another; all else is their own."""
 
     def __init__(self, clips: Clips) -> None:
@@ -68,7 +68,7 @@ class _Clips:
         return getattr(self._clips, name)
 
 
-class _Side(_Clips):
+class _Side(DelegatedClips):
     """Clips of which one channel is the sound."""
 
     def __init__(self, clips: Clips, side: int) -> None:
@@ -81,7 +81,7 @@ class _Side(_Clips):
         return sound if sound.ndim == 1 else sound[self._side], rate
 
 
-class _ChangedClips(_Clips):
+class _ChangedClips(DelegatedClips):
     """See :func:`changed`."""
 
     def __init__(self, clips: Clips, change: Change) -> None:

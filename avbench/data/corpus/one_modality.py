@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from avbench.config import HAS
 from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips, modalities_of
 from avbench.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from avbench.config import Modality
-
-NAMES = {("audio",): "sound alone", ("visual",): "pictures alone", ("audio", "visual"): "sound and pictures"}
 
 
 @dataclass(frozen=True)
@@ -78,5 +77,5 @@ def using(clips: Clips, modality: Modality, source: object) -> Clips:
     has = modalities_of(clips)
     wanted = has if modality == "auto" else ("audio", "visual") if modality == "both" else (modality,)
     if not set(wanted) <= set(has):
-        raise InputError(f"data.modality: found {modality}, valid: auto or {has[0]}, as {source} has {NAMES[has]}.")
+        raise InputError(f"data.modality: found {modality}, valid: auto or {has[0]}, as {source} has {HAS[has]}.")
     return clips if wanted == has else changed(clips, OneModality(wanted[0]))
