@@ -5,94 +5,31 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from avbench import registry
 from avbench.config import Precision
 from avbench.data.corpus.clips import Clips
+from avbench.data.feed import loader
 from avbench.data.feed.heard import HeardBatch, HeardClips
 from avbench.data.feed.heard_training import moved
-from avbench.data.wants import Wants
 from avbench.encoders import returned
+from avbench.encoders.finetuned import EncoderClassifier, HeardEncoder
+from avbench.encoders.made import build, wants_of
 from avbench.encoders.returned import Float32
-from avbench.errors import AvbenchError, InputError, RunError
+from avbench.errors import AvbenchError, RunError
+from avbench.methods.classifier import Classifier, Streams
 from avbench.registry.encoders import told
-from avbench.settings import Settings, shown
+from avbench.settings import Settings
+from avbench.store.extracted import Arrays, Kind
 from avbench.training.precision import autocast
 
 _BLOCK = 1024  # pictures that are compared at once
-_RANGES: dict[str, tuple[int, int]] = {"sample_rate": (1000, 192_000), "channels": (1, 2), "frames": (1, 512)}
-
-
-@functools.lru_cache(maxsize=64)
-def wants_of(name: str, options: Settings) -> Wants:
-    """Returns what an encoder hears and sees.
-
-    Raises:
-        InputError: It cannot be made, or says something that cannot be.
-    """
-    encoder, entry = build(name, options), registry.find("method", name)
-    for attribute, (least, most) in {**_RANGES, "batch_size": (1, 2**20)}.items():
-        value = getattr(encoder, attribute)
-        if not isinstance(value, int) or not least <= value <= most:
-            valid = f"valid: a whole number from {least} to {most}"
-            raise InputError(f"encoder {entry.shown}: {attribute}: found {shown(value)}, {valid}.")
-    image = encoder.image
-    if isinstance(image, int):
-        image = (image, image)
-    sides = () if image is None else image
-    if image is not None and (len(sides) != 2 or not all(type(side) is int and 0 < side <= 4096 for side in sides)):
-        raise InputError(
-            f"encoder {entry.shown}: image: found {shown(image)}, valid: (height, width) in pixels, or None."
-        )
-    seconds = encoder.seconds
-    if seconds is not None and not (isinstance(seconds, (int, float)) and seconds > 0):
-        raise InputError(f"encoder {entry.shown}: seconds: found {shown(seconds)}, valid: above 0, or None.")
-    return Wants(
-        modalities=tuple(entry.card["modalities"]),
-        sample_rate=encoder.sample_rate,
-        channels=encoder.channels,
-        seconds=None if seconds is None else float(seconds),
-        frames=encoder.frames,
-        image=None if image is None else (image[0], image[1]),
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def revision_of(name: str, options: Settings) -> str:
-    """Returns what else decides an encoder's numbers, as it says.
-
-    Raises:
-        InputError: It cannot tell.
-    """
-    encoder, entry = build(name, options), registry.find("method", name)
-    try:
-        return str(encoder.revision())
-    except AvbenchError:
-        raise
-    except Exception as error:  # whatever somebody's code raises
-        raise InputError(f"encoder {entry.shown} ({name}): revision failed: {told(error, entry.path)}.") from error
-
-
-def build(name: str, options: Settings) -> Any:
-    """Returns a new object of an encoder's class.
-
-    Raises:
-        InputError: Its constructor failed.
-    """
-    entry = registry.find("method", name)
-    arguments = {field.name: getattr(options, field.name) for field in fields(options)}
-    try:
-        return entry.load().METHOD(**arguments)
-    except Exception as error:  # whatever somebody's code raises
-        raise InputError(
-            f"encoder {entry.shown} ({name}): its constructor failed: {told(error, entry.path)}."
-        ) from error
 
 
 class Adapted:
@@ -144,9 +81,9 @@ class Adapted:
         return int(self.encoder.batch_size)
 
     @property
-    def compares(self) -> bool:
-        """Whether it compares clips by a similarity of its own."""
-        return hasattr(self.encoder, "similarity")
+    def scores(self) -> Callable[[Float32, Float32], Iterator[Float32]] | None:
+        """What compares clips where the encoder does so by a similarity of its own."""
+        return self._similarities if hasattr(self.encoder, "similarity") else None
 
     def heard(self, clips: Clips) -> HeardClips:
         """Returns what reads clips for it; it may return other shapes of these than of others before."""
@@ -166,6 +103,39 @@ class Adapted:
             return getattr(self.encoder, name)(value, beside)
         except Exception as error:  # whatever somebody's code raises
             raise RunError(f"{self._called}: {name} failed with clip '{clip}': {told(error, self.file)}.") from error
+
+    def computed(
+        self, kind: Kind, clips: Clips, order: npt.NDArray[np.int64], *, workers: int
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Arrays]]:
+        """Yields rows and arrays of each batch; see :class:`~avbench.encoders.judged.Judged`.
+
+        Args:
+            kind: ``vectors`` or ``tokens``.
+            clips: The clips.
+            order: Which of them, in which order.
+            workers: Processes that read them.
+        """
+        compute = self.tokens if kind == "tokens" else self.vectors
+        for batch in loader.batches(self.heard(clips), order, self.batch_size, workers=workers):
+            rows = np.asarray(batch.index, np.int64)
+            yield rows, compute(batch, [clips.ids[row] for row in rows.tolist()])
+
+    def classifier(
+        self, n_classes: int, *, mode: str, head: str, streams: Streams, n_frames: int, seed: int
+    ) -> Classifier:
+        """Returns the encoder itself with a new head; see :class:`~avbench.encoders.judged.Judged`.
+
+        Args:
+            n_classes: Logits a clip.
+            mode: What it will be trained in.
+            head: ``auto`` or ``linear``.
+            streams: See :class:`~avbench.encoders.finetuned.HeardEncoder`.
+            n_frames: Not used: its vectors of a clip are averaged.
+            seed: Of the head's first weights.
+        """
+        kind: Any = "linear" if head == "auto" else head
+        model = EncoderClassifier(HeardEncoder(self), n_classes, mode=mode, streams=streams, head=kind, seed=seed)
+        return model.to(self.device)
 
     def vectors(self, batch: HeardBatch, clips: Sequence[str]) -> dict[str, Float32]:
         """Returns ``audio``, ``visual`` and ``joint``, those there are, (B, F, D).
@@ -204,7 +174,7 @@ class Adapted:
             )
         return {"visual": patches, "audio": np.repeat(sounds, frames // sounds.shape[1], axis=1)}
 
-    def scores(self, audio: Float32, visual: Float32) -> Iterator[Float32]:
+    def _similarities(self, audio: Float32, visual: Float32) -> Iterator[Float32]:
         """Yields how similar the sounds of some clips and the pictures of all are, (B, n), as the encoder has it.
 
         Args:

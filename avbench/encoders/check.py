@@ -120,15 +120,13 @@ def _silence(encoder: Adapted, batch: HeardBatch, ids: Sequence[str]) -> Iterato
 
 def _pairs(encoder: Adapted, audio: Float32, visual: Float32) -> Iterator[Finding]:
     """Asks whether a clip's own sound is at least as close to its picture as others' are, on average."""
-    if not encoder.compares and audio.shape[-1] != visual.shape[-1]:
+    own = encoder.scores
+    if own is None and audio.shape[-1] != visual.shape[-1]:
         widths = f"{audio.shape[-1]} and {visual.shape[-1]}"
         yield Finding(False, f"audio and visual: widths {widths}; valid for retrieval: the same, or define similarity")
         return
     try:
-        own = encoder.compares
-        close = (
-            np.concatenate(list(encoder.scores(_frames(audio), _frames(visual)))) if own else _cosines(audio, visual)
-        )
+        close = np.concatenate(list(own(_frames(audio), _frames(visual)))) if own else _cosines(audio, visual)
     except AvbenchError as error:
         yield Finding(False, str(error))
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, cast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +12,32 @@ from torch import Tensor, nn
 from avbench.config import ModelConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed.augment import Augment
+from avbench.data.feed.heard import HeardClips
 from avbench.data.feed.heard_training import HeardFeed, Several
-from avbench.encoders.adapted import Adapted
+from avbench.data.wants import Wants
 from avbench.errors import AvbenchError, InputError, RunError
-from avbench.methods.classifier import Classifier, Streams
+from avbench.methods.classifier import Classifier
 from avbench.registry.encoders import told
 
 _SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
 _SIDE = 224  # of a picture whose size the encoder leaves open, pixels
+
+
+class Hearing(Protocol):
+    """What fine-tuning needs of an encoder with its weights; see :class:`avbench.encoders.adapted.Adapted`."""
+
+    encoder: Any
+    wants: Wants
+    device: str
+    shown: str
+    file: Path
+
+    @property
+    def prepare(self) -> dict[str, Callable[..., Any]]:
+        """What its ``prepare_`` functions do to one clip."""
+
+    def heard(self, clips: Clips) -> HeardClips:
+        """Returns what reads clips for it."""
 
 
 class HeardEncoder(nn.Module):
@@ -32,7 +52,7 @@ class HeardEncoder(nn.Module):
 
     default_head: ClassVar[Literal["linear", "attention"]] = "linear"
 
-    def __init__(self, encoder: Adapted) -> None:
+    def __init__(self, encoder: Hearing) -> None:
         super().__init__()
         self.module = encoder.encoder
         self.model_config = ModelConfig()
@@ -164,23 +184,3 @@ class EncoderClassifier(Classifier):
             workers: Processes that read.
         """
         return HeardFeed(self.encoder.adapted[0].heard(clips), augment=augment, seed=seed, workers=workers)
-
-
-def build_classifier(
-    encoder: Adapted, n_classes: int, *, mode: str, head: str, streams: Streams, seed: int
-) -> EncoderClassifier:
-    """Returns the fine-tuning model of an encoder, with its weights and a new head.
-
-    Args:
-        encoder: With the weights to start from; trained in place.
-        n_classes: Logits a clip.
-        mode: What it will be trained in.
-        head: ``auto`` or ``linear``.
-        streams: See :class:`HeardEncoder`.
-        seed: Of the head's first weights.
-
-    Raises:
-        InputError: It cannot be fine-tuned, or not with such a head.
-    """
-    kind = cast(Literal["linear"], "linear" if head == "auto" else head)
-    return EncoderClassifier(HeardEncoder(encoder), n_classes, mode=mode, streams=streams, head=kind, seed=seed)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig, Weights
 from avbench.data.locate import EMBEDDED
-from avbench.errors import InputError, RunError
+from avbench.errors import InputError
 from avbench.recipes import presets
 from avbench.running.layers import SECTION, apply, read_layers, task_class
 from avbench.settings import Settings, change
@@ -21,10 +18,8 @@ if TYPE_CHECKING:
     from avbench.data.wants import Wants
     from avbench.encoders.adapted import Adapted
     from avbench.running.asked import Request
-    from avbench.tasks.subject import Part
 
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
-_COMPARED = 20_000  # clips whose pairs are kept: 1.6 GB
 _OF_SPECTROGRAMS = ("freq_mask", "time_mask", "noise")  # settings of fine-tuning
 _SET = {"train": ("workers", "threads", "deterministic")}  # of these sections, what an encoder's run has
 
@@ -107,7 +102,7 @@ def wants(config: RunConfig) -> Wants | None:
     """Returns what the encoder of a run hears and sees; None where a method is judged."""
     if not is_encoder(config):
         return None
-    from avbench.encoders.adapted import wants_of
+    from avbench.encoders.made import wants_of
 
     return wants_of(config.method_name, config.method)
 
@@ -122,7 +117,7 @@ def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
     heard = wants(config)
     if heard is None:
         return {}
-    from avbench.encoders.adapted import revision_of
+    from avbench.encoders.made import revision_of
 
     entry = registry.find("method", config.method_name)
     return {
@@ -157,35 +152,3 @@ def load(config: RunConfig, device: str) -> Adapted:
         precision=config.precision,
         seed=config.seed,
     )
-
-
-def compare(encoder: Adapted, folder: Path, part: Part) -> None:
-    """Writes how similar all sounds and pictures of an extraction are, where an encoder has a similarity of its own.
-
-    Args:
-        encoder: With its weights.
-        folder: Where its vectors are.
-        part: Of which split the clips are; training clips are not compared where they are many.
-
-    Raises:
-        RunError: There are too many clips, or the encoder fails.
-    """
-    from avbench.store import extracted
-
-    found = extracted.arrays(folder)
-    if not encoder.compares or not {"audio", "visual"} <= found.keys():
-        return
-    n = len(found["audio"])
-    if n > _COMPARED and part == "train":
-        return
-    if n > _COMPARED:
-        raise RunError(
-            f"encoder {encoder.shown}: found {n:,} clips, valid with a similarity of its own, whose every pair is kept:"
-            f" {_COMPARED:,}; --set data.subset=FILE judges some of them."
-        )
-    array = np.lib.format.open_memmap(folder / f"{extracted.SCORES}.npy", "w+", np.dtype(np.float32), (n, n))
-    row = 0
-    for scores in encoder.scores(np.array(found["audio"]), np.array(found["visual"])):
-        array[row : row + len(scores)] = scores
-        row += len(scores)
-    array.flush()

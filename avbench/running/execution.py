@@ -10,8 +10,7 @@ from avbench.errors import InputError
 from avbench.store.records import content_id
 
 if TYPE_CHECKING:
-    from avbench.encoders.adapted import Adapted
-    from avbench.methods.base import Method
+    from avbench.encoders.judged import Judged
     from avbench.running.identity import Extraction, Stage
     from avbench.training.group import ProcessGroup
 
@@ -42,7 +41,7 @@ class Execution:
     processes: int = 1
     group: ProcessGroup = field(default_factory=lambda: _alone())
     _computed: set[str] = field(default_factory=set, compare=False, repr=False)
-    _loaded: dict[str, Method | Adapted] = field(default_factory=dict, compare=False, repr=False)
+    _loaded: dict[str, Judged] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Checks what users give.
@@ -57,7 +56,7 @@ class Execution:
         """Returns whether a stage is to be computed though it is done: once each, where ``force`` asks for it."""
         return self.force and stage.id not in self._computed
 
-    def model(self, stage: Extraction) -> Method | Adapted:
+    def model(self, stage: Extraction) -> Judged:
         """Returns what a stage extracts with, with its weights: that of the extraction before, where it is the same.
 
         Raises:

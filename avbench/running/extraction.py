@@ -13,24 +13,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from avbench import registry
+from avbench.errors import RunError
 from avbench.files import Damaged, read_json, set_aside, write_json
-from avbench.running import encoded
 from avbench.running.batches import Batches
-from avbench.running.identity import Extraction, Kind
-from avbench.store import parts
+from avbench.running.identity import Extraction
+from avbench.store import extracted, parts
 from avbench.store.arrays import PARTIAL, RowWriter
-from avbench.store.extracted import IDS
+from avbench.store.extracted import IDS, Kind
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
     from avbench.data.corpus.clips import Clips
     from avbench.data.progress import Progress
-    from avbench.encoders.adapted import Adapted
-    from avbench.methods.base import Method
+    from avbench.encoders.judged import Judged
     from avbench.running.execution import Execution
 
-_BATCH = 64  # frames a forward pass: fills a core's cache at tiny size, fits a GPU at base size
-
+_COMPARED = 20_000  # clips whose pairs are kept: 1.6 GB
 log = logging.getLogger("avbench")
 
 
@@ -41,12 +40,10 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
         InputError: The weights do not fit the model.
         RunError: A clip cannot be read, or a process ended early.
     """
-    from avbench.encoders.adapted import Adapted
-
-    method = execution.model(stage)
+    judged = execution.model(stage)
     extract(
         stage.kind,
-        method,
+        judged,
         stage.clips,
         stage.config,
         stage.folder,
@@ -54,14 +51,14 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
         progress=execution.progress,
         processes=execution.processes,
     )
-    if isinstance(method, Adapted) and stage.kind == "vectors":
-        encoded.compare(method, stage.folder, stage.part)
+    if stage.kind == "vectors":
+        _compare(judged, stage)
     return {"n": len(stage.clips)}
 
 
 def extract(
     kind: Kind,
-    method: Method | Adapted,
+    judged: Judged,
     clips: Clips,
     config: RunConfig,
     folder: Path,
@@ -77,7 +74,7 @@ def extract(
 
     Args:
         kind: ``vectors`` or ``tokens``.
-        method: With its weights, on ``device``, in evaluation mode.
+        judged: With its weights, on ``device``.
         clips: The clips; row i of every array belongs to clip i.
         config: Input sizes, frames, precision, readers and threads.
         folder: Where the arrays go.
@@ -102,19 +99,17 @@ def extract(
         torch_threads(readers, config.train.threads) as threads,
         Progress(kind, len(clips), done=int(done.sum()), unit="clip", enabled=progress) as bar,
     ):
-        size = _batch_size(method, config)
+        size = judged.batch_size
         todo = [first // size for first in range(0, len(clips), size) if not done[first : first + size].all()]
         world = max(1, min(processes, len(todo)))
         job = Batches(
             kind=kind,
-            method=method,
+            judged=judged,
             clips=clips,
-            config=config,
             folder=folder,
             device=device,
             readers=readers // world,
             threads=threads,
-            size=size,
             todo=todo,
         )
         if world > 1:
@@ -134,13 +129,36 @@ def extract(
     writer.finish()
 
 
-def _batch_size(method: Method | Adapted, config: RunConfig) -> int:
-    """Returns clips a forward pass."""
-    from avbench.encoders.adapted import Adapted
+def _compare(judged: Judged, stage: Extraction) -> None:
+    """Writes how similar all sounds and pictures of an extraction are, where an encoder has a similarity of its own.
 
-    if isinstance(method, Adapted):
-        return method.batch_size
-    return max(1, _BATCH // max(1, config.data.n_frames)) if config.input.segment_length else _BATCH
+    Training clips are not compared where they are many.
+
+    Args:
+        judged: With its weights.
+        stage: Whose vectors are there.
+
+    Raises:
+        RunError: There are too many clips, or the encoder fails.
+    """
+    found, scores = extracted.arrays(stage.folder), judged.scores
+    if scores is None or not {"audio", "visual"} <= found.keys():
+        return
+    n = len(found["audio"])
+    if n > _COMPARED and stage.part == "train":
+        return
+    if n > _COMPARED:
+        shown = registry.find("method", stage.config.method_name).shown
+        raise RunError(
+            f"encoder {shown}: found {n:,} clips, valid with a similarity of its own, whose every pair is kept:"
+            f" {_COMPARED:,}; --set data.subset=FILE judges some of them."
+        )
+    array = np.lib.format.open_memmap(stage.folder / f"{extracted.SCORES}.npy", "w+", np.dtype(np.float32), (n, n))
+    row = 0
+    for block in scores(np.array(found["audio"]), np.array(found["visual"])):
+        array[row : row + len(block)] = block
+        row += len(block)
+    array.flush()
 
 
 def _share(job: Batches, world: int, bar: Progress) -> None:

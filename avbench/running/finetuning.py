@@ -17,8 +17,7 @@ from avbench.tasks.labels import LabelPair, read_pair
 from avbench.training import trained_on
 
 if TYPE_CHECKING:
-    from avbench.encoders.adapted import Adapted
-    from avbench.methods.base import Method
+    from avbench.encoders.judged import Judged
     from avbench.methods.classifier import Classifier
     from avbench.running.execution import Execution
     from avbench.training.group import ProcessGroup
@@ -195,32 +194,16 @@ def read(stage: Finetuning, device: str) -> Classifier:
     from avbench.training.checkpoints import load_weights
     from avbench.training.finetune import FINETUNED
 
-    first = encoded.load(stage.config, device) if encoded.is_encoder(stage.config) else weights.build(stage.config)
-    model = _classifier(stage, first)
+    model = _classifier(stage, weights.frame(stage.config, device))
     load_weights(model, stage.folder / FINETUNED)
     return model.to(device).eval()
 
 
-def _classifier(stage: Finetuning, method: Method | Adapted) -> Classifier:
-    """Returns the model to fine-tune; its encoder is the method's, its head a function of the seed."""
-    from avbench.encoders import finetuned
-    from avbench.encoders.adapted import Adapted
-    from avbench.methods.classifier import build_classifier
-
-    clips, options = stage.train, stage.options
-    labels = read_pair(clips, stage.evaluated, kind=options.target, label=options.label, warn=False)
-    if isinstance(method, Adapted):
-        model = finetuned.build_classifier(
-            method,
-            len(labels.classes),
-            mode=stage.mode,
-            head=options.head,
-            streams=options.streams,
-            seed=stage.config.seed,
-        )
-        return model.to(method.device)
-    return build_classifier(
-        method,
+def _classifier(stage: Finetuning, judged: Judged) -> Classifier:
+    """Returns the model to fine-tune; its head is a function of the seed."""
+    options = stage.options
+    labels = read_pair(stage.train, stage.evaluated, kind=options.target, label=options.label, warn=False)
+    return judged.classifier(
         len(labels.classes),
         mode=stage.mode,
         head=options.head,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from avbench import registry
 from avbench.config import FinetuneConfig, RunConfig
@@ -20,6 +20,7 @@ from avbench.running import encoded
 from avbench.settings import Settings, to_dict
 from avbench.store import seal
 from avbench.store.archive import holding
+from avbench.store.extracted import Kind
 from avbench.store.records import SCHEMA, content_id, run_folder, stage_folder
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 # Raised by whoever changes what a stage computes; old results are then not taken for new ones.
 PRETRAIN_SCHEMA, EXTRACTION_SCHEMA, FINETUNE_SCHEMA = 2, 2, 1
 _JUDGING = ("modes", "frames", "missing", "absent", "resamples", "bootstrap_seed")  # of fine-tuned weights, not making
-Kind = Literal["vectors", "tokens"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -16,8 +16,9 @@ from avbench.errors import InputError
 from avbench.running import identity, modalities
 from avbench.running.division import Division, divide, labelled, training_clips
 from avbench.running.exposure import Exposure, seen
-from avbench.running.identity import Extraction, Finetuning, Kind, Pretraining, Stage
+from avbench.running.identity import Extraction, Finetuning, Pretraining, Stage
 from avbench.running.request import fitted, vary
+from avbench.store.extracted import Kind
 from avbench.tasks.base import FINETUNED, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from avbench.running.execution import Execution
 from avbench.running.plan import EXTRACTIONS, Plan
 from avbench.running.request import vary
 from avbench.store import extracted
-from avbench.store.extracted import Pooled, Tokens
+from avbench.store.extracted import Kind, Pooled, Tokens
 from avbench.store.records import stage_folder
 from avbench.tasks.base import FINETUNED, TRAINING_LOG, WEIGHTS
 from avbench.tasks.subject import Part, Subject
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
     from avbench.methods.base import Method
     from avbench.methods.classifier import Classifier
-    from avbench.running.identity import Extraction, Kind
+    from avbench.running.identity import Extraction
     from avbench.store.features import Features
 
 

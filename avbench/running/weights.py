@@ -13,7 +13,7 @@ from avbench.running import encoded
 from avbench.running.identity import Pretraining, Stage
 
 if TYPE_CHECKING:
-    from avbench.encoders.adapted import Adapted
+    from avbench.encoders.judged import Judged
     from avbench.methods.base import Method
 
 
@@ -31,9 +31,22 @@ def weights_file(config: RunConfig, stages: Iterable[Stage]) -> Path | None:
     return next((stage.folder / WEIGHTS for stage in stages if isinstance(stage, Pretraining)), config.checkpoint)
 
 
-def load(config: RunConfig, stages: Iterable[Stage], device: str) -> Method | Adapted:
-    """Returns a method or an encoder with its weights, likewise; see :func:`load_method`."""
-    return encoded.load(config, device) if encoded.is_encoder(config) else load_method(config, stages, device)
+def load(config: RunConfig, stages: Iterable[Stage], device: str) -> Judged:
+    """Returns what a run judges, with its weights, likewise; see :func:`load_method`."""
+    if encoded.is_encoder(config):
+        return encoded.load(config, device)
+    return _of_method(load_method(config, stages, device), config, device)
+
+
+def frame(config: RunConfig, device: str) -> Judged:
+    """Returns the same for weights that are about to replace its own, which are not looked for."""
+    return encoded.load(config, device) if encoded.is_encoder(config) else _of_method(build(config), config, device)
+
+
+def _of_method(method: Method, config: RunConfig, device: str) -> Judged:
+    from avbench.encoders.of_method import OfMethod
+
+    return OfMethod(method, config, device)
 
 
 def load_method(config: RunConfig, stages: Iterable[Stage], device: str) -> Method:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from avbench.files import read_json
 from avbench.store.arrays import open_rows
 from avbench.store.features import Features
 
+Kind = Literal["vectors", "tokens"]
 Arrays = dict[str, npt.NDArray[np.float32]]
 Vectors = npt.NDArray[np.float32]
 SCORES = "scores"  # (n, n) similarities of sounds and pictures, of an encoder that compares by its own

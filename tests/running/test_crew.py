@@ -16,6 +16,8 @@ from labelled_clips import INPUT, MODEL, LabelledClips
 from avbench.cli import main
 from avbench.config import RunConfig
 from avbench.data.corpus.clips import Clips
+from avbench.encoders import of_method
+from avbench.encoders.of_method import OfMethod
 from avbench.errors import RunError
 from avbench.methods.base import Method
 from avbench.running import batches, extraction, weights
@@ -51,7 +53,7 @@ class BrokenClips(LabelledClips):
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "_BATCH", BATCH)
+    monkeypatch.setattr(of_method, "_BATCH", BATCH)
 
 
 def config(method: str = "cavmae") -> RunConfig:
@@ -65,7 +67,7 @@ def extract(
     run = config()
     extraction.extract(
         "vectors",
-        method or weights.build(run).to(device).eval(),
+        OfMethod(method or weights.build(run).to(device).eval(), run, device),
         cast(Clips, clips or LabelledClips(N)),
         run,
         folder,
@@ -86,7 +88,7 @@ def equal(first: extracted.Arrays, second: extracted.Arrays) -> bool:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> extracted.Arrays:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "_BATCH", BATCH)
+        patch.setattr(of_method, "_BATCH", BATCH)
         return extract(tmp_path_factory.mktemp("one"), 1)
 
 
@@ -138,14 +140,12 @@ def job_of(folder: Path, todo: list[int], device: str = "cpu") -> batches.Batche
     """Returns an extraction."""
     return batches.Batches(
         kind="vectors",
-        method=weights.build(config()).eval(),
+        judged=OfMethod(weights.build(config()).eval(), config(), device),
         clips=cast(Clips, LabelledClips(N)),
-        config=config(),
         folder=folder,
         device=device,
         readers=0,
         threads=1,
-        size=BATCH,
         todo=todo,
     )
 

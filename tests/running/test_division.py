@@ -77,13 +77,17 @@ def boxes(folder: Path, *ids: str) -> str:
     return f"task.annotations={path}"
 
 
+SMALL_BATCH = {"linear_probe": (), "knn": (), "classification": ("task.batch_size=6",)}  # no larger than the clips
+
+
 @pytest.mark.parametrize("task", ["linear_probe", "classification"])
 def test_a_task_that_trains_is_judged_on_held_out_clips_also_with_given_weights(
     task: str, tmp_path: Path, weights: Path
 ) -> None:
     clips = Divided()
-    given = plan(configured(task, checkpoint=weights), clips, tmp_path)
-    own = plan(configured(task), clips, tmp_path)
+    sets = SMALL_BATCH[task]
+    given = plan(configured(task, *sets, checkpoint=weights), clips, tmp_path)
+    own = plan(configured(task, *sets), clips, tmp_path)
     assert given.train is not None
     assert given.division.split == "test"
     assert not set(given.train.ids) & set(given.evaluated.ids)
@@ -307,9 +311,8 @@ def test_a_job_that_pretrains_alone_cannot_know_what_a_task_s_annotations_hold_o
 @pytest.mark.parametrize("task", ["linear_probe", "knn", "classification"])
 def test_a_task_may_train_on_a_share_of_the_labels_while_pretraining_has_all_clips(task: str, tmp_path: Path) -> None:
     clips = Divided(60, ["train"] * 48 + ["test"] * 12)
-    sets = ("task.batch_size=4",) if task == "classification" else ()
-    whole = plan(configured(task, *sets), clips, tmp_path)
-    config = configured(task, *sets, "data.labelled=0.25")
+    whole = plan(configured(task, *SMALL_BATCH[task]), clips, tmp_path)
+    config = configured(task, *SMALL_BATCH[task], "data.labelled=0.25")
     part = plan(config, clips, tmp_path)
     assert part.pretrain == whole.pretrain
     assert part.evaluation != whole.evaluation

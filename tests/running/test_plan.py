@@ -172,8 +172,8 @@ def test_labels_that_cannot_be_used_are_refused_before_anything_is_computed(
     runner = Runner(Execution(results=tmp_path, progress=False))
     monkeypatch.setattr(runner, "corpus", lambda _: corpus)
     for task, sets in (("linear_probe", ()), ("classification", FINE), ("shuffled_pairs", ())):
-        (outcome,) = runner.run(configured(task, *sets, "task.label=name"), with_untrained=False)
-        assert "task.label: found 'name'" in outcome.error
+        with pytest.raises(InputError, match=r"task.label: found 'name'"):
+            runner.run(configured(task, *sets, "task.label=name"), with_untrained=False)
     assert not list(all_records(tmp_path))
     assert not (tmp_path / "stages").exists()
 

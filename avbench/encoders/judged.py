@@ -1,0 +1,63 @@
+"""What runs judge, whoever made it: extraction and fine-tuning ask the same of a method as of anybody's encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Protocol
+
+from avbench.store.extracted import Arrays, Kind, Vectors
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from avbench.data.corpus.clips import Clips
+    from avbench.methods.classifier import Classifier, Streams
+
+
+class Judged(Protocol):
+    """An encoder with its weights on a device: one of :class:`~avbench.encoders.of_method.OfMethod`, or anybody's."""
+
+    @property
+    def batch_size(self) -> int:
+        """Clips a forward pass."""
+        ...
+
+    @property
+    def scores(self) -> Callable[[Vectors, Vectors], Iterator[Vectors]] | None:
+        """How similar sounds (n, F, D) and pictures (n, G, D) are, (k, n) each time; None: by their cosine."""
+        ...
+
+    def computed(
+        self, kind: Kind, clips: Clips, order: npt.NDArray[np.int64], *, workers: int
+    ) -> Iterator[tuple[npt.NDArray[np.int64], Arrays]]:
+        """Yields rows (k,) and arrays (k, F, ...) of each batch.
+
+        Args:
+            kind: ``vectors`` or ``tokens``.
+            clips: The clips.
+            order: Which of them, in which order.
+            workers: Processes that read them.
+
+        Raises:
+            RunError: A clip cannot be read, or the encoder fails.
+        """
+        ...
+
+    def classifier(
+        self, n_classes: int, *, mode: str, head: str, streams: Streams, n_frames: int, seed: int
+    ) -> Classifier:
+        """Returns the model to fine-tune: the encoder with its weights, and a new head.
+
+        Args:
+            n_classes: Logits a clip.
+            mode: What it will be trained in.
+            head: Which head; ``auto``: the encoder's own choice.
+            streams: What the head reads in mode multimodal.
+            n_frames: Frames a clip, for heads whose size depends on them.
+            seed: Of the head's first weights.
+
+        Raises:
+            InputError: It cannot be fine-tuned, or not so.
+        """
+        ...
