@@ -1,6 +1,7 @@
 """How long commands take on many records or runs: it writes records into a temporary folder and times each command.
 
     python benchmarks/tables.py [--records 50000] [--clips 1000] [--seeds 300] [--keep DIR]
+    python benchmarks/tables.py --records 1350       # the page of a report, too
 
 Records have the form of real ones: full configuration, metrics with intervals and chance, and per-sample outputs beside
 them (ranks, or labels, hits and scores). Half are on soundshapes, half on the papers' data. The first call of each data
@@ -30,6 +31,7 @@ METHODS = ("cav", "vanilla_avmae", "avmae", "cavmae", "cavmae_sync")
 TASKS = ("retrieval", "linear_probe", "classification")
 PAPER = {"retrieval": "vggsound", "linear_probe": "audioset-20k", "classification": "audioset-20k"}
 CLASSES = 32
+PAGE = 5000  # records up to which the page of all of them is written, too
 KINDS = 20  # files of per-sample outputs of each task and method; records share them by hard links
 
 
@@ -171,7 +173,10 @@ def main() -> int:
             start = time.monotonic()
             write(results, options.records, options.clips)
             print(f"{options.records} records of {options.clips} clips written in {time.monotonic() - start:.0f} s")
-        for command in (["list", "runs"], ["tables"], ["tables", "--data", "soundshapes"]):
+        commands = [["list", "runs"], ["tables"], ["tables", "--data", "soundshapes"]]
+        if options.records <= PAGE:
+            commands.append(["report", "--out", str(Path(temporary) / "report.html")])
+        for command in commands:
             for cached in (results / ".cache").glob("*"):
                 cached.unlink()
             measure(results, "cold", *command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ Float64 = npt.NDArray[np.float64]
 RESAMPLES = 1000
 # Of metrics that are no means, such as mAP, where each resample takes a ranking; and of those of more than MANY clips.
 FEW, FEWEST, MANY = 100, 40, 5000
+_LATEST = 32  # runs and streams whose outputs are held: the seeds of a row, metric after metric
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
 
 
@@ -70,7 +72,7 @@ class Measured:
     clips: str
     runs: tuple[Ran, ...]
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """What tells it from others, as a hash."""
         return sha256_text(json.dumps([self.metric, self.clips, *(run[:2] for run in self.runs)]))[:20]
@@ -96,6 +98,7 @@ class Outputs:
         self._drawn: dict[tuple[str, str], Float64] = {}
         self._units: dict[str, tuple[int, str]] = {}  # how many, and a hash of their names
         self._weights: dict[int, Float64] = {}
+        self._made: dict[tuple[str, str], tuple[Evidence, bool]] = {}  # the latest; whether of all that there is
 
     def sample(self, measured: Measured) -> Sample | None:
         """Returns a metric of every seed on the same resamples; None: outputs are gone, or not of the same clips."""
@@ -120,16 +123,25 @@ class Outputs:
         return self._drawn[run_id, measured.metric]
 
     def _drawn_of(self, run_id: str, measured: Measured) -> dict[str, Float64]:
-        """Returns estimates on the resamples, (R,) each: of all means, or of all that are none if the metric is."""
-        evidence = archived(self.results, run_id)
-        if evidence is None:
-            outputs = per_sample(self.results, run_id, measured.metric)
-            evidence = evidence_of(outputs, measured.task, measured.options)
+        """Returns estimates on the resamples, (R,) each: of all means, and of all that are none if the metric is."""
+        evidence = archived(self.results, run_id) or self._evidence(run_id, measured)
         self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
-        if measured.metric in evidence.means:
+        found = {} if measured.metric in evidence.means else draws(evidence)
+        if evidence.means:
             weights = self._resamples(len(evidence.units))
-            return dict(zip(evidence.means, _means(evidence.means, weights), strict=True))
-        return draws(evidence)
+            found |= dict(zip(evidence.means, _means(evidence.means, weights), strict=True))
+        return found
+
+    def _evidence(self, run_id: str, measured: Measured) -> Evidence:
+        """Returns what was made of a run's outputs for this or another metric of its streams."""
+        key = run_id, measured.metric.rpartition("/")[0]
+        known, whole = self._made.get(key, (None, False))
+        if known is not None and (whole or measured.metric in known.means):
+            return known
+        outputs = per_sample(self.results, run_id, measured.metric)
+        found = evidence_of(outputs, measured.task, measured.options)
+        self._made = dict([*self._made.items()][-_LATEST:]) | {key: (found, measured.metric not in outputs)}
+        return found
 
     def _resamples(self, n: int) -> Float64:
         """Returns how often each of n units was drawn, (R, n): the resamples of :mod:`avbench.metrics.bootstrap`."""
@@ -182,9 +194,11 @@ def draws(evidence: Evidence) -> dict[str, Float64]:
 
 
 def _means(means: Mapping[str, Mean], weights: Float64) -> Float64:
+    """Returns means on resamples, (K, R), by one product with all totals and with each different count of samples."""
     totals = np.stack([each.totals for each in means.values()], axis=1)
-    counts = np.stack([each.counts for each in means.values()], axis=1)
-    found: Float64 = ((weights @ totals) / np.maximum(weights @ counts, 1)).T
+    counts, kinds = np.unique(np.stack([each.counts for each in means.values()]), axis=0, return_inverse=True)
+    sums = weights @ np.hstack([totals, counts.T])
+    found: Float64 = (sums[:, : len(means)] / np.maximum(sums[:, len(means) + kinds.ravel()], 1)).T
     return found
 
 

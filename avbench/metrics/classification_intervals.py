@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,9 @@ from avbench.metrics.classification import (
     top_k,
 )
 from avbench.metrics.shares import wilson
+
+MOST_POSITIVE = 64  # clips of a class, up to which comparing each with all is faster than sorting them
+COMPARED = 2**22  # comparisons held at a time
 
 
 def intervals(
@@ -88,12 +93,13 @@ def resampled_means(
     sums, counts = np.zeros((2, resamples)), np.zeros((2, resamples))
     weights = _weights(len(scores), resamples, seed)
     chunk = max(1, GATHERED // len(scores))
-    for column in columns(scores, positive):
-        for first in range(0, resamples, chunk):
-            part = slice(first, first + chunk)
-            for i, found in enumerate(column.statistics(weights[:, part])):
-                sums[i, part] += np.nan_to_num(found)
-                counts[i, part] += ~np.isnan(found)
+    for first in range(0, resamples, chunk):
+        part = slice(first, first + chunk)
+        for pair in statistics(scores, positive, weights[:, part]):
+            for i, found in enumerate(pair):
+                known = ~np.isnan(found)
+                sums[i, part] += np.where(known, found, 0.0)
+                counts[i, part] += known
     if absent == "reference":
         sums += np.array([*MEANS.values()])[:, None] * (scores.shape[1] - counts)
         counts[:] = scores.shape[1]
@@ -101,9 +107,69 @@ def resampled_means(
         return np.asarray(sums / counts)
 
 
+def statistics(
+    scores: Array, positive: npt.NDArray[np.bool_], weights: npt.NDArray[np.uint8]
+) -> Iterator[tuple[Float64, Float64]]:
+    """Yields AP and AUC of each class that has positive clips, (R,) each; NaN where they are not defined.
+
+    Args:
+        scores: (n, C).
+        positive: (n, C).
+        weights: (n, R) how often each resample has each clip.
+    """
+    counts = np.count_nonzero(positive, axis=0)
+    if counts.max() > MOST_POSITIVE:
+        for column in columns(scores, positive):
+            yield column.statistics(weights)
+        return
+    by_class = np.ascontiguousarray(scores.T)
+    single, total = weights.astype(np.float32), weights.sum(axis=0, dtype=np.float32)
+    present = np.flatnonzero(counts)
+    size = max(1, COMPARED // (len(scores) * MOST_POSITIVE))
+    for start in range(0, len(present), size):
+        chosen = present[start : start + size]
+        yield from zip(*_compared(by_class[chosen], positive[:, chosen].T, single, total), strict=True)
+
+
+def _compared(
+    scores: Array, positive: npt.NDArray[np.bool_], weights: npt.NDArray[np.float32], total: npt.NDArray[np.float32]
+) -> tuple[Float64, Float64]:
+    """Returns AP and AUC, (C, R) each: every positive clip is compared with all clips, and a product counts.
+
+    Single precision counts clips exactly, up to 2^24.
+
+    Args:
+        scores: (C, n).
+        positive: (C, n), one or more in each row.
+        weights: (n, R).
+        total: (R,) their sums.
+    """
+    most = np.count_nonzero(positive, axis=1).max()
+    own = np.argsort(~positive, axis=1, kind="stable")[:, :most]  # (C, p); the rest of a row are no positive clips
+    real = np.take_along_axis(positive, own, axis=1)
+    level = np.take_along_axis(scores, own, axis=1)[..., None]  # (C, p, 1)
+    as_good = (scores[:, None] >= level).astype(np.float32)  # (C, p, n)
+    ranks = as_good @ weights  # (C, p, R) clips at its score or above
+    hits = weights[own] * real[..., None]
+    found = np.take_along_axis(as_good, own[:, None], axis=2) @ hits
+    positives = hits.sum(axis=1)  # (C, R)
+    beaten = total - ranks - (positives[:, None] - found)  # negatives below it
+    ranked = np.sort(scores, axis=1)
+    for c in np.flatnonzero((ranked[:, 1:] == ranked[:, :-1]).any(axis=1)).tolist():
+        tied = (scores[c] == level[c]) & ~positive[c]  # (p, n), counted half
+        beaten[c] += tied.astype(np.float32) @ weights / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ap = (hits * found / np.maximum(ranks, 1).astype(np.float64)).sum(axis=1) / positives
+        auc = (hits * beaten.astype(np.float64)).sum(axis=1) / (positives.astype(np.float64) * (total - positives))
+    return ap, auc
+
+
+@functools.lru_cache(maxsize=2)
 def _weights(n: int, resamples: int, seed: int) -> npt.NDArray[np.uint8]:
     """Returns how often each resample draws each clip, (n, R); more than 255 times never happens."""
     counts = np.empty((resamples, n), np.uint8)
     for r in range(resamples):
         counts[r] = np.bincount(bootstrap.resample_indices(n, r, seed), minlength=n)
-    return np.ascontiguousarray(counts.T)
+    found = np.ascontiguousarray(counts.T)
+    found.flags.writeable = False  # it is shared
+    return found

@@ -5,7 +5,8 @@ A unit is what was drawn independently: a clip, a query of retrieval, a picture 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from avbench.errors import InputError
 from avbench.metrics import bootstrap, retrieval, shares
-from avbench.metrics.classification import MEANS, Absent, check, d_prime, summarise, top_k
+from avbench.metrics.classification import MEANS, Absent, check, d_prime, places, summarise, top_k
 from avbench.metrics.classification_intervals import resampled_means
 
 Array = npt.NDArray[Any]
@@ -51,6 +52,26 @@ class Mean:
     def less(self, other: Mean) -> Mean:
         """Returns the difference to another model's mean over the same samples."""
         return Mean(self.totals - other.totals, self.counts)
+
+
+class Later(Mapping[str, float]):
+    """Values that are computed when the first is asked for: resamples of means need none."""
+
+    def __init__(self, compute: Callable[[], Mapping[str, float]]) -> None:
+        self._compute = compute
+
+    @functools.cached_property
+    def _values(self) -> Mapping[str, float]:
+        return self._compute()
+
+    def __getitem__(self, name: str) -> float:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def _nothing(resamples: int, seed: int) -> Mapping[str, Float64]:
@@ -149,11 +170,10 @@ def of_scores(units: Array, scores: Array, target: Array, *, absent: Absent = "p
     Raises:
         InputError: Shapes that do not fit, or values that are not finite.
     """
-    metrics = summarise(scores, target, absent=absent)
-    places = {name: int(name.removeprefix("top")) for name in metrics if name.startswith("top")}
+    positive = check(scores, target)
+    metrics = Later(lambda: summarise(scores, target, absent=absent))
 
     def draw(resamples: int, seed: int) -> dict[str, Float64]:
-        positive = check(scores, target)
         drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
         found = {
             name: estimates - estimates[np.isfinite(estimates)].mean() + metrics[name]
@@ -164,7 +184,8 @@ def of_scores(units: Array, scores: Array, target: Array, *, absent: Absent = "p
             found["d_prime"] = np.array([d_prime(area) for area in found["mAUC"].tolist()])
         return found
 
-    means = of_means(units, {name: top_k(scores, target, k) for name, k in places.items()}).means
+    hits = {f"top{k}": top_k(scores, target, k) for k in places(scores.shape[1], target)}
+    means = of_means(units, hits).means
     return Evidence(units, metrics, means, draw)
 
 
@@ -188,7 +209,7 @@ def joined(parts: Sequence[tuple[str, Evidence]]) -> Evidence:
 
     return Evidence(
         units,
-        {f"{name}{key}": value for name, part in parts for key, value in part.values.items()},
+        Later(lambda: {f"{name}{key}": value for name, part in parts for key, value in part.values.items()}),
         {f"{name}{key}": mean for name, part in parts for key, mean in part.means.items()},
         draw,
     )

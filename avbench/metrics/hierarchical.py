@@ -33,7 +33,8 @@ from avbench.metrics import shares
 
 Float64 = npt.NDArray[np.float64]
 LEVEL, POWER = 0.95, 0.8
-_HALVINGS = 30
+_HALVINGS = 60  # at most; about eight are needed
+_CLOSE = 1e-10  # of a logarithm
 _STEPS = 200
 _NORMAL = 1e6  # degrees of freedom of what is as good as normal
 _ROUNDING = 1e-12  # of values: less than this is no difference
@@ -129,11 +130,22 @@ class Estimate:
         if self.spread.total == 0:
             return 0.0
         low, high = 0.0, self.error
-        while self.tail(high) > tail:
+        while (above := self.tail(high)) > tail:
             low, high = high, 4 * high
+        # Regula falsi of the logarithms (Illinois): tails fall about as those of a normal distribution.
+        wanted = math.log(tail)
+        ends = [math.log(self.tail(low)) - wanted if low else math.log(0.5) - wanted, math.log(above) - wanted]
+        last = 0.0
         for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.tail(middle) > tail else (low, middle)
+            middle = high - ends[1] * (high - low) / (ends[1] - ends[0])
+            at = math.log(self.tail(middle)) - wanted
+            if abs(at) < _CLOSE or not low < middle < high:
+                return middle
+            if at > 0:
+                low, ends = middle, [at, ends[1] / 2 if last > 0 else ends[1]]
+            else:
+                high, ends = middle, [ends[0] / 2 if last < 0 else ends[0], at]
+            last = at
         return high
 
     def interval(self, *, level: float = LEVEL, share: bool = False) -> tuple[float, float]:

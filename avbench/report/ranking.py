@@ -55,6 +55,7 @@ class Judge:
         self.outputs = Outputs(results)
         self._kept = self._read()
         self._new = False
+        self._ends: dict[str, tuple[float, float]] = {}
 
     def mean(self, measured: Measured) -> Estimate | None:
         """Returns the mean over seeds; None where outputs are gone."""
@@ -68,8 +69,12 @@ class Judge:
         """Returns the 95 % interval: of one seed that of its record, over clips; None where there is none."""
         if len(measured.runs) == 1:
             return measured.runs[0].ends
-        found = self.mean(measured)
-        return None if found is None else found.interval(share=unit(measured.metric, measured.task).share)
+        if measured.name not in self._ends:
+            found = self.mean(measured)
+            if found is None:
+                return None
+            self._ends[measured.name] = found.interval(share=unit(measured.metric, measured.task).share)
+        return self._ends[measured.name]
 
     def at_chance(self, measured: Measured) -> bool:
         """Tells whether the interval contains chance; False where either is not known."""

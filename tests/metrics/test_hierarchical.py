@@ -189,3 +189,11 @@ def test_outputs_of_other_shapes_are_refused() -> None:
     with pytest.raises(InputError, match="40 and 41 units"):
         difference(own, sample(outputs(3, 41)))
     assert hierarchical.LEVEL == 0.95
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+@pytest.mark.parametrize("tail", [0.2, 0.025, 1e-4, 1e-7])
+def test_the_quantile_is_the_distance_of_that_tail(seeds: int, tail: float) -> None:
+    for clips, between in ((1e-4, 0.0), (1e-4, 1e-5), (1e-8, 1e-2), (0.0, 1e-3)):
+        found = Estimate(0.0, Spread(clips, between), seeds, 1000, 1000)
+        assert found.tail(found.quantile(tail)) == pytest.approx(tail, rel=1e-8)

@@ -15,6 +15,7 @@ from avbench.files import write_text
 from avbench.report.archive import Archive
 from avbench.report.page import drawn, gallery, groups, health, leaders, media, runs
 from avbench.report.page.groups import BoardRow
+from avbench.report.ranking import Judge
 from avbench.store.rows import Row
 
 _HERE = Path(__file__).parent
@@ -66,7 +67,7 @@ def _page(chosen: Sequence[Row], archive: Archive, data: str | None) -> dict[str
         "head": _head(chosen, results),
         "broken": archive.broken,
         "glance": _glance(rows, main, leads),
-        "tables": list(_tables(archive, [data] if data else [None, *sorted(archive.data())])),
+        "tables": list(_tables(archive, rows[0].judge, [data] if data else [None, *sorted(archive.data())])),
         "figures": list(_figures(archive, data)),
         "galleries": (shown := gallery.galleries(rows, results)),
         "pictures": {task: drawn.of_task(task, rows, results) for task in _PICTURED},
@@ -181,13 +182,19 @@ def _row(each: BoardRow, main: groups.MainClips) -> dict[str, Any]:
     }
 
 
-def _tables(archive: Archive, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
-    """Yields the tables that have a number of our own: of the papers' data sets (None), and of others by name."""
+def _tables(archive: Archive, judge: Judge, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
+    """Yields the tables that have a number of our own: of the papers' data sets (None), and of others by name.
+
+    Args:
+        archive: The records.
+        judge: Of these, with what it has found already.
+        names: Of the data sets.
+    """
     from avbench.report.tables.cells import Builder
     from avbench.report.tables.formats.html import fragment
     from avbench.report.tables.tables_of import tables_of
 
-    builder = Builder(archive)
+    builder = Builder(archive, judge)
     for name in names:
         for table in tables_of(archive.results, data=name, builder=builder):
             if table.measured:

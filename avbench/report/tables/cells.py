@@ -26,9 +26,9 @@ Place = tuple[int, int]  # row among the layout's rows, column
 class Builder:
     """Builds tables of one results folder."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: Archive, judge: Judge | None = None) -> None:
         self.archive = archive
-        self.judge = Judge(archive.results)
+        self.judge = judge or Judge(archive.results)
 
     def build(self, entry: TableEntry, data: str | None) -> Table:
         """Returns a table of an entry, on the paper's data or on another data set."""
