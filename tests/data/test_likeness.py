@@ -13,6 +13,7 @@ from avbench.data.likeness.fingerprint import Fingerprints
 from avbench.data.likeness.flags import Seen, find
 from avbench.data.likeness.pairs import close_pairs, groups
 from avbench.data.prepare.driver import PrepareSettings, prepare
+from avbench.data.prepare.verify import verify
 from avbench.data.soundshapes import make
 from avbench.data.soundshapes.factors import N_FRAMES, SAMPLE_RATE, clip_factors
 from avbench.data.soundshapes.picture import draw
@@ -92,6 +93,24 @@ def test_folders_that_are_given_together_are_compared(folder: Path, capsys: pyte
     copies = [flag for flag in json.loads(capsys.readouterr().out)["flags"] if flag["kind"] == "copies"]
     assert len(copies) == 15 + 1  # soundshapes, three of them four times, and the still
     assert copies[0]["splits"] == [f"{folder} test", f"{folder} train"] * 2
+
+
+@pytest.mark.parametrize("modality", ["audio", "visual"])
+def test_clips_of_one_modality_are_compared_by_it(tmp_path: Path, modality: str) -> None:
+    rng = np.random.default_rng(4)
+    sounds = [synthesise(clip_factors(0, "test", i))[None] for i in range(2)]
+    texture = rng.integers(0, 255, (2, 20, 48, 64, 3), np.uint8)
+    for name, which in (("a", 0), ("b", 1), ("c", 0)):
+        if modality == "audio":
+            sound = sounds[which] * np.float32(0.5 if name == "c" else 1)
+            write_video(tmp_path / "in" / f"{name}.m4a", sound=sound, rate=SAMPLE_RATE)
+        else:
+            write_video(tmp_path / "in" / f"{name}.mp4", pictures=texture[which])
+    prepare(tmp_path / "in", tmp_path / "out", PrepareSettings(n_frames=5, size=32), workers=1, progress=False)
+    seen: list[Seen] = []
+    assert verify(tmp_path / "out", workers=1, seen=seen) == []
+    kind = "same sound" if modality == "audio" else "same picture"
+    assert [flag.text for flag in find(seen)] == [f"{kind}: a, c"]
 
 
 def rendered(n: int) -> Seen:

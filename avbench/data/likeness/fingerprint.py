@@ -57,7 +57,8 @@ class Fingerprints:
             self.still[row] = len(small) > 1 and bool(np.abs(small.mean(3) - small[:1].mean(3)).max() <= STILL_LEVELS)
             self.pictures[row] = _kept(_pictures(small), BLANK)
         mono = samples if samples.ndim == 1 else samples.mean(axis=0)
-        self.sounds[row] = _kept(_sound(mono, rate), STEADY)
+        if mono.size:
+            self.sounds[row] = _kept(_sound(mono, rate), STEADY)
 
 
 def _cells(frame: npt.NDArray[np.uint8]) -> Float64:

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from avbench.data.corpus.manifest_file import content_hash, content_line
 from avbench.data.corpus.shards import ShardReader
 from avbench.data.corpus.stored_rows import damaged_rows
@@ -84,10 +86,9 @@ def _check(reader: ShardReader, row: dict[str, Any], prints: Fingerprints | None
             pictures.append(decode_jpeg(frame))
         except (OSError, SyntaxError, ValueError) as error:
             problems.append(f"{name}: frame {k} does not decode ({error})")
-    if not audio:  # pictures alone
-        return problems + ([f"{name}: no sound stored, {row['n_samples']} samples listed"] if row["n_samples"] else [])
+    samples, rate = np.zeros(0, np.float32), row["sample_rate"]  # of pictures alone
     try:
-        samples, rate = decode_stored(audio)
+        samples, rate = decode_stored(audio) if audio else (samples, rate)
     except (FFmpegError, OSError, ValueError, IndexError) as error:
         return [*problems, f"{name}: its sound does not decode ({error})"]
     if (samples.shape[-1], rate) != (row["n_samples"], row["sample_rate"]):
