@@ -85,12 +85,25 @@ def test_plain_parquet_is_known_by_its_columns(tmp_path: Path) -> None:
         list_source(tmp_path / "set")
 
 
+def test_a_table_of_sounds_alone(tmp_path: Path) -> None:
+    """Laid out as the copy of AudioSet that the catalogue names."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    heard = [{"bytes": wav(pitch), "path": f"{name}.wav"} for name, pitch in (("x", 440), ("y", 880))]
+    rows = {"video_id": ["x", "y"], "audio": heard, "labels": [["/m/09x0r", "/t/dd00088"], ["/m/04rlf"]]}
+    (tmp_path / "data/eval").mkdir(parents=True)
+    pq.write_table(pa.table(rows), tmp_path / "data/eval/00.parquet")
+    _, found = prepared(tmp_path / "data", tmp_path / "out")
+    assert found == {"x": (["/m/09x0r", "/t/dd00088"], "test"), "y": (["/m/04rlf"], "test")}
+
+
 def test_tables_that_hold_no_clips_or_are_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.table({"text": ["a"], "audio": [b"1"]}), tmp_path / "t.parquet")
-    with pytest.raises(InputError, match=r"t.parquet: found the columns text, audio, valid: one of videos"):
+    pq.write_table(pa.table({"text": ["a"], "sounds": [b"1"]}), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t.parquet: found the columns text, sounds, valid: one of videos"):
         list_source(tmp_path / "t.parquet")
     (tmp_path / "set").mkdir()
     pq.write_table(pa.table({"video": [video(tmp_path)]}), tmp_path / "set/good.parquet")

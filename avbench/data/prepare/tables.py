@@ -64,7 +64,7 @@ def read_table(path: Path, source: Path) -> dict[str, Entry]:
         source: The folder that names begin in, or the table.
 
     Raises:
-        InputError: It has no column of videos.
+        InputError: It has no column of videos, sounds or pictures.
     """
     name = relative(path, source)
     try:
@@ -95,10 +95,10 @@ def _columns(schema: Any, path: Path) -> _Columns:
         found = [name for name in found if _holds_media(schema.field(name).type)]
         if found:
             media[kind] = found[0]
-    if "video" not in media and not {"image", "audio"} <= media.keys():
+    if not media:
         raise InputError(
             f"{path}: found the columns {', '.join(schema.names)[:200]}, valid: one of videos (type Video, or named"
-            f" {', '.join(_NAMES['video'][2])}: bytes, or paths), or one of pictures and one of sounds."
+            f" {', '.join(_NAMES['video'][2])}: bytes, or paths), sounds or pictures."
         )
     classed = [name for name in schema.names if _classes(features.get(name))]
     label = next(iter([*(lower[name] for name in LABELS if name in lower), *classed]), "")
