@@ -69,7 +69,9 @@ class Command(LauncherOptions, ConfigOptions):
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
         failed = [outcome for outcome in outcomes if outcome.error]
         together = folds.pooled(records, self.results) if self.folds and not failed else []
-        print_records([*records, *(record for record, _ in together)], self.format, self.results)
+        joined = {run for record, _ in together for run in record["folds"]["runs"] if self.format == "table"}
+        shown = [*(record for record, _ in together), *(each for each in records if each["id"] not in joined)]
+        print_records(shown, self.format, self.results)
         if self.format == "table":
             sys.stdout.writelines(f"{line}\n" for record, _ in together for line in folds.lines(record))
             _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])

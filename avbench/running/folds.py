@@ -133,6 +133,6 @@ def lines(record: Mapping[str, Any]) -> list[str]:
     folds, model = record["folds"], f"{record['method']} ({record['weights']})"
     said = []
     for name, values in folds["metrics"].items():
-        each = ", ".join(f"{value:.4f}" for value in values)
+        each = ", ".join(f"{value:.4f}" for value in values)  # fractions, as in the record
         said.append(f"{model} {name}: mean over {len(values)} folds {folds['mean'][name]:.4f} ({each})")
     return said

@@ -48,7 +48,13 @@ class Reading(NamedTuple):
     fold: int = 0
 
     def bad(self, line: int, found: object, valid: str) -> InputError:
-        """Returns the error of a line that is not as it should be."""
+        """Returns the error of a line that is not as it should be.
+
+        Args:
+            line: Its number.
+            found: What is there.
+            valid: What may be there.
+        """
         return InputError(
             f"{self.path}:{line}: found {found!r}, valid: {valid}; is this the list of {self.entry.title}?"
         )
