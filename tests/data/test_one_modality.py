@@ -15,6 +15,7 @@ from avbench.config import DataConfig, InputConfig
 from avbench.data.corpus.clips import modalities_of
 from avbench.data.feed.loader import Feed
 from avbench.data.feed.memory import Memory, hold
+from avbench.data.feed.store_rows import store_rows
 from avbench.data.locate import locate, open_source
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.prepare.driver import prepare
@@ -97,6 +98,8 @@ def test_silent_videos_and_pictures_are_clips_without_sound(tmp_path: Path, stil
     assert [int(clips.frame(i, 0).mean()) for i in range(3)] == pytest.approx([0, 80, 160], abs=3)
     with pytest.raises(RunError, match=r"clip 'c0': sound .* \(the manifest names none\)"):
         clips.waveform(0)
+    with pytest.raises(InputError, match="found pictures alone, valid: clips with sound"):
+        store_rows(tmp_path / "out", INPUT, workers=0, progress=False)
     figures = data_stats(clips, INPUT, progress=False)
     assert figures["fbank"] is None
     assert "pictures alone" in stats_text(figures)

@@ -17,6 +17,7 @@ from avbench.data.corpus.stored_rows import FOLDER, described, name_of
 from avbench.data.feed.decoding import Files
 from avbench.data.feed.loader import batches
 from avbench.data.progress import Progress
+from avbench.errors import InputError
 from avbench.files import atomic_path, write_json
 
 _BATCH = 16  # clips that a process computes at once
@@ -49,10 +50,12 @@ def store_rows(folder: Path, config: InputConfig, *, workers: int = -1, progress
         The file that holds them.
 
     Raises:
-        InputError: It is no prepared folder.
+        InputError: It is no prepared folder, or one of pictures alone.
         RunError: The sound of a clip cannot be read.
     """
     clips = PreparedClips.open(folder)
+    if "audio" not in clips.modalities:
+        raise InputError(f"{folder}: found pictures alone, valid: clips with sound, of which spectrograms are made.")
     belongs = described(folder, config)
     path = folder / FOLDER / f"{name_of(config)}.npy"
     path.with_suffix(".json").unlink(missing_ok=True)
