@@ -34,14 +34,26 @@ def check(config: RunConfig, corpus: Corpus) -> None:
     method = registry.find("method", config.method_name)
     what = f"{'encoder' if method.encoder else 'method'} '{method.shown}'"
     takes = tuple(method.card["modalities"])
+    if config.task_name:
+        _check_task(config, corpus, method, what)
     has = modalities_of(corpus.train)
     if config.weights == "pretrained" and not set(takes) <= set(has):
         raise InputError(
             f"{what}: is pretrained on {HAS[takes]}, and {config.data.source} has {HAS[has]}; valid: --checkpoint"
             f" FILE, or --method {_of(has, alone=True)}."
         )
-    if not config.task_name:
-        return
+
+
+def _check_task(config: RunConfig, corpus: Corpus, method: registry.Component, what: str) -> None:
+    """Refuses clips that lack what the task, or any of the method, needs; arguments as for :func:`check`.
+
+    Args:
+        config: The run.
+        corpus: Its clips.
+        method: The method or encoder.
+        what: What to call it.
+    """
+    takes = tuple(method.card["modalities"])
     task = registry.find("task", config.task_name)
     for clips, source in ((corpus.train, config.data.source), (corpus.judged, config.data.judged.source)):
         has = modalities_of(clips)
