@@ -105,7 +105,7 @@ class Answer:
     missing: tuple[str, ...] = ()
 
 
-class Records:
+class Means:
     """The means over seeds that a results folder holds."""
 
     def __init__(self, results: Path) -> None:
@@ -154,7 +154,7 @@ def _of_seeds(mean: Measured, seeds: set[int]) -> Measured:
     return Measured(mean.task, mean.metric, mean.options, mean.clips, runs)
 
 
-def answers(records: Records, claim: Mapping[str, Any]) -> list[Answer]:
+def answers(records: Means, claim: Mapping[str, Any]) -> list[Answer]:
     """Returns the answers to a claim's questions, their p-values not corrected yet."""
     found = []
     for task, metric, kind, words in _questions(claim):
@@ -172,7 +172,7 @@ def _questions(claim: Mapping[str, Any]) -> Iterator[tuple[str, str, str, list[s
                     yield task, metric, kind, [words] if isinstance(words, str) else list(words)
 
 
-def _compared(records: Records, kind: str, sides: tuple[Side, ...], claim: Mapping[str, Any]) -> Answer:
+def _compared(records: Means, kind: str, sides: tuple[Side, ...], claim: Mapping[str, Any]) -> Answer:
     one, other, estimate = records.difference(sides[0], sides[1])
     if one is None or other is None or estimate is None:
         lacking = tuple(
@@ -190,7 +190,7 @@ def _compared(records: Records, kind: str, sides: tuple[Side, ...], claim: Mappi
     return Answer(kind, sides, values, ends, estimate.p(), holds, estimate.seeds)
 
 
-def _chance(records: Records, side: Side) -> Answer:
+def _chance(records: Means, side: Side) -> Answer:
     mean = records.find(side)
     if mean is None or mean.runs[0].chance is None:
         return Answer("chance", (side,), missing=(f"{side.task} {side.metric} of {side.name(side.metric)}",))
@@ -251,7 +251,7 @@ def main() -> int:
     parser.add_argument("--format", choices=("markdown", "json"), default="markdown")
     options = parser.parse_args()
     try:
-        records = Records(options.results)
+        records = Means(options.results)
     except InputError as error:
         sys.exit(str(error))
     told = []
