@@ -26,8 +26,8 @@ from avbench.compare.outputs import Measured, measured
 from avbench.errors import InputError
 from avbench.metrics.hierarchical import Estimate, holm
 from avbench.metrics.units import unit
-from avbench.report.archive import Archive
 from avbench.report.ranking import ALPHA, Judge
+from avbench.report.records import Records
 from avbench.report.tables.selection import Query, fits, same, standard
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
@@ -109,7 +109,7 @@ class Means:
     """The means over seeds that a results folder holds."""
 
     def __init__(self, results: Path) -> None:
-        self.archive = Archive(results)
+        self.archive = Records(results)
         self.judge = Judge(results)
 
     def find(self, side: Side) -> Measured | None:

@@ -25,9 +25,9 @@ import numpy as np
 
 from avbench.compare.outputs import Measured, Ran
 from avbench.metrics import bootstrap, evidence, hierarchical
-from avbench.metrics.hierarchical import Estimate, Sample
+from avbench.metrics.hierarchical import Estimate, Resampled
 from avbench.report import ranking
-from avbench.report.ranking import Entry, Judge, judged
+from avbench.report.ranking import Judge, Ranked, judged
 from avbench.rng import numpy_stream
 
 RESAMPLES = 1000
@@ -71,13 +71,13 @@ def hits(values: Any, rate: float) -> Any:
     return (values > statistics.NormalDist().inv_cdf(1 - rate)).astype(np.float32)
 
 
-def sample(values: Any, weights: Any) -> Sample:
+def sample(values: Any, weights: Any) -> Resampled:
     """Returns hits (S, n) as they are tested."""
     drawn = (values @ weights.T).astype(np.float64)
-    return Sample(tuple(range(len(values))), values.mean(axis=1, dtype=np.float64), drawn, values.shape[1])
+    return Resampled(tuple(range(len(values))), values.mean(axis=1, dtype=np.float64), drawn, values.shape[1])
 
 
-def percentiles(own: Sample, draw: Any, *, seeds: bool) -> tuple[float, float]:
+def percentiles(own: Resampled, draw: Any, *, seeds: bool) -> tuple[float, float]:
     """Returns the percentiles of drawing clips, and seeds where wanted."""
     count = len(own.seeds)
     if not seeds:
@@ -123,12 +123,12 @@ def differences(repeats: int) -> Iterator[list[str]]:
         yield ["mAP", f"{n:,}", str(seeds), name, *(f"{100 * each / few:.1f}" for each in held)]
 
 
-def _hold(own: Sample, draw: Any) -> Any:
+def _hold(own: Resampled, draw: Any) -> Any:
     ends = [hierarchical.mean(own).interval(), *(percentiles(own, draw, seeds=both) for both in (True, False))]
     return np.array([low <= 0 <= high for low, high in ends])
 
 
-def _of_map(draw: Any, seeds: int, n: int, vary: float) -> Sample:
+def _of_map(draw: Any, seeds: int, n: int, vary: float) -> Resampled:
     """Returns the difference in mAP of two equally good classifiers of five classes, on 100 resamples."""
     target = np.arange(n) % 5
     hard = draw.standard_normal((n, 5))
@@ -142,7 +142,7 @@ def _of_map(draw: Any, seeds: int, n: int, vary: float) -> Sample:
             pair.append((found.values["mAP"], found.draw(100, 0)["mAP"]))
         values.append(pair[0][0] - pair[1][0])
         drawn.append(pair[0][1] - pair[1][1])
-    return Sample(tuple(range(seeds)), np.array(values), np.stack(drawn), n)
+    return Resampled(tuple(range(seeds)), np.array(values), np.stack(drawn), n)
 
 
 class Simulated(Judge):
@@ -168,10 +168,10 @@ class Simulated(Judge):
             for c, column in enumerate(self.samples)
         ]
 
-    def _entry(self, column: int, model: int, mean: float) -> Entry[tuple[int, int]]:
+    def _entry(self, column: int, model: int, mean: float) -> Ranked[tuple[int, int]]:
         name = f"{column} {model}"
         runs = tuple(Ran(f"{name} {seed}", "", seed, mean) for seed in self.samples[column][model].seeds)
-        return Entry((column, model), mean, Measured("", name, EMPTY, "", runs))
+        return Ranked((column, model), mean, Measured("", name, EMPTY, "", runs))
 
 
 def tables(repeats: int) -> Iterator[list[str]]:

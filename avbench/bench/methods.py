@@ -28,7 +28,7 @@ from avbench.bench.flops import step_flops
 from avbench.bench.kinds import shares
 from avbench.bench.machine import Clock, matmul_flops, memory_bytes, peak_memory_bytes
 from avbench.bench.step import session_of
-from avbench.bench.throughput import Measured, Report, table
+from avbench.bench.throughput import Report, Throughput, table
 from avbench.config import InputConfig, ModelConfig, Precision, TrainConfig
 from avbench.data.feed.batch import Batch
 from avbench.errors import InputError, RunError, unknown
@@ -43,7 +43,7 @@ from avbench.training.fitting import is_out_of_memory
 from avbench.training.precision import autocast, float32_products, reproducible, resolve_precision
 from avbench.training.session import Session
 
-__all__ = ["SEVEN", "Measured", "Options", "Report", "benchmark", "measure", "table"]
+__all__ = ["SEVEN", "Options", "Report", "Throughput", "benchmark", "measure", "table"]
 
 SEVEN = ("audiomae", "visualmae", "vanilla_avmae", "avmae", "cav", "cavmae", "cavmae_sync")
 _BATCH = {"cpu": 4, "cuda": 64}
@@ -122,7 +122,7 @@ def benchmark(options: Options | None = None) -> Report:
     )
 
 
-def _in_fresh_process(name: str, options: Options) -> Measured:
+def _in_fresh_process(name: str, options: Options) -> Throughput:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
         try:
@@ -134,7 +134,7 @@ def _in_fresh_process(name: str, options: Options) -> Measured:
             ) from None
 
 
-def measure(name: str, options: Options) -> Measured:
+def measure(name: str, options: Options) -> Throughput:
     """Measures one method in this process, whose memory must not have been higher before.
 
     Args:
@@ -151,7 +151,7 @@ def measure(name: str, options: Options) -> Measured:
         return _measured(name, options, device, precision)
 
 
-def _measured(name: str, options: Options, device: str, precision: Precision) -> Measured:
+def _measured(name: str, options: Options, device: str, precision: Precision) -> Throughput:
     held, batch = memory_bytes(), options.batch
     method = _build(name, options.size).to(device).train()
     if options.compiled:
@@ -173,7 +173,7 @@ def _measured(name: str, options: Options, device: str, precision: Precision) ->
             ) from None
     features_s = _time_features(method.eval(), noise, options.steps, precision, device)
     flops = step_flops(method, batch)
-    return Measured(
+    return Throughput(
         method=name,
         parameters=sum(parameter.numel() for parameter in method.parameters()),
         batch=batch,

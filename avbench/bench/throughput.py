@@ -13,7 +13,7 @@ from avbench.config import Precision
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Throughput:
     """One method's figures."""
 
     method: str
@@ -49,7 +49,7 @@ class Measured:
 class Report:
     """The figures of a run, and what they were measured on."""
 
-    rows: list[Measured]
+    rows: list[Throughput]
     size: str
     kernels: str  # which are used, in words
     precision: Precision

@@ -27,13 +27,13 @@ class Command:
 
     def execute(self) -> int:
         """Draws, and says what was left out and why."""
-        from avbench.report.archive import Archive
         from avbench.report.figures.base import save
         from avbench.report.figures.drawn import figures_of
+        from avbench.report.records import Records
 
         out = self.out if self.out is not None else self.results / "figures"
         found = False
-        for figure in figures_of(Archive(self.results), tuple(map(padded, self.ids)), self.data):
+        for figure in figures_of(Records(self.results), tuple(map(padded, self.ids)), self.data):
             found = True
             if figure.drawing is None:
                 sys.stderr.write(f"left out: {figure.name}: {figure.reason}\n")

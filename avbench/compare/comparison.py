@@ -53,7 +53,7 @@ class MetricPair:
 
 
 @dataclass(frozen=True)
-class Pair:
+class RunPair:
     """The first run and another.
 
     Attributes:
@@ -111,7 +111,7 @@ class Comparison:
 
     runs: list[Run]
     config: dict[str, list[Any]]
-    pairs: list[Pair]
+    pairs: list[RunPair]
     warnings: list[str]
     resamples: int
 
@@ -164,7 +164,7 @@ def compare(runs: Sequence[Run], *, common_ids: bool = False, resamples: int = 1
     else:
         warnings += [_other_ids(first, run) for run in others if _differ(first, run)]
     pairs = [
-        Pair(first, run, None, None, _recorded(first, run))
+        RunPair(first, run, None, None, _recorded(first, run))
         if judged is None and _differ(first, run)
         else _pair(first, run, judged or _order(first, run), resamples, warnings)
         for run in others
@@ -177,7 +177,7 @@ def _order(first: Run, second: Run) -> list[str]:
     return sorted(first.ids) if second.archived is not None else first.ids
 
 
-def _corrected(pairs: Sequence[Pair]) -> list[Pair]:
+def _corrected(pairs: Sequence[RunPair]) -> list[RunPair]:
     """Returns pairs whose p-values hold for all metrics shown and all runs together."""
     tests = [
         (i, name, each.p)
@@ -249,7 +249,7 @@ def _recorded(first: Run, second: Run) -> dict[str, MetricPair]:
     return {name: MetricPair(one.get(name), other.get(name)) for name in dict.fromkeys((*one, *other))}
 
 
-def _pair(first: Run, second: Run, ids: list[str], resamples: int, warnings: list[str]) -> Pair:
+def _pair(first: Run, second: Run, ids: list[str], resamples: int, warnings: list[str]) -> RunPair:
     """Compares two runs on samples that both judged; what both records say of exactly these is taken from there."""
     evidence = [run.evidence(ids) for run in (first, second)]
     whole = [len(ids) == run.record["n"] for run in (first, second)]
@@ -275,4 +275,4 @@ def _pair(first: Run, second: Run, ids: list[str], resamples: int, warnings: lis
     ]
     if not any(each.values for each in evidence) and not all(whole):
         raise InputError(f"--common-ids: task '{first.record['task']}' keeps nothing by sample here, valid: without.")
-    return Pair(first, second, len(ids), hash_ids(ids), rows, left_out)
+    return RunPair(first, second, len(ids), hash_ids(ids), rows, left_out)

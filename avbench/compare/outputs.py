@@ -18,7 +18,7 @@ from avbench.errors import InputError
 from avbench.files import sha256_text
 from avbench.metrics import bootstrap
 from avbench.metrics.evidence import Evidence, Mean
-from avbench.metrics.hierarchical import Sample, mean
+from avbench.metrics.hierarchical import Resampled, mean
 from avbench.metrics.units import unit
 from avbench.settings import Settings, build
 from avbench.store.archive import holding
@@ -100,7 +100,7 @@ class Outputs:
         self._weights: dict[int, Float64] = {}
         self._made: dict[tuple[str, str], tuple[Evidence, bool]] = {}  # the latest; whether of all that there is
 
-    def sample(self, measured: Measured) -> Sample | None:
+    def sample(self, measured: Measured) -> Resampled | None:
         """Returns a metric of every seed on the same resamples; None: outputs are gone, or not of the same clips."""
         try:
             drawn = [self._estimates(run.id, measured) for run in measured.runs]
@@ -110,7 +110,7 @@ class Outputs:
         if len(units) > 1 or len({len(each) for each in drawn}) > 1:
             return None
         values = np.array([run.value for run in measured.runs])
-        return Sample(tuple(run.seed for run in measured.runs), values, np.stack(drawn), units.pop()[0])
+        return Resampled(tuple(run.seed for run in measured.runs), values, np.stack(drawn), units.pop()[0])
 
     def interval(self, measured: Measured) -> tuple[float, float] | None:
         """Returns the 95 % interval of a mean over seeds; None where outputs are gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from avbench.compare.comparison import Comparison, MetricPair, Pair
+from avbench.compare.comparison import Comparison, MetricPair, RunPair
 from avbench.compare.terminal import NONE
 from avbench.metrics.units import Unit, unit
 
@@ -28,7 +28,7 @@ def _value(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _pair(pair: Pair, resamples: int) -> str:
+def _pair(pair: RunPair, resamples: int) -> str:
     from tabulate import tabulate
 
     names = pair.shown

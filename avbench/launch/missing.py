@@ -15,12 +15,12 @@ from avbench.compare.configuration import facts
 from avbench.data.locate import EMBEDDED
 from avbench.launch.planner import Wanted
 from avbench.recipes.recipe import Recipe
-from avbench.report.archive import Archive
+from avbench.report.records import Records
 from avbench.report.tables.cells import Builder, ensemble_queries
 from avbench.report.tables.entry import RowEntry, TableEntry
 from avbench.report.tables.layout import Layout, lay_out
 from avbench.report.tables.selection import Query, same, standard
-from avbench.report.tables.table import Cell, Row
+from avbench.report.tables.table import Cell, TableRow
 from avbench.running.options import ConfigOptions
 
 MODES = {"audio": "audioonly", "visual": "videoonly", "joint": "multimodal", "missing_audio": "multimodal"}
@@ -59,7 +59,7 @@ def missing(
         seeds: What each is run for; none: 0 on the paper's data, 0, 1 and 2 on other data.
         builder: What has read the results already.
     """
-    builder = builder or Builder(Archive(results))
+    builder = builder or Builder(Records(results))
     runs: list[_Run] = []
     for entry in entries:
         if entry.kind == "records":
@@ -74,7 +74,7 @@ def _of_entry(builder: Builder, layout: Layout, entry: TableEntry) -> list[_Run]
     found = []
     # Rows of files that others made come after the layout's: no command here fills them.
     for row, shown in zip(layout.rows, table.rows, strict=False):
-        if not isinstance(shown, Row):
+        if not isinstance(shown, TableRow):
             continue
         for column, cell in enumerate(shown.cells):
             if not _empty(cell):
@@ -209,7 +209,7 @@ def _text(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
 
 
-def _clips(archive: Archive, data: str | None) -> dict[str, Any]:
+def _clips(archive: Records, data: str | None) -> dict[str, Any]:
     """Returns the settings by which new runs judge the clips of the ones there are (embedded set)."""
     if data != EMBEDDED:
         return {}

@@ -41,7 +41,7 @@ _ROUNDING = 1e-12  # of values: less than this is no difference
 
 
 @dataclass(frozen=True)
-class Sample:
+class Resampled:
     """One metric of one model, by seed.
 
     Attributes:
@@ -183,13 +183,13 @@ class Estimate:
         return self.quantile(p / 2) + self.quantile(1 - power)
 
 
-def mean(sample: Sample) -> Estimate:
+def mean(sample: Resampled) -> Estimate:
     """Returns the mean over a model's seeds."""
     whole = int(np.isfinite(sample.drawn).all(axis=0).sum())
     return Estimate(float(sample.values.mean()), _spread(sample), len(sample.seeds), sample.units, whole)
 
 
-def difference(first: Sample, second: Sample) -> Estimate:
+def difference(first: Resampled, second: Resampled) -> Estimate:
     """Returns first less second: paired over units, and over seeds where both have the same.
 
     Raises:
@@ -204,7 +204,7 @@ def difference(first: Sample, second: Sample) -> Estimate:
         order = [second.seeds.index(seed) for seed in first.seeds]
         with np.errstate(invalid="ignore"):  # of two infinite values
             drawn = first.drawn - second.drawn[order]
-        return mean(Sample(first.seeds, first.values - second.values[order], drawn, first.units))
+        return mean(Resampled(first.seeds, first.values - second.values[order], drawn, first.units))
     whole = np.isfinite(first.drawn).all(axis=0) & np.isfinite(second.drawn).all(axis=0)
     means = first.drawn[:, whole].mean(axis=0) - second.drawn[:, whole].mean(axis=0)
     one, other = _spread(first), _spread(second)
@@ -247,7 +247,7 @@ def _scales(freedom: int) -> tuple[Float64, Float64]:
     return freedom / special.chdtri(freedom, 1 - middles**4), shares
 
 
-def _spread(sample: Sample) -> Spread:
+def _spread(sample: Resampled) -> Spread:
     drawn = sample.drawn[:, np.isfinite(sample.drawn).all(axis=0)]
     count, means = len(drawn), drawn.mean(axis=0)
     clips = _variance(means, sample.units)

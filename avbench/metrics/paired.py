@@ -65,7 +65,7 @@ def compare(first: Evidence, second: Evidence, *, resamples: int = 1000, seed: i
         if not np.isfinite(drawn).any():
             found[name] = Paired(value, None, None, None, flips.get(name))
             continue
-        estimate = hierarchical.mean(hierarchical.Sample((0,), np.array([value]), drawn[None], len(apart.units)))
+        estimate = hierarchical.mean(hierarchical.Resampled((0,), np.array([value]), drawn[None], len(apart.units)))
         found[name] = Paired(value, *estimate.interval(), estimate.p(), flips.get(name))
     return found
 

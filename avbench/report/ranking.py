@@ -120,7 +120,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Entry(Generic[P]):
+class Ranked(Generic[P]):
     """One number of a column.
 
     Attributes:
@@ -173,7 +173,7 @@ class Family(Generic[P]):
     shown: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
-def judged(columns: Sequence[tuple[bool, Sequence[Entry[P]]]], judge: Judge) -> Family[P]:
+def judged(columns: Sequence[tuple[bool, Sequence[Ranked[P]]]], judge: Judge) -> Family[P]:
     """Returns the verdicts on columns of numbers. A column whose best is at chance has no best.
 
     Args:
@@ -218,7 +218,7 @@ class _Test(NamedTuple):
     p: float
 
 
-def _untested(entry: Entry[P]) -> str:
+def _untested(entry: Ranked[P]) -> str:
     """Returns why a number cannot be tested; "": it can, where its outputs are there."""
     if entry.measured is None:
         return TOGETHER
@@ -226,7 +226,7 @@ def _untested(entry: Entry[P]) -> str:
     return "" if seeds >= FEWEST_SEEDS else "one seed" if seeds == 1 else f"{seeds} seeds"
 
 
-def _tested(best: Entry[P], other: Entry[P], judge: Judge) -> _Test | str:
+def _tested(best: Ranked[P], other: Ranked[P], judge: Judge) -> _Test | str:
     why = _untested(best) or _untested(other)
     if why or best.measured is None or other.measured is None:
         return why

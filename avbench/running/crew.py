@@ -22,7 +22,7 @@ _DONE = "done"
 _STOP_S = 30.0  # for writing what is finished
 
 
-class Job(Protocol):
+class Shared(Protocol):
     """What processes share; it travels to each of them."""
 
     @property
@@ -55,7 +55,7 @@ class Job(Protocol):
 class _Member:
     """One process of a crew and what it says."""
 
-    def __init__(self, job: Job, path: Path, rank: int, world: int) -> None:
+    def __init__(self, job: Shared, path: Path, rank: int, world: int) -> None:
         self.name = f"{job.name} process {rank + 1} of {world}"
         variables = job.variables(rank, world)
         # Modules are found where this process finds them: methods of plug-ins travel as references.
@@ -73,7 +73,7 @@ class _Member:
             )
 
 
-def run(job: Job, world: int, report: Callable[[int], None]) -> None:
+def run(job: Shared, world: int, report: Callable[[int], None]) -> None:
     """Shares a job among processes and waits for them; the first that fails stops the others.
 
     Args:
@@ -123,7 +123,7 @@ def serve(connection: Connection, job: str, rank: str, world: str) -> None:
         check_code()
         import torch
 
-        work: Job = pickle.loads(Path(job).read_bytes())
+        work: Shared = pickle.loads(Path(job).read_bytes())
         torch.set_num_threads(work.threads)
         work.compute_share(int(rank), int(world), connection.send)
         connection.send(_DONE)

@@ -79,7 +79,7 @@ def together(stage: Finetuning, device: str, world: int, *, progress: bool) -> N
 
 @dataclass(frozen=True, kw_only=True)
 class Together:
-    """A fine-tuning of which several processes compute each step: see :class:`avbench.running.crew.Job`.
+    """A fine-tuning of which several processes compute each step: see :class:`avbench.running.crew.Shared`.
 
     Attributes:
         stage: What is trained.

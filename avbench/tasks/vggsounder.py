@@ -162,7 +162,7 @@ def _of(ids: Array, means: dict[str, Mean]) -> Evidence:
     return Evidence(ids, values, means)
 
 
-def _columns(path: Path, vectors: Vectors, known: vggsounder.Annotations, rows: list[int], marks: Array) -> list[int]:
+def _columns(path: Path, vectors: Vectors, known: vggsounder.HeardAndSeen, rows: list[int], marks: Array) -> list[int]:
     """Returns which column of the scores is of each class, in the official order.
 
     By the names of the columns or, where there are none, by the order in which the clips' own classes are among those

@@ -14,7 +14,7 @@ from avbench.errors import RunError
 from avbench.rng import torch_stream
 
 if TYPE_CHECKING:
-    from avbench.training.objective import Batch
+    from avbench.training.objective import TrainingBatch
     from avbench.training.session import Session
 
 
@@ -70,7 +70,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def step(session: Session, batch: Batch, waited: float) -> None:
+def step(session: Session, batch: TrainingBatch, waited: float) -> None:
     """Makes one optimiser step.
 
     Args:
@@ -121,7 +121,7 @@ def _smaller(clips: int, size: int) -> list[int]:
     return [clips // passes for passes in range(2, clips // 2 + 1) if clips % passes == 0 and clips // passes < size]
 
 
-def _fits(session: Session, batch: Batch, clips: int) -> bool:
+def _fits(session: Session, batch: TrainingBatch, clips: int) -> bool:
     session.optimizer.zero_grad(set_to_none=True)
     gc.collect()
     if session.device == "cuda":

@@ -28,7 +28,7 @@ from avbench.training.device import torch_threads
 from avbench.training.group import ProcessGroup
 from avbench.training.interrupt import Interrupted, stop_on_signals
 from avbench.training.metrics_log import MetricsLog
-from avbench.training.objective import Batch, Objective, PretrainingLoss
+from avbench.training.objective import Objective, PretrainingLoss, TrainingBatch
 from avbench.training.optimizer import build_optimizer
 from avbench.training.precision import float32_products, gradient_scaler, reproducible
 from avbench.training.session import WEIGHTS, Session
@@ -57,7 +57,7 @@ class TrainResult:
 
 def pretrain(
     method: Method,
-    batches: Callable[[int, int], Iterable[Batch]],
+    batches: Callable[[int, int], Iterable[TrainingBatch]],
     config: TrainConfig,
     *,
     device: str,
@@ -83,7 +83,7 @@ def pretrain(
 def train(
     model: nn.Module,
     objective: Objective,
-    batches: Callable[[int, int], Iterable[Batch]],
+    batches: Callable[[int, int], Iterable[TrainingBatch]],
     config: TrainConfig,
     *,
     steps_per_epoch: int,
@@ -93,7 +93,7 @@ def train(
     device: str,
     directory: Path,
     clip_id: Callable[[int], str],
-    validate: Callable[[], Iterable[Batch]] | None = None,
+    validate: Callable[[], Iterable[TrainingBatch]] | None = None,
     stop: Callable[[], bool] | None = None,
     workers: int = 0,
     progress: bool = True,
@@ -262,8 +262,8 @@ def _agree(group: ProcessGroup, step: int, directory: Path) -> None:
 
 
 def _stream(
-    batches: Callable[[int, int], Iterable[Batch]], step: int, steps: int, steps_per_epoch: int
-) -> Generator[Batch]:
+    batches: Callable[[int, int], Iterable[TrainingBatch]], step: int, steps: int, steps_per_epoch: int
+) -> Generator[TrainingBatch]:
     """Yields the batches of steps ``step`` to ``steps``, epoch after epoch."""
     while step < steps:
         epoch, start = divmod(step, steps_per_epoch)

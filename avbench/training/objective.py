@@ -14,7 +14,7 @@ from avbench.methods.masking import MaskNoise
 from avbench.methods.objectives import PretrainOutput
 
 
-class Batch(Protocol):
+class TrainingBatch(Protocol):
     """What training reads of a batch; see :mod:`avbench.data.feed.dataset`."""
 
     @property
@@ -37,7 +37,7 @@ class Objective(Protocol):
         """Draws what the loss of ``batch`` clips needs."""
         ...
 
-    def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
+    def loss(self, batch: TrainingBatch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
         """Returns the loss of some clips of a batch, with the draws for these.
 
         Args:
@@ -65,7 +65,7 @@ class PretrainingLoss:
         """See :class:`Objective`."""
         return self._method.draw_noise(batch, generator)
 
-    def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
+    def loss(self, batch: TrainingBatch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
         """See :class:`Objective`."""
         audio, visual = (
             None if each is None else each[part].to(device, non_blocking=True) for each in (batch.audio, batch.visual)
@@ -94,7 +94,7 @@ class ClassificationLoss:
         """Draws nothing: clips come augmented."""
         return MaskNoise()
 
-    def loss(self, batch: Batch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
+    def loss(self, batch: TrainingBatch, part: slice, noise: MaskNoise, device: str) -> PretrainOutput:
         """See :class:`Objective`.
 
         Raises:

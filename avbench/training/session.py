@@ -25,7 +25,7 @@ from avbench.training import best
 from avbench.training.export import save_weights
 from avbench.training.group import lost_companion
 from avbench.training.metrics_log import Meter, MetricsLog, NonFinite
-from avbench.training.objective import Batch, Objective
+from avbench.training.objective import Objective, TrainingBatch
 from avbench.training.optimizer import RATIO
 from avbench.training.precision import autocast
 from avbench.training.schedule import learning_rate
@@ -95,7 +95,7 @@ class Session:
         """Whether it is time for a checkpoint."""
         return time.monotonic() >= self._next_save
 
-    def step(self, batch: Batch, waited: float) -> None:
+    def step(self, batch: TrainingBatch, waited: float) -> None:
         """Makes one optimiser step.
 
         Args:
@@ -129,7 +129,7 @@ class Session:
         self.state.step_s += seconds
         self.state.waited_s += waited
 
-    def _differentiate(self, batch: Batch, noise: MaskNoise) -> dict[str, Tensor]:
+    def _differentiate(self, batch: TrainingBatch, noise: MaskNoise) -> dict[str, Tensor]:
         """Fills the gradients with those of a step; returns the loss and its parts, of this process."""
         passes = self.share.passes
         size = self.share.clips // passes
@@ -146,7 +146,7 @@ class Session:
                 values[name] = values.get(name, 0.0) + value / passes
         return values
 
-    def forward(self, batch: Batch, noise: MaskNoise, part: slice) -> dict[str, Tensor]:
+    def forward(self, batch: TrainingBatch, noise: MaskNoise, part: slice) -> dict[str, Tensor]:
         """Runs the model on a part of a batch; returns what to minimise, and the loss and its parts, detached.
 
         Args:
@@ -178,7 +178,7 @@ class Session:
             ) from None
 
     @torch.no_grad()
-    def validate(self, batches: Iterable[Batch]) -> float:
+    def validate(self, batches: Iterable[TrainingBatch]) -> float:
         """Returns the mean loss over the tuning clips, masked alike every time, and keeps the best weights.
 
         Raises:

@@ -12,7 +12,7 @@ from scipy import stats
 from avbench.errors import InputError
 from avbench.metrics import evidence, hierarchical
 from avbench.metrics.bootstrap import resample_indices
-from avbench.metrics.hierarchical import Estimate, Sample, Spread, difference, holm, mean
+from avbench.metrics.hierarchical import Estimate, Resampled, Spread, difference, holm, mean
 
 R = 400
 
@@ -25,10 +25,10 @@ def outputs(seeds: int, n: int, draw: int = 0, **sizes: float) -> Any:
     return sizes.get("seed", 0.3) * of_seeds + sizes.get("clip", 1.0) * of_clips + sizes.get("own", 1.0) * own
 
 
-def sample(values: Any, seeds: Any = None, resamples: int = R) -> Sample:
+def sample(values: Any, seeds: Any = None, resamples: int = R) -> Resampled:
     units = np.arange(values.shape[1])
     drawn = [evidence.of_means(units, {"x": row}).estimates(resamples, 0)["x"] for row in values]
-    return Sample(tuple(seeds or range(len(values))), values.mean(axis=1), np.stack(drawn), values.shape[1])
+    return Resampled(tuple(seeds or range(len(values))), values.mean(axis=1), np.stack(drawn), values.shape[1])
 
 
 def in_loops(values: Any, statistic: Any = np.mean) -> tuple[float, float, float]:
@@ -81,7 +81,7 @@ def test_the_error_is_a_sum_of_two_of_students() -> None:
 def test_metrics_that_are_no_means_are_drawn_again_as_a_whole() -> None:
     values = np.abs(outputs(3, 50))
     median = [[np.median(row[resample_indices(50, r)]) for r in range(R)] for row in values]
-    own = Sample((0, 1, 2), np.median(values, axis=1), np.array(median), 50)
+    own = Resampled((0, 1, 2), np.median(values, axis=1), np.array(median), 50)
     found = mean(own).spread
     assert (found.clips, found.seeds, found.both) == pytest.approx(in_loops(values, np.median))
 
@@ -149,8 +149,8 @@ def test_resamples_without_a_value_are_left_out() -> None:
     own = sample(outputs(3, 40))
     holed = own.drawn.copy()
     holed[1, ::2] = np.nan
-    found = mean(Sample(own.seeds, own.values, holed, 40))
-    kept = mean(Sample(own.seeds, own.values, own.drawn[:, 1::2], 40))
+    found = mean(Resampled(own.seeds, own.values, holed, 40))
+    kept = mean(Resampled(own.seeds, own.values, own.drawn[:, 1::2], 40))
     assert (found.error, found.resamples) == (kept.error, R // 2)
 
 
@@ -185,7 +185,7 @@ def test_holm_is_its_definition() -> None:
 def test_outputs_of_other_shapes_are_refused() -> None:
     own = sample(outputs(3, 40))
     with pytest.raises(InputError, match="for 2 seeds"):
-        Sample((0, 1), own.values, own.drawn, 40)
+        Resampled((0, 1), own.values, own.drawn, 40)
     with pytest.raises(InputError, match="40 and 41 units"):
         difference(own, sample(outputs(3, 41)))
     assert hierarchical.LEVEL == 0.95

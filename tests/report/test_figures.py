@@ -16,10 +16,10 @@ import table_records
 from avbench.cli import main
 from avbench.compare.configuration import facts
 from avbench.compare.run import Run
-from avbench.report.archive import Archive
 from avbench.report.figures.base import Context, main_rows
 from avbench.report.figures.curves import families
 from avbench.report.figures.drawn import figures_of, names
+from avbench.report.records import Records
 from avbench.store.records import all_records, write_record
 
 SMALL = ["data.train_clips=16", "data.test_clips=12", "train.batch_size=8", "train.steps=2", "train.log_every=1"]
@@ -93,7 +93,7 @@ def test_the_same_records_give_the_same_bytes(results: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("figure", "direction"), [("figure_07", "a2v"), ("figure_02", "v2a")])
 def test_a_gallery_shows_what_the_embeddings_rank_first(results: Path, figure: str, direction: str) -> None:
-    (found,) = figures_of(Archive(results), [figure])
+    (found,) = figures_of(Records(results), [figure])
     assert found.drawing is not None
     (record,) = [
         r
@@ -140,13 +140,13 @@ def write_sweep(folder: Path) -> Path:
 
 
 def test_a_sweep_has_what_differs_in_one_setting_alone(tmp_path: Path) -> None:
-    archive = Archive(write_sweep(tmp_path))
+    archive = Records(write_sweep(tmp_path))
     context = Context(tmp_path, archive, "soundshapes")
     (family,) = families(context.rows("retrieval"), "method.lambda_c")
     assert {value: sorted(row.seed for row in each) for value, each in family.items()} == {
         value: [0, 1] for value in (0.01, 0.1, 1.0)
     }
-    (drawn,) = figures_of(Archive(tmp_path), ["sweeps"])
+    (drawn,) = figures_of(Records(tmp_path), ["sweeps"])
     assert drawn.name == "sweeps_lambda_c"
     assert drawn.drawing is not None
     points = drawn.drawing.table.set_index(["metric", "value"])
@@ -158,7 +158,7 @@ def test_a_sweep_has_what_differs_in_one_setting_alone(tmp_path: Path) -> None:
 def test_of_several_configurations_the_one_with_most_seeds_is_shown(tmp_path: Path) -> None:
     write_sweep(tmp_path)
     table_records.retrieval(tmp_path, "a" * 16, "cavmae", 1, 2, settings={"method.lambda_c": 1.0})
-    context = Context(tmp_path, Archive(tmp_path), "soundshapes")
+    context = Context(tmp_path, Records(tmp_path), "soundshapes")
     chosen = main_rows(context, context.rows("retrieval"))
     assert sorted(row.seed for row in chosen) == [0, 1, 2]
     assert {facts(row.config)["method.lambda_c"] for row in chosen} == {1.0}
@@ -168,7 +168,7 @@ def test_a_newer_sweep_does_not_take_the_place_of_the_study(tmp_path: Path) -> N
     write_sweep(tmp_path)  # of as many seeds each
     record = table_records.record("e" * 16, "cavmae", "linear_probe", settings={"method.lambda_c": 0.01})
     write_record(tmp_path, record, {"id": np.array(["clip"])})
-    context = Context(tmp_path, Archive(tmp_path), "soundshapes")
+    context = Context(tmp_path, Records(tmp_path), "soundshapes")
     assert {facts(row.config)["method.lambda_c"] for row in main_rows(context, context.rows("retrieval"))} == {0.01}
 
 

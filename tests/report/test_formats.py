@@ -14,7 +14,7 @@ from avbench.errors import InputError
 from avbench.report.tables import formats
 from avbench.report.tables.formats import csv as csv_format
 from avbench.report.tables.formats import html, json, latex, markdown, parts, terminal
-from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table, TableRow
 from avbench.report.tables.tables_of import tables_of
 
 NASTY = r"50 % & a_b <i>x</i> | #1 $2 {3} ~4^5 \six -- λ_c → ± “q” é 漢"
@@ -31,9 +31,9 @@ def table(**changes: object) -> Table:
         "stub": ("Method", NASTY),
         "columns": (Column(labels=(NASTY, "A"), n=1000, n_seeds=3), Column(labels=(NASTY, "V"))),
         "rows": (
-            Group(label=NASTY),
-            Row(stub=("CAV", NASTY), cells=(shown, Cell(tied=True))),
-            Row(
+            RowGroup(label=NASTY),
+            TableRow(stub=("CAV", NASTY), cells=(shown, Cell(tied=True))),
+            TableRow(
                 stub=("AST", "-"),
                 cells=(Cell(runnable=False, published=1.0, published_text="1.0"), Cell(runnable=False)),
             ),
@@ -140,12 +140,12 @@ def test_json_gives_the_table_back_and_refuses_what_is_none(tmp_path: Path) -> N
 
 def test_spans_take_their_place(tmp_path: Path) -> None:
     cells = (Cell(published=1.0, published_text="1.0", runnable=False, columns=2), Cell(covered=True))
-    wide = table(rows=(Row(stub=("MBT", "x"), cells=cells),))
+    wide = table(rows=(TableRow(stub=("MBT", "x"), cells=cells),))
     assert r"MBT & x & \multicolumn{2}{c}{{\footnotesize[1.0]}} \\" in latex.render(wide)
     assert 'colspan="2"' in html.fragment(wide)
     tall = (
-        Row(stub=("a", ""), cells=(Cell(), Cell(mean=1.0, rows=2))),
-        Row(stub=("b", ""), cells=(Cell(), Cell(covered=True))),
+        TableRow(stub=("a", ""), cells=(Cell(), Cell(mean=1.0, rows=2))),
+        TableRow(stub=("b", ""), cells=(Cell(), Cell(covered=True))),
     )
     assert r"\raisebox{-0.5\normalbaselineskip}[0pt][0pt]{1.0" in latex.render(table(rows=tall))
     assert 'rowspan="2"' in html.fragment(table(rows=tall))

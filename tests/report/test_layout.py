@@ -12,7 +12,7 @@ from avbench.launch.missing import missing
 from avbench.launch.planner import shell
 from avbench.report.tables import entry
 from avbench.report.tables.layout import lay_out
-from avbench.report.tables.table import Row, Table
+from avbench.report.tables.table import Table, TableRow
 from avbench.report.tables.tables_of import tables_of
 
 TABLE_4 = {"train.batch_size": 48, "train.accumulate": 4, "train.epochs": 12, "train.steps": 0}
@@ -33,7 +33,7 @@ def table(results: Path, name: str, settings: dict[str, Any], task: str = "class
 
 
 def cell(found: Table, first: str, column: int = 0) -> Any:
-    return next(row for row in found.rows if isinstance(row, Row) and row.stub[0] == first).cells[column]
+    return next(row for row in found.rows if isinstance(row, TableRow) and row.stub[0] == first).cells[column]
 
 
 @pytest.mark.parametrize(

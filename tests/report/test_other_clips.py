@@ -10,7 +10,7 @@ import table_records
 
 from avbench.report.page import build, groups, leaders
 from avbench.report.tables import formats
-from avbench.report.tables.table import Row, Table
+from avbench.report.tables.table import Table, TableRow
 from avbench.report.tables.tables_of import tables_of
 from avbench.store import index
 
@@ -22,7 +22,7 @@ def table(results: Path, name: str = "table_03", data: str | None = "soundshapes
     return found
 
 
-def rows(table: Table) -> dict[str, Row]:
+def rows(table: Table) -> dict[str, TableRow]:
     return {row.stub[0]: row for row in table.body}
 
 

@@ -13,9 +13,9 @@ from avbench.compare import outputs
 from avbench.compare.outputs import Measured, Outputs, Ran
 from avbench.metrics.hierarchical import holm, typical
 from avbench.report import ranking
-from avbench.report.ranking import Entry, Judge, judged
+from avbench.report.ranking import Judge, Ranked, judged
 from avbench.report.tables import formats
-from avbench.report.tables.table import Row, Table
+from avbench.report.tables.table import Table, TableRow
 from avbench.report.tables.tables_of import tables_of
 from avbench.store import index
 from avbench.store.records import read_record, write_record
@@ -26,7 +26,7 @@ def only(results: Path, name: str = "table_03", data: str | None = "soundshapes"
     return found
 
 
-def rows(table: Table) -> dict[str, Row]:
+def rows(table: Table) -> dict[str, TableRow]:
     return {row.stub[0]: row for row in table.body}
 
 
@@ -181,11 +181,13 @@ def test_equal_models_are_rarely_told_apart() -> None:
             return False
 
         def difference(self, first: Measured, second: Measured) -> Any:
-            from avbench.metrics.hierarchical import Sample, difference
+            from avbench.metrics.hierarchical import Resampled, difference
 
             weights = np.random.default_rng(0).multinomial(60, [1 / 60] * 60, 200) / 60
             samples = [
-                Sample((0, 1, 2, 3, 4), self.values[each.metric].mean(axis=1), self.values[each.metric] @ weights.T, 60)
+                Resampled(
+                    (0, 1, 2, 3, 4), self.values[each.metric].mean(axis=1), self.values[each.metric] @ weights.T, 60
+                )
                 for each in (first, second)
             ]
             return difference(*samples)
@@ -201,7 +203,7 @@ def test_equal_models_are_rarely_told_apart() -> None:
                 judge.values[name] = judge.draw.standard_normal((5, 60)) + judge.draw.standard_normal((5, 1)) / 8
                 runs = tuple(Ran(name, "", each, 0.0) for each in range(5))
                 own = Measured("retrieval", name, {}, "ids", runs)
-                entries.append(Entry((column, model), float(judge.values[name].mean()), own))
+                entries.append(Ranked((column, model), float(judge.values[name].mean()), own))
             columns.append((True, entries))
         family = judged(columns, judge)
         assert family.tests == 3 * 10

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from table_records import record
 
-from avbench.report.archive import Archive
 from avbench.report.figures import corruption, offset
 from avbench.report.figures.base import Context, NothingToDraw
+from avbench.report.records import Records
 from avbench.store.records import write_record
 
 IDS = {"id": np.array(["a", "b"])}
 
 
 def context(results: Path) -> Context:
-    return Context(results, Archive(results), "soundshapes")
+    return Context(results, Records(results), "soundshapes")
 
 
 def test_scores_fall_with_severity_from_the_clean_ones(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from avbench.errors import InputError
 from avbench.launch.missing import missing
 from avbench.launch.planner import shell
 from avbench.report import ranking
-from avbench.report.archive import Archive
+from avbench.report.records import Records
 from avbench.report.tables import entry, published
 from avbench.report.tables.cells import Builder
 from avbench.report.tables.selection import Query, find
-from avbench.report.tables.table import Cell, Row, Table
+from avbench.report.tables.table import Cell, Table, TableRow
 from avbench.report.tables.tables_of import tables_of
 
 
@@ -35,7 +35,7 @@ def only(results: Path, name: str, data: str | None = None) -> Table:
     return table
 
 
-def row(table: Table, first: str) -> Row:
+def row(table: Table, first: str) -> TableRow:
     return next(each for each in table.body if each.stub[0] == first)
 
 
@@ -85,7 +85,7 @@ def test_the_layout_is_that_of_the_paper(shared: Path, tmp_path: Path) -> None:
         assert len(table.body) == len(rows), name
         assert len(table.columns) == len(wanted["columns"]), name
         groups = [each["label"] for each in wanted["rows"] if each["type"] == "group"]
-        assert [each.label for each in table.rows if not isinstance(each, Row)] == groups, name
+        assert [each.label for each in table.rows if not isinstance(each, TableRow)] == groups, name
         if name == "table_04":
             continue
         blank = {(label, column) for label, column in wanted["blank_cells"]}
@@ -98,7 +98,7 @@ def test_the_layout_is_that_of_the_paper(shared: Path, tmp_path: Path) -> None:
 def test_a_cell_has_mean_spread_and_what_is_behind_it(results: Path) -> None:
     table = only(results, "table_08", "soundshapes")
     cell = row(table, "CAV-MAE, λ_c=0.1").cells[0]
-    values = [100 * r.metrics["a2v/R@1"] for r in Archive(results).rows if r.id in ("a20", "a21", "a22")]
+    values = [100 * r.metrics["a2v/R@1"] for r in Records(results).rows if r.id in ("a20", "a21", "a22")]
     assert cell.mean == pytest.approx(np.mean(values))
     assert cell.sd == pytest.approx(np.std(values, ddof=1))
     assert (cell.n_seeds, cell.n, cell.run_ids) == (3, 60, ("a20", "a21", "a22"))
@@ -161,13 +161,13 @@ def test_seeds_of_other_settings_or_clips_are_never_mixed(tmp_path: Path) -> Non
     table_records.retrieval(tmp_path, "d", "cavmae", 2.0, 4, weights="untrained")
     table_records.retrieval(tmp_path, "e", "cavmae", 3.0, 1, created="2027-01-01T00:00:00+00:00")
     query = Query(method="cavmae", task="retrieval", data=("soundshapes",), metric="a2v/R@1", presets=("soundshapes",))
-    found = find(Archive(tmp_path), query)
+    found = find(Records(tmp_path), query)
     assert found is not None
     assert [record.id for record in found.records] == ["a0", "e"]  # the newest of each seed
 
 
 def test_the_test_of_two_cells_is_of_the_difference_of_their_means(results: Path) -> None:
-    archive = Archive(results)
+    archive = Records(results)
     judge = ranking.Judge(results)
 
     def of(method: str, metric: str) -> Any:
@@ -334,7 +334,7 @@ def test_an_entry_of_ones_own_needs_one_file(results: Path, tmp_path: Path) -> N
         "rows: [{stub: [CAV], method: cav}, {stub: [CAV-MAE], method: cavmae}]\n",
         encoding="utf-8",
     )
-    table = Builder(Archive(results)).build(entry.read(path), "soundshapes")
+    table = Builder(Records(results)).build(entry.read(path), "soundshapes")
     cells: list[Cell] = [each.cells[0] for each in table.body]
     assert [cell.best for cell in cells] == ["second", "best"]
     assert cells[0].mean is not None
@@ -344,7 +344,7 @@ def test_an_entry_of_ones_own_needs_one_file(results: Path, tmp_path: Path) -> N
 
 def test_probes_are_averaged_by_their_probabilities_not_their_logarithms(tmp_path: Path) -> None:
     """Clip 0 has class 0. Means of probabilities put it first (0.505 and 0.45), those of logarithms second."""
-    from avbench.report.archive import Archive
+    from avbench.report.records import Records
     from avbench.report.tables.ensemble import ensemble
     from avbench.store.records import write_record
 
@@ -354,5 +354,5 @@ def test_probes_are_averaged_by_their_probabilities_not_their_logarithms(tmp_pat
         arrays = {"id": ids, "target": target, f"{side}/scores": np.log(np.array(found[side], np.float32))}
         record = table_records.record(side, method, "linear_probe", metrics={f"{side}/mAP": 0.5}, n=2)
         write_record(tmp_path, record, arrays)
-    rows = {row.id: row for row in Archive(tmp_path).rows}
+    rows = {row.id: row for row in Records(tmp_path).rows}
     assert ensemble(tmp_path, [rows["audio"]], [rows["visual"]], "mAP") == [1.0]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import table_records
 
-from avbench.report.tables.table import Row
+from avbench.report.tables.table import TableRow
 from avbench.report.tables.tables_of import tables_of
 from avbench.running.request import Request, resolve
 from avbench.settings import to_dict
@@ -29,7 +29,7 @@ def notes(results: Path, changes: tuple[str, ...] = (), **record: Any) -> tuple[
     made = table_records.record("a", "cavmae", "classification", metrics=metrics, **written)
     write_record(results, made, {"id": np.array(["x"])})
     (table,) = tables_of(results, ["table_01"])
-    row = next(row for row in table.rows if isinstance(row, Row) and row.stub[0] == "CAV-MAE")
+    row = next(row for row in table.rows if isinstance(row, TableRow) and row.stub[0] == "CAV-MAE")
     assert row.cells[2].mean == pytest.approx(40.0)
     return "other_settings" in row.cells[2].marks, " ".join(table.notes)
 

@@ -13,8 +13,8 @@ from avbench.cli import main
 from avbench.errors import InputError
 from avbench.files import sha256_file
 from avbench.launch.cost import Costs
-from avbench.report.archive import Archive
 from avbench.report.page import gallery, groups
+from avbench.report.records import Records
 from avbench.running.request import Request, resolve
 from avbench.store.records import all_records, read_per_sample, write_record
 from avbench.tasks.retrieval import TASK
@@ -55,7 +55,7 @@ def test_a_file_is_recorded_once_by_its_content(tmp_path: Path, capsys: pytest.C
     assert evaluate(path, results, "--data", "mine", "--name", "other") == 0
     own = f"theirs-{sha256_file(path)[:6]}"
     assert sorted(each["method"] for each in all_records(results)) == sorted(["other", "theirs", own])
-    rows = groups.board(Archive(results).rows, results)
+    rows = groups.board(Records(results).rows, results)
     assert {row.first.method: len(row.rows) for row in rows} == {"other": 1, "theirs": 1, own: 1}
 
 
@@ -119,7 +119,7 @@ def test_seeds_of_one_model_are_one_row(tmp_path: Path) -> None:
     for seed in range(2):
         path = features(tmp_path / f"{seed}.npz", seed, said={"seed": seed, "data": {"source": "sets/mine"}})
         assert evaluate(path, tmp_path, "--name", "theirs") == 0
-    (row,) = groups.board(Archive(tmp_path).rows, tmp_path)
+    (row,) = groups.board(Records(tmp_path).rows, tmp_path)
     assert [each.seed for each in row.rows] == [0, 1]
     assert row.first.data == "mine"
 
@@ -141,7 +141,7 @@ def test_what_a_file_says_of_itself_breaks_nothing(tmp_path: Path, said: dict[st
     assert (record["method"], record["seed"], record["data"]) == ("x", 0, f"clips-{record['ids_sha256'][:8]}")
     for words in (["list", "runs"], ["tables"], ["report"], ["figures"], ["tables", "--cost"], ["status"]):
         assert main([*words, "--results", str(tmp_path)]) == 0, words
-    assert not Archive(tmp_path).broken
+    assert not Records(tmp_path).broken
 
 
 def test_common_clips_are_ranked_again_from_the_embeddings_that_were_kept(
@@ -220,5 +220,5 @@ def test_the_gallery_takes_its_clips_from_a_run_where_there_is_one(
         raise InputError("gone")
 
     monkeypatch.setattr(gallery, "open_judged", opened)
-    gallery.galleries(groups.board(Archive(tmp_path).rows, tmp_path), tmp_path)
+    gallery.galleries(groups.board(Records(tmp_path).rows, tmp_path), tmp_path)
     assert asked == ["cavmae"]

@@ -24,7 +24,7 @@ _WRITTEN = {"true": True, "false": False, "1": True, "0": False, "": False}
 
 
 @dataclass(frozen=True, eq=False)
-class Annotations:
+class HeardAndSeen:
     """What is heard and seen in each clip.
 
     Attributes:
@@ -40,7 +40,7 @@ class Annotations:
     flags: dict[str, npt.NDArray[np.bool_]]
 
 
-def read_vggsounder(path: Path) -> Annotations:
+def read_vggsounder(path: Path) -> HeardAndSeen:
     """Reads the annotations.
 
     Raises:
@@ -78,4 +78,4 @@ def read_vggsounder(path: Path) -> Annotations:
     clips, codes, values = np.array(found, np.int64).T
     marks[clips, codes] = values
     columns_of: npt.NDArray[Any] = np.array(flags, np.bool_).T
-    return Annotations(list(index), data.class_names, marks, dict(zip(FLAGS, columns_of, strict=True)))
+    return HeardAndSeen(list(index), data.class_names, marks, dict(zip(FLAGS, columns_of, strict=True)))

@@ -20,7 +20,7 @@ _CHUNK = 2**20  # bytes
 
 
 @dataclass(frozen=True)
-class Span:
+class PackedSpan:
     """Bytes of a file, as they stand."""
 
     file: str
@@ -44,7 +44,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Cell:
+class PackedCell:
     """Bytes in a row of a Parquet file, which are to be decompressed."""
 
     file: str
@@ -77,7 +77,7 @@ def _column(file: str, group: int, column: str) -> Any:
         raise Rejected("cannot be read", str(error).splitlines()[0][:200]) from None
 
 
-Bytes = Span | Cell | str  # a path is that of a file that another names
+Bytes = PackedSpan | PackedCell | str  # a path is that of a file that another names
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Packed:
     @property
     def size(self) -> int:
         """Bytes, as far as known without reading them."""
-        return sum(part.size for part in (self.pictures, self.sound) if isinstance(part, Span))
+        return sum(part.size for part in (self.pictures, self.sound) if isinstance(part, PackedSpan))
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ _LEFT = ("cache-", "dataset_info")  # what ``datasets`` keeps beside its tables
 
 
 @dataclass
-class Entry:
+class Member:
     """A clip of a source before its id is known; see :class:`~avbench.data.prepare.source.SourceFile`."""
 
     path: str
@@ -94,7 +94,7 @@ def label_in(row: Mapping[str, Any]) -> Any:
 
 
 @dataclass
-class Sample:
+class TarSample:
     """The parts of one sample, by the endings of their names."""
 
     parts: dict[str, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from avbench.data.corpus.csv_file import check_utf8, read_named
 from avbench.data.corpus.split_names import SPLITS, VALID
 from avbench.data.media.prepare_settings import PICTURES
 from avbench.data.prepare.packed import Packed
-from avbench.data.prepare.samples import SOUNDS, TABLES, VIDEOS, Entry, containers, printable
+from avbench.data.prepare.samples import SOUNDS, TABLES, VIDEOS, Member, containers, printable
 from avbench.data.prepare.tar_shards import read_shard
 from avbench.errors import InputError
 from avbench.files import canonical_json, sha256_text
@@ -114,13 +114,13 @@ def _size(file: SourceFile) -> int:
         return -1
 
 
-def _list_packed(held: list[Path], source: Path) -> dict[str, Entry]:
+def _list_packed(held: list[Path], source: Path) -> dict[str, Member]:
     from avbench.data.prepare.tables import read_table  # pyarrow takes a while
 
-    entries: dict[str, Entry] = {}
+    entries: dict[str, Member] = {}
     for path in held:
         entries |= (read_table if path.name.lower().endswith(TABLES) else read_shard)(path, source)
-    first = next(iter(entries.values()), Entry("", [], ""))
+    first = next(iter(entries.values()), Member("", [], ""))
     if all(entry.packed is not None and entry.packed.refusal for entry in entries.values()):
         reason = f" ({next(iter(entries))}: {first.packed.refusal})" if first.packed else ""
         raise InputError(f"{source}: found no clip in {len(held)} shards or tables{reason}, valid: KEY.mp4 in shards.")
@@ -130,8 +130,8 @@ def _list_packed(held: list[Path], source: Path) -> dict[str, Entry]:
     return entries
 
 
-def _list_folder(source: Path, exclude: Path | None, suffixes: frozenset[str]) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _list_folder(source: Path, exclude: Path | None, suffixes: frozenset[str]) -> dict[str, Member]:
+    entries: dict[str, Member] = {}
     seen: set[str] = set()
     without = exclude.resolve() if exclude else None
 
@@ -140,7 +140,7 @@ def _list_folder(source: Path, exclude: Path | None, suffixes: frozenset[str]) -
         path = Path(error.filename)
         relative = path.relative_to(source)
         labels = [printable(relative.parts[0])] if relative.parts else []
-        entries[printable(relative.as_posix()) + "/"] = Entry(str(path.absolute()), labels, "")
+        entries[printable(relative.as_posix()) + "/"] = Member(str(path.absolute()), labels, "")
 
     for folder, folders, files in os.walk(source, followlinks=True, onerror=closed):
         real = os.path.realpath(folder)
@@ -159,12 +159,12 @@ def _list_folder(source: Path, exclude: Path | None, suffixes: frozenset[str]) -
                 continue
             relative = path.relative_to(source)
             labels = [printable(relative.parts[0])] if len(relative.parts) > 1 else []
-            entries[printable(relative.as_posix())] = Entry(str(path.absolute()), labels, "")
+            entries[printable(relative.as_posix())] = Member(str(path.absolute()), labels, "")
     return entries
 
 
-def _list_csv(source: Path) -> dict[str, Entry]:
-    entries: dict[str, Entry] = {}
+def _list_csv(source: Path) -> dict[str, Member]:
+    entries: dict[str, Member] = {}
     valid = "file,label[,split]"
     written_columns, rows = read_named(
         source, valid, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", raw=True
@@ -190,7 +190,7 @@ def _list_csv(source: Path) -> dict[str, Entry]:
         if "id" in columns and not id:
             raise InputError(f"{source}:{line}: found no id, valid: one a file, or no column id.")
         entry = entries.setdefault(
-            printable(Path(name).as_posix()), Entry(str((source.parent / name).absolute()), [], split, id)
+            printable(Path(name).as_posix()), Member(str((source.parent / name).absolute()), [], split, id)
         )
         if entry.id != id:
             raise InputError(f"{source}:{line}: '{name}' has the id '{id}' here and '{entry.id}' above; give it one.")

@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 
 from avbench.data.corpus.split_names import SPLITS
 from avbench.data.media.join import PICTURES
-from avbench.data.prepare.packed import Bytes, Cell, Packed, Span
+from avbench.data.prepare.packed import Bytes, Packed, PackedCell, PackedSpan
 from avbench.data.prepare.samples import (
     LABELS,
     SOUNDS,
     VIDEOS,
-    Entry,
-    Sample,
+    Member,
+    TarSample,
     labels_of,
     printable,
     relative,
@@ -56,7 +56,7 @@ class _Columns:
         return [name for name in (self.label, self.split, self.id) if name]
 
 
-def read_table(path: Path, source: Path) -> dict[str, Entry]:
+def read_table(path: Path, source: Path) -> dict[str, Member]:
     """Returns the clips of a table by name, and what is wrong with it under its own.
 
     Args:
@@ -74,7 +74,7 @@ def read_table(path: Path, source: Path) -> dict[str, Entry]:
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = f"damaged table: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
         log.warning("%s: %s", path, reason)
-        return {name: Entry(str(path.absolute()), [], "", packed=Packed(refusal=reason))}
+        return {name: Member(str(path.absolute()), [], "", packed=Packed(refusal=reason))}
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _parquet_rows(table: Any, path: Path, columns: _Columns) -> Iterator[_Row]:
             for kind, name in columns.media.items():
                 value = row.get(name)
                 named = str((value.get("path") if isinstance(value, dict) else value) or "")
-                held = Cell(str(path.absolute()), group, index, name)
+                held = PackedCell(str(path.absolute()), group, index, name)
                 media[kind] = _outside(path, named) or (held if _holds_bytes(stated[name]) else None), named
             yield _Row(number, {name: row.get(name) for name in columns.texts}, media)
             number += 1
@@ -189,7 +189,7 @@ def _values(column: Any, whole: Any, path: Path) -> list[tuple[Bytes | None, str
     found: list[tuple[Bytes | None, str]] = []
     for index, name in enumerate(names):
         size = places[index + 1] - places[index]
-        inside = Span(str(path.absolute()), first + places[index], size) if size else None
+        inside = PackedSpan(str(path.absolute()), first + places[index], size) if size else None
         found.append((inside or _outside(path, name) or None, name))
     return found
 
@@ -200,9 +200,9 @@ def _outside(table: Path, name: str) -> str:
     return str(place.absolute()) if name and place.is_file() else ""
 
 
-def _entry(row: _Row, table: str, path: Path, columns: _Columns) -> tuple[str, Entry]:
+def _entry(row: _Row, table: str, path: Path, columns: _Columns) -> tuple[str, Member]:
     """Returns a clip and its name: the table's, and that of its file or else the row's number."""
-    sample, shown = Sample(), ""
+    sample, shown = TarSample(), ""
     for kind, (part, name) in row.media.items():
         suffix = PurePosixPath(name).suffix.lower()
         valid = {"video": VIDEOS, "audio": SOUNDS, "image": PICTURES}[kind]
@@ -220,7 +220,7 @@ def _entry(row: _Row, table: str, path: Path, columns: _Columns) -> tuple[str, E
     labels = labels_of(_named(row.texts.get(columns.label), columns.classes))
     id = str(row.texts.get(columns.id) or "")
     stem = PurePosixPath(shown).stem or "row"
-    entry = Entry(str(path.absolute()), labels, split or split_of(table), printable(id), packed)
+    entry = Member(str(path.absolute()), labels, split or split_of(table), printable(id), packed)
     return f"{table}/{row.number:08d}/{printable(stem)}{packed.suffix}", entry
 
 

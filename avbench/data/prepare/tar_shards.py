@@ -15,15 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from avbench.data.corpus.split_names import SPLITS
-from avbench.data.prepare.packed import Packed, Span
-from avbench.data.prepare.samples import Entry, Sample, label_in, labels_of, printable, relative, split_of
+from avbench.data.prepare.packed import Packed, PackedSpan
+from avbench.data.prepare.samples import Member, TarSample, label_in, labels_of, printable, relative, split_of
 
 log = logging.getLogger("avbench")
 _LARGEST_LABEL = 2**20  # bytes of a .json or .cls
 _BLOCK = 512  # bytes, of tar
 
 
-def read_shard(path: Path, source: Path) -> dict[str, Entry]:
+def read_shard(path: Path, source: Path) -> dict[str, Member]:
     """Returns the clips of a shard by name, ``SHARD/KEY.mp4``, and what is wrong with it under its own.
 
     Args:
@@ -31,12 +31,12 @@ def read_shard(path: Path, source: Path) -> dict[str, Entry]:
         source: The folder that names begin in, or the shard.
     """
     name = relative(path, source)
-    entries: dict[str, Entry] = {}
-    samples: dict[str, Sample] = {}
+    entries: dict[str, Member] = {}
+    samples: dict[str, TarSample] = {}
     texts: dict[str, dict[str, bytes]] = {}
 
     def refuse(what: str, reason: str) -> None:
-        entries[what] = Entry(str(path.absolute()), [], "", packed=Packed(refusal=reason))
+        entries[what] = Member(str(path.absolute()), [], "", packed=Packed(refusal=reason))
 
     try:
         with path.open("rb") as handle, tarfile.open(fileobj=handle, mode="r:") as archive:
@@ -52,11 +52,11 @@ def read_shard(path: Path, source: Path) -> dict[str, Entry]:
                 if not stem or inside.name.startswith("._"):
                     continue  # hidden, as in a folder
                 key, suffix = str(inside.with_name(stem)), "." + ending.rpartition(".")[2].lower()
-                sample = samples.setdefault(key, Sample())
+                sample = samples.setdefault(key, TarSample())
                 if suffix in (".json", ".cls") and member.size <= _LARGEST_LABEL:
                     content = archive.extractfile(member)
                     texts.setdefault(key, {})[suffix] = content.read() if content is not None else b""
-                sample.parts.setdefault(suffix, Span(str(path.absolute()), member.offset_data, member.size))
+                sample.parts.setdefault(suffix, PackedSpan(str(path.absolute()), member.offset_data, member.size))
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0][:200]
         reason = _compressed(path) or f"damaged shard: {said}; {len(samples)} samples before"
@@ -67,7 +67,7 @@ def read_shard(path: Path, source: Path) -> dict[str, Entry]:
         shown = f"{name}/{printable(key)}{packed.suffix}"
         labels, split, fault = _told(texts.get(key, {}))
         packed = Packed(refusal=fault) if fault else packed
-        entries[shown] = Entry(str(path.absolute()), labels, split or split_of(name), packed=packed)
+        entries[shown] = Member(str(path.absolute()), labels, split or split_of(name), packed=packed)
     return entries
 
 

@@ -48,7 +48,7 @@ class Evaluation(_Part):
 
 
 @dataclass(frozen=True)
-class Objective:
+class Goal:
     """A number that trials are judged by: the mean over their seeds."""
 
     task: str
@@ -110,7 +110,7 @@ class Sweep(_Part):
     )
     evaluate: tuple[Evaluation, ...] = setting((), "commands of a trial")
     space: tuple[Parameter, ...] = setting((), "what is varied")
-    objectives: tuple[Objective, ...] = setting((), "what trials are judged by")
+    objectives: tuple[Goal, ...] = setting((), "what trials are judged by")
     sampler: SamplerConfig = setting(SamplerConfig(), "how they are chosen")
     pruner: PrunerConfig = setting(PrunerConfig(), "when they are stopped")
     trials: int = setting(0, "how many; 0: all of a grid", ge=0)

@@ -12,7 +12,7 @@ from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError, did_you_mean
 from avbench.files.paths import check_folder_name
 from avbench.launch.sweep.comparable import check_metric, check_pruner
-from avbench.launch.sweep.config import Evaluation, Objective, Sweep
+from avbench.launch.sweep.config import Evaluation, Goal, Sweep
 from avbench.launch.sweep.space import OPTIONS, check_settings, read_parameter
 from avbench.recipes.recipe import METHOD, Recipe, read
 from avbench.settings import build, shown
@@ -187,7 +187,7 @@ def read_recipe(value: Any, where: str) -> str | Recipe:
     return read(value, where)
 
 
-def _objectives(values: Any, tasks: tuple[str, ...]) -> tuple[Objective, ...]:
+def _objectives(values: Any, tasks: tuple[str, ...]) -> tuple[Goal, ...]:
     found = []
     for name, direction in _mapping(values, "objectives").items():
         task, space, metric = str(name).partition(" ")
@@ -200,7 +200,7 @@ def _objectives(values: Any, tasks: tuple[str, ...]) -> tuple[Objective, ...]:
             near = did_you_mean(str(direction), DIRECTIONS)
             raise InputError(f"objectives.{name}: found {shown(direction)}, valid: {' or '.join(DIRECTIONS)}.{near}")
         check_metric(task, metric.strip())
-        found.append(Objective(task, metric.strip(), direction))
+        found.append(Goal(task, metric.strip(), direction))
     if not found:
         raise InputError("objectives: found nothing, valid: one or more, as 'retrieval a2v/R@1: maximize'.")
     return tuple(found)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avbench.launch.sweep.config import Objective, Sweep
+from avbench.launch.sweep.config import Goal, Sweep
 from avbench.launch.sweep.show import TrialResult
 from avbench.launch.sweep.space import Parameter
 from avbench.report.figures.base import Drawing, NothingToDraw, colours, label, save, subplots
@@ -163,7 +163,7 @@ def _label(name: str, split: Parameter | None) -> str | None:
 def _line(
     axis: Any,
     parameter: Parameter,
-    objective: Objective,
+    objective: Goal,
     rows: Sequence[TrialResult],
     named: Sequence[str],
     colour: Any,

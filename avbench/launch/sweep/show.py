@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avbench.compare.terminal import NONE
-from avbench.launch.sweep.config import Objective, Params, Sweep
+from avbench.launch.sweep.config import Goal, Params, Sweep
 from avbench.metrics.units import Unit
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def _heading(objective: Objective) -> str:
+def _heading(objective: Goal) -> str:
     return f"{objective.name}, {objective.unit.symbol}" if objective.unit.symbol else objective.name
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from avbench.errors import InputError, RunError
 from avbench.launch import planner
 from avbench.launch.planner import Wanted
-from avbench.launch.sweep.config import Objective, Params, PrunerConfig, Sweep
+from avbench.launch.sweep.config import Goal, Params, PrunerConfig, Sweep
 from avbench.launch.sweep.file import read_recipe
 from avbench.launch.sweep.space import OPTIONS, Scalar, text
 from avbench.recipes.recipe import Recipe, find
@@ -188,7 +188,7 @@ def watched(wanted: Wanted, pruner: PrunerConfig, runner: Runner) -> Path | None
     return None
 
 
-def value(objective: Objective, found: Sequence[Mapping[str, Any] | None]) -> float:
+def value(objective: Goal, found: Sequence[Mapping[str, Any] | None]) -> float:
     """Returns an objective from the records of one seed.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import registry
 from avbench.compare.configuration import Group, facts, group
-from avbench.report.archive import Archive
+from avbench.report.records import Records
 from avbench.store.records import read_record
 from avbench.store.rows import Config, Row
 
@@ -74,7 +74,7 @@ class Context:
     """
 
     results: Path
-    archive: Archive
+    archive: Records
     data: str
 
     @property
@@ -132,7 +132,7 @@ def main_rows(context: Context, rows: Sequence[Row]) -> list[Row]:
 
 
 @functools.lru_cache(maxsize=4)
-def _tasks(archive: Archive) -> dict[str, set[str]]:
+def _tasks(archive: Records) -> dict[str, set[str]]:
     """Returns by which tasks each pretraining was judged."""
     found: dict[str, set[str]] = {}
     for row in archive.rows:

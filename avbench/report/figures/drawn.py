@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from avbench import registry
 from avbench.errors import unknown
-from avbench.report.archive import Archive
 from avbench.report.figures.base import Context, Drawing, NothingToDraw
+from avbench.report.records import Records
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def names() -> list[str]:
     return sorted(known, key=lambda name: (known[name].card.get("order", 100), name))
 
 
-def figures_of(archive: Archive, ids: Sequence[str] = (), data: str | None = None) -> Iterator[Drawn]:
+def figures_of(archive: Records, ids: Sequence[str] = (), data: str | None = None) -> Iterator[Drawn]:
     """Draws figures from records.
 
     Args:

@@ -12,10 +12,10 @@ from typing import Any
 
 from avbench.errors import InputError
 from avbench.files import write_text
-from avbench.report.archive import Archive
 from avbench.report.page import drawn, gallery, groups, health, leaders, media, runs
 from avbench.report.page.groups import BoardRow
 from avbench.report.ranking import Judge
+from avbench.report.records import Records
 from avbench.store.rows import Row
 
 _HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def write(results: Path, out: Path, data: str | None = None) -> Written:
     Raises:
         InputError: There are no records, or none of that data set.
     """
-    archive = Archive(results)
+    archive = Records(results)
     chosen = [row for row in archive.rows if data is None or row.data == data]
     if not archive.rows:
         raise InputError(f"{results}: found no records; avbench run writes them.")
@@ -56,7 +56,7 @@ def write(results: Path, out: Path, data: str | None = None) -> Written:
     return Written(len(chosen), len(text.encode()))
 
 
-def _page(chosen: Sequence[Row], archive: Archive, data: str | None) -> dict[str, Any]:
+def _page(chosen: Sequence[Row], archive: Records, data: str | None) -> dict[str, Any]:
     results = archive.results
     rows = groups.board(chosen, results)
     shared = runs.described(rows, results)
@@ -182,7 +182,7 @@ def _row(each: BoardRow, main: groups.MainClips) -> dict[str, Any]:
     }
 
 
-def _tables(archive: Archive, judge: Judge, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
+def _tables(archive: Records, judge: Judge, names: Sequence[str | None]) -> Iterator[dict[str, Any]]:
     """Yields the tables that have a number of our own: of the papers' data sets (None), and of others by name.
 
     Args:
@@ -204,7 +204,7 @@ def _tables(archive: Archive, judge: Judge, names: Sequence[str | None]) -> Iter
                 yield {"id": own, "title": table.title, "caption": table.caption, "data": name, "html": html}
 
 
-def _figures(archive: Archive, data: str | None) -> Iterator[dict[str, Any]]:
+def _figures(archive: Records, data: str | None) -> Iterator[dict[str, Any]]:
     from avbench.report.figures.drawn import figures_of
 
     for figure in figures_of(archive, data=data):

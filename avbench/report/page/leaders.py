@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from avbench.metrics.units import unit
 from avbench.report.page.groups import BoardRow, MainClips, competes, metric_info
-from avbench.report.ranking import Entry, Verdict, judged
+from avbench.report.ranking import Ranked, Verdict, judged
 
 BEST = "best"
 Leads = dict[int, dict[str, str]]  # place of a row to metric to what is said of it
@@ -31,7 +31,7 @@ def leaders(rows: Sequence[BoardRow], main: MainClips) -> Leads:
 def _leads(key: str, task: str, peers: Mapping[int, BoardRow], main: MainClips) -> dict[int, str]:
     up = not unit(key, task).lower
     means = {i: mean for i, row in peers.items() if key in row.values and (mean := row.values[key][0]) is not None}
-    column = [Entry(i, mean, peers[i].measured(key)) for i, mean in means.items() if competes(peers[i], main)]
+    column = [Ranked(i, mean, peers[i].measured(key)) for i, mean in means.items() if competes(peers[i], main)]
     if not column:
         return {}
     verdicts = judged([(up, column)], peers[column[0].place].judge).verdicts

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from avbench import registry
 from avbench.metrics.units import unit
 from avbench.report import ranking
-from avbench.report.archive import Archive
 from avbench.report.ranking import Family, Judge
+from avbench.report.records import Records
 from avbench.report.tables.ensemble import ensemble
 from avbench.report.tables.entry import RowEntry, SpanEntry, TableEntry
 from avbench.report.tables.layout import Layout, digits, lay_out, title
 from avbench.report.tables.notes import notes_of
 from avbench.report.tables.selection import Found, Query, find
-from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table, TableRow
 from avbench.running.given import WEIGHTS
 
 Place = tuple[int, int]  # row among the layout's rows, column
@@ -26,7 +26,7 @@ Place = tuple[int, int]  # row among the layout's rows, column
 class Builder:
     """Builds tables of one results folder."""
 
-    def __init__(self, archive: Archive, judge: Judge | None = None) -> None:
+    def __init__(self, archive: Records, judge: Judge | None = None) -> None:
         self.archive = archive
         self.judge = judge or Judge(archive.results)
 
@@ -52,10 +52,10 @@ class Builder:
         ]
         family = ranking.judged(compared, self.judge)
         _mark(cells, family, [place for place, each in found.items() if self.judge.at_chance(each.measured)])
-        body: list[Group | Row] = [
-            Group(label=row.group)
+        body: list[RowGroup | TableRow] = [
+            RowGroup(label=row.group)
             if row.group
-            else Row(stub=row.stub, cells=tuple(cells[i, column] for column in range(len(columns))))
+            else TableRow(stub=row.stub, cells=tuple(cells[i, column] for column in range(len(columns))))
             for i, row in enumerate(rows)
         ]
         return Table(
@@ -158,10 +158,10 @@ class Builder:
 
 def _entries(
     compared: Sequence[Place], cells: Mapping[Place, Cell], found: Mapping[Place, Found]
-) -> list[ranking.Entry[Place]]:
+) -> list[ranking.Ranked[Place]]:
     means = {place: mean for place in compared if (mean := cells[place].mean) is not None}
     return [
-        ranking.Entry(place, mean, found[place].measured if place in found else None) for place, mean in means.items()
+        ranking.Ranked(place, mean, found[place].measured if place in found else None) for place, mean in means.items()
     ]
 
 

@@ -9,7 +9,7 @@ from avbench.config import FinetuneConfig, InputConfig, TrainConfig
 from avbench.recipes import presets
 from avbench.report.tables import published
 from avbench.report.tables.entry import ColumnEntry, RowEntry, TableEntry
-from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table, TableRow
 from avbench.settings import to_dict
 
 UNLIKE = "other_settings"
@@ -20,7 +20,7 @@ Settings = dict[str, dict[str, Any]]
 def build(entry: TableEntry) -> Table:
     """Returns the table: what a preset has, and in brackets the published value where it is another."""
     settings = [_settings(column) for column in entry.columns]
-    rows: list[Group | Row] = []
+    rows: list[RowGroup | TableRow] = []
     for row in entry.rows:
         cells = [_cell(row, column, values) for column, values in zip(entry.columns, settings, strict=True)]
         for span in row.spans:
@@ -30,7 +30,7 @@ def build(entry: TableEntry) -> Table:
                 cells[span.column] = Cell(**{**vars(first), "columns": span.columns})
                 for i in range(span.column + 1, span.column + span.columns):
                     cells[i] = Cell(covered=True, runnable=False)
-        rows.append(Row(stub=row.stub, cells=tuple(cells)))
+        rows.append(TableRow(stub=row.stub, cells=tuple(cells)))
     names = ", ".join(dict.fromkeys(column.setting for column in entry.columns))
     return Table(
         id=entry.id,

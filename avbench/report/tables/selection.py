@@ -15,7 +15,7 @@ from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
 from avbench.recipes import presets
 from avbench.recipes.recipe import Recipe, load
-from avbench.report.archive import Archive
+from avbench.report.records import Records
 from avbench.running.request import frames_of
 from avbench.settings import Settings, to_dict
 from avbench.store.rows import Row
@@ -79,7 +79,7 @@ class Found:
         return clips(self.records[0])
 
 
-def find(archive: Archive, query: Query) -> Found | None:
+def find(archive: Records, query: Query) -> Found | None:
     """Returns the records of a cell; None: none fit.
 
     Of several configurations that fit, the one is taken that has most settings of the published row, then most of the
@@ -218,5 +218,5 @@ def standard(method: str, task: str, names: tuple[str, ...], trained: str = "") 
 
 
 @functools.lru_cache(maxsize=4)
-def _main_clips(archive: Archive) -> Counter[str]:
+def _main_clips(archive: Records) -> Counter[str]:
     return Counter(record.data_sha256 for record in archive.rows)

@@ -78,14 +78,14 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class RowGroup:
     """A heading over the rows that follow."""
 
     label: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TableRow:
     """One line: what it is, and a cell a column."""
 
     stub: tuple[str, ...]
@@ -113,7 +113,7 @@ class Table:
     data: str | None
     stub: tuple[str, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Group | Row, ...]
+    rows: tuple[RowGroup | TableRow, ...]
     notes: tuple[str, ...] = ()
 
     @property
@@ -134,9 +134,9 @@ class Table:
         return lines
 
     @property
-    def body(self) -> list[Row]:
+    def body(self) -> list[TableRow]:
         """The rows without the groups."""
-        return [row for row in self.rows if isinstance(row, Row)]
+        return [row for row in self.rows if isinstance(row, TableRow)]
 
     @property
     def measured(self) -> bool:
@@ -155,7 +155,7 @@ class Table:
             "columns": [_sparse(column) for column in self.columns],
             "rows": [
                 {"group": row.label}
-                if isinstance(row, Group)
+                if isinstance(row, RowGroup)
                 else {"stub": list(row.stub), "cells": [_sparse(cell) for cell in row.cells]}
                 for row in self.rows
             ],
@@ -165,10 +165,10 @@ class Table:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Table:
         """Returns what :meth:`to_dict` gave."""
-        rows: list[Group | Row] = [
-            Group(label=row["group"])
+        rows: list[RowGroup | TableRow] = [
+            RowGroup(label=row["group"])
             if "group" in row
-            else Row(stub=tuple(row["stub"]), cells=tuple(Cell(**_tuples(cell)) for cell in row["cells"]))
+            else TableRow(stub=tuple(row["stub"]), cells=tuple(Cell(**_tuples(cell)) for cell in row["cells"]))
             for row in values["rows"]
         ]
         return cls(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench.errors import InputError
-from avbench.report.archive import Archive
+from avbench.report.records import Records
 from avbench.report.tables import entry, hyperparameters
 from avbench.report.tables.cells import Builder
-from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table, TableRow
 
 
 def tables_of(
@@ -27,7 +27,7 @@ def tables_of(
         InputError: An unknown table, or one that is about the papers' data sets alone.
     """
     chosen = choose(ids, data)
-    builder = builder or Builder(Archive(results))
+    builder = builder or Builder(Records(results))
     found = [hyperparameters.build(each) if each.kind == "settings" else builder.build(each, data) for each in chosen]
     builder.judge.save()
     return found
@@ -48,4 +48,4 @@ def choose(ids: Sequence[str], data: str | None) -> list[entry.TableEntry]:
     return [each for each in chosen if each.on != "paper"]
 
 
-__all__ = ["Cell", "Column", "Group", "Row", "Table", "choose", "tables_of"]
+__all__ = ["Cell", "Column", "RowGroup", "Table", "TableRow", "choose", "tables_of"]

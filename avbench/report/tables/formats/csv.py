@@ -6,7 +6,7 @@ import csv
 import io
 
 from avbench.report.tables.formats.parts import heading
-from avbench.report.tables.table import Group, Table
+from avbench.report.tables.table import RowGroup, Table
 
 SUFFIX = ".csv"
 COLUMNS = (
@@ -41,7 +41,7 @@ def render(table: Table) -> str:
     writer.writerow(COLUMNS)
     group = ""
     for row in table.rows:
-        if isinstance(row, Group):
+        if isinstance(row, RowGroup):
             group = row.label
             continue
         for cell, column in zip(row.cells, table.columns, strict=True):

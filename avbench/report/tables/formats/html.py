@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from avbench.report.tables.formats.parts import COUNTS, count_row, parts
-from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table, TableRow
 
 SUFFIX = ".html"
 STYLE = """
@@ -35,7 +35,7 @@ def fragment(table: Table) -> str:
     ]
     width = len(table.stub) + len(table.columns)
     for row in table.rows:
-        if isinstance(row, Group):
+        if isinstance(row, RowGroup):
             lines.append(f'<tr class="group"><th colspan="{width}" scope="rowgroup">{escape(row.label)}</th></tr>')
         else:
             lines.append(_row(row, table))
@@ -73,7 +73,7 @@ def _header(table: Table) -> list[str]:
     return found
 
 
-def _row(row: Row, table: Table) -> str:
+def _row(row: TableRow, table: Table) -> str:
     first, *others = row.stub
     names = f'<th scope="row">{escape(first)}</th>' + "".join(f"<td>{escape(name)}</td>" for name in others)
     cells = [_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True) if not cell.covered]

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from avbench.report.tables.formats.parts import COUNTS, MINUS, count_row, parts
-from avbench.report.tables.table import Cell, Column, Group, Row, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table, TableRow
 
 SUFFIX = ".tex"
 PACKAGES = ("booktabs", "graphicx")  # multirow is not among what Debian recommends with LaTeX
@@ -159,7 +159,7 @@ def _body(table: Table) -> list[str]:
     width = len(table.stub) + len(table.columns)
     lines = []
     for i, row in enumerate(table.rows):
-        if isinstance(row, Group):
+        if isinstance(row, RowGroup):
             lines += [r"\midrule"] if i else []
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(row.label)}}}}} \\")
         else:
@@ -171,7 +171,7 @@ def _body(table: Table) -> list[str]:
     return lines
 
 
-def _row(row: Row, table: Table) -> str:
+def _row(row: TableRow, table: Table) -> str:
     words = [escape(name) for name in row.stub]
     skip = 0
     for cell, column in zip(row.cells, table.columns, strict=True):

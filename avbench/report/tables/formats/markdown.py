@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from avbench.report.tables.formats.parts import COUNTS, count_row, heading, parts
-from avbench.report.tables.table import Cell, Column, Group, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table
 
 SUFFIX = ".md"
 _SPECIAL = re.compile(r"([\\`*_\[\]#])")
@@ -23,7 +23,7 @@ def render(table: Table) -> str:
     lines = [headers, ["---"] * len(table.stub) + ["--:"] * len(table.columns)]
     body = [[escape(word) for word in lines[0]], lines[1]]
     for row in table.rows:
-        if isinstance(row, Group):
+        if isinstance(row, RowGroup):
             body.append([f"*{escape(row.label)}*", *[""] * (len(headers) - 1)])
         else:
             cells = [_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from avbench.report.tables.formats.parts import COUNTS, count_row, parts
-from avbench.report.tables.table import Cell, Column, Group, Table
+from avbench.report.tables.table import Cell, Column, RowGroup, Table
 
 SUFFIX = ".txt"
 
@@ -15,7 +15,7 @@ def render(table: Table) -> str:
     headers = [*table.stub, *("\n".join(label for label in column.labels if label) for column in table.columns)]
     body: list[list[str]] = []
     for row in table.rows:
-        if isinstance(row, Group):
+        if isinstance(row, RowGroup):
             body.append([row.label, *[""] * (len(headers) - 1)])
         else:
             body.append([*row.stub, *(_cell(cell, c) for cell, c in zip(row.cells, table.columns, strict=True))])

@@ -9,7 +9,7 @@ from avbench.running.current import stale
 from avbench.store import index
 
 
-class Archive:
+class Records:
     """The records of a results folder; those that cannot be read are left out and named in ``broken``.
 
     ``stale`` has the ids of archived ones whose configuration would have another id today
