@@ -12,7 +12,7 @@ import pytest
 from avbench.bench import methods
 from avbench.bench.kinds import KINDS, as_shares, kind_of
 from avbench.bench.machine import Clock, data_sheet_flops, matmul_flops, memory_bytes, peak_memory_bytes
-from avbench.bench.methods import SEVEN, Measured, Options, Report, benchmark, table
+from avbench.bench.methods import SEVEN, Options, Report, Throughput, benchmark, table
 from avbench.cli import main
 from avbench.commands.bench import PARTS
 from avbench.errors import InputError, RunError
@@ -171,7 +171,7 @@ def test_a_process_that_is_killed_is_reported(monkeypatch: pytest.MonkeyPatch) -
         benchmark(TINY)
 
 
-def killed(name: str, options: Options) -> Measured:
+def killed(name: str, options: Options) -> Throughput:
     os._exit(9)
 
 
