@@ -1,4 +1,4 @@
-"""Several processes fine-tune one model as one process would, go on after a stop, and say what ended them."""
+"""Several processes fine-tune one model as one process would, and say what ended them."""
 
 from __future__ import annotations
 
