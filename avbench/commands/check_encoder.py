@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avbench import registry
-from avbench.errors import InputError
+from avbench.files.paths import check_is_file
 
 _CLIPS = ("data.train_clips=16", "data.test_clips=8")  # of the embedded set
 
@@ -36,8 +36,8 @@ def check_encoder(name: str, *, data: str | None, checkpoint: Path | None, setti
 
     entry = registry.encoder(name)
     checkpoint = None if checkpoint is None else fetched(checkpoint)
-    if checkpoint is not None and not checkpoint.is_file():
-        raise InputError(f"--checkpoint {checkpoint}: no such file.")
+    if checkpoint is not None:
+        check_is_file(checkpoint, "--checkpoint", "the file that your encoder reads")
     where = resolve_device(device)
     sets = (*(() if data else _CLIPS), *settings)
     config = resolve(Request(method=name, task="linear_probe", data=data, checkpoint=checkpoint, sets=sets))

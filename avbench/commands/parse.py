@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from avbench.commands.terminal import plain
-from avbench.errors import InputError
+from avbench.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
@@ -51,7 +51,7 @@ def parse(command_class: type, program: str, arguments: Sequence[str], default: 
     except SystemExit as leave:
         if leave.code in (0, None):
             raise
-        raise InputError(_one_line(errors.getvalue(), program)) from None
+        raise InputError(_one_line(errors.getvalue(), program, names)) from None
 
 
 def _own_name(word: str, names: set[str]) -> str:
@@ -117,13 +117,31 @@ def padded(name: str) -> str:
     return re.sub(r"^(table|figure)_(\d)(?!\d)", r"\1_0\2", name)
 
 
-def _one_line(box: str, program: str) -> str:
-    """Folds tyro's framed, coloured answer into one line."""
+def _one_line(box: str, program: str, names: set[str]) -> str:
+    """Folds tyro's framed, coloured answer into one line: what was found and the fix, without the option's help.
+
+    Args:
+        box: The answer.
+        program: What the user typed so far.
+        names: The fields of the command, which are its options.
+    """
     text = re.sub(r"\x1b\[[0-9;]*m", "", box)
     # The frame is drawn with line characters, or with blanks and dashes where the terminal has none; its first line
     # is a title.
     lines = [line.strip("│╭╰╮╯─ ") for line in text.splitlines()[1:]]
     parts = [line for line in lines if line.strip("- ") and not line.startswith(("For full help", f"{program} --help"))]
     message = " ".join(" ".join(parts).split()) or "the options cannot be parsed"
-    message = message.replace("Unrecognized options:", "unknown option").replace("Arguments similar to", "Similar to")
-    return f"{message.rstrip('.')}. See: {program} --help"
+    message = re.split(r" (?:Perhaps you meant|Arguments similar to|Argument helptext)", message)[0].rstrip(".")
+    if (
+        found := re.match(r"Unrecognized options: ([^\s,=]+)", message)
+    ) is not None:  # words after it may be its values
+        word = found[1]
+        if word.startswith("-"):
+            near = did_you_mean(word, [f"--{name.replace('_', '-')}" for name in names])
+            return f"unknown option {word}.{near} See: {program} --help"
+        return f"unexpected word '{word}'. See: {program} --help"
+    number = re.match(r"Error parsing (--\S+): .*(int|float)\b.*: '(.*)'$", message)
+    if number is not None:
+        kind = "whole numbers" if number[2] == "int" else "numbers"
+        return f"{number[1]}: found '{number[3]}', valid: {kind}. See: {program} --help"
+    return f"{message}. See: {program} --help"

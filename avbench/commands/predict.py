@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from avbench.errors import InputError
+from avbench.files.paths import check_is_file
 
 if TYPE_CHECKING:
     from avbench.running.prediction import Prediction
@@ -42,12 +43,13 @@ class Command:
         if not self.videos:
             raise InputError("predict: found no video, valid: one or more files.")
         if self.checkpoint is None:
-            raise InputError("--checkpoint: found nothing, valid: a fine-tuned model.")
+            raise InputError(
+                "predict: found no --checkpoint, valid: --checkpoint FILE, the weights of a fine-tuned model (avbench predict --help)."
+            )
         if self.top < 1:
             raise InputError(f"--top: found {self.top}, valid: at least 1.")
         for video in self.videos:
-            if not Path(video).is_file():
-                raise InputError(f"{video}: no such file.")
+            check_is_file(Path(video), valid="a video or a sound")
         from avbench.running.prediction import Predictor
 
         predictor = Predictor.load(

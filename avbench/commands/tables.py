@@ -91,6 +91,11 @@ class Command:
                         sys.stdout.write(f"# {each.id}: {bill}\n")
                 return 0
             status = self._launch(todo)
+        if not self.results.is_dir():
+            raise InputError(
+                f"--results {self.results}: found no such folder, valid: one with records of avbench run; avbench tables"
+                " --missing prints the commands that would fill the tables."
+            )
         tables = tables_of(self.results, ids, self.data)
         for name in dict.fromkeys(self.format):
             self._write(tables, name)

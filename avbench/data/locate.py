@@ -54,7 +54,8 @@ class Source:
     @property
     def ready(self) -> bool:
         """Whether the clips can be read at once."""
-        return self.settings is None or (self.clips / "prepare.json").exists()
+        # Where a cache may not be looked into, such as that of another's home, the clips are not there for us.
+        return self.settings is None or os.access(self.clips / "prepare.json", os.F_OK)
 
 
 def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data", wants: Wants | None = None) -> Source:

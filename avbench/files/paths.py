@@ -49,6 +49,22 @@ def check_path(option: str, path: Path) -> None:
         )
 
 
+def check_is_file(path: Path, option: str = "", valid: str = "a file") -> None:
+    """Refuses a file that is not there, or is a folder.
+
+    Args:
+        path: The file.
+        option: What names it, such as ``--checkpoint``; none: the path alone.
+        valid: What would be right.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if not path.is_file():
+        found = "found a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{option} {path}: {found}; valid: {valid}.".lstrip())
+
+
 def home() -> Path:
     """Returns the user's home folder; where the system knows none, the root, as a login does."""
     try:

@@ -18,6 +18,7 @@ from avbench.data.feed.spectrogram import window_starts
 from avbench.data.media.decode import DecodedSpan
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.errors import InputError
+from avbench.files.paths import check_is_file
 from avbench.running.request import frames_of
 from avbench.training.device import Device, resolve_device
 from avbench.training.precision import autocast, resolve_precision
@@ -128,8 +129,7 @@ def windows_of(path: Path, config: InputConfig, frames: DataConfig) -> tuple[Dec
     Raises:
         InputError: The file is not there, or nothing in it can be used; the reason is named.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
+    check_is_file(path, valid="a video")
     # No longer than prepared clips are, so that a clip embeds here as it does in ``avbench features``.
     seconds = min(config.target_length * config.frame_shift_ms / 1000, PrepareSettings().max_seconds)
     settings = PrepareSettings(

@@ -17,7 +17,7 @@ from avbench import registry
 from avbench.config import SECTIONS, DataConfig, InputConfig
 from avbench.errors import AvbenchError, InputError
 from avbench.files import atomic_folder, sha256_file, write_json, write_sealed
-from avbench.files.paths import check_folder_name
+from avbench.files.paths import check_folder_name, check_is_file
 from avbench.processes import code_sha256
 from avbench.settings import Settings, build, to_dict
 from avbench.store import index, provenance, seal
@@ -66,10 +66,9 @@ class Given:
         Raises:
             InputError: There is no such file, or the name is a method's, whose row it is not, or none.
         """
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: no such file; valid: an .npz, as `avbench features` writes it.")
-        if self.labels is not None and not self.labels.is_file():
-            raise InputError(f"--labels {self.labels}: no such file; valid: a CSV with the columns id,label[,split].")
+        check_is_file(self.path, valid="an .npz, as `avbench features` writes it")
+        if self.labels is not None:
+            check_is_file(self.labels, "--labels", "a CSV with the columns id,label[,split]")
         if self.name is None:
             return
         a_method = self.name in registry.entries("method")

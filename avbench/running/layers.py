@@ -9,7 +9,7 @@ from typing import Any
 
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, TrainConfig
-from avbench.errors import InputError, did_you_mean, unknown
+from avbench.errors import InputError, did_you_mean
 from avbench.recipes.presets import SECTIONS
 from avbench.settings import Settings, change, shown
 from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
@@ -94,7 +94,8 @@ def _parse_set(text: str, method: str, task: str) -> dict[str, Any]:
         if len(owners) > 1:
             raise InputError(f"--set {key}: found in several sections, valid: {' or '.join(owners)}.")
         if not owners:
-            raise unknown("setting", key, _all_keys(method, task))
+            near = did_you_mean(key, [each.partition(".")[2] for each in _all_keys(method, task)])
+            raise InputError(f"--set {key}: unknown setting.{near} See: avbench list settings.")
         section, field = owners[0].split(".")
     if section not in valid:
         raise InputError(

@@ -12,7 +12,7 @@ import tyro
 from avbench import registry
 from avbench.config import Precision
 from avbench.errors import InputError
-from avbench.files.paths import check_folder, expanded
+from avbench.files.paths import check_folder, check_is_file, expanded
 from avbench.recipes import recipe as recipes
 from avbench.running.asked import Request
 from avbench.store.seal import check_file
@@ -150,8 +150,7 @@ def _here(checkpoint: Path) -> Path:
         from avbench.training.hub import fetched
 
         checkpoint = fetched(checkpoint)
-    if not checkpoint.is_file():
-        raise InputError(f"--checkpoint {checkpoint}: no such file.")
+    check_is_file(checkpoint, "--checkpoint", "the path of a .pth or .safetensors file")
     check_file(checkpoint)
     return checkpoint
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
 from avbench.errors import InputError
+from avbench.files.paths import check_is_file
 from avbench.methods.classifier import Classifier, build_classifier
 from avbench.running.embed import windows_of
 from avbench.running.finetuning import ABOUT
@@ -89,8 +90,7 @@ class Predictor:
         from avbench.training.inspect import describe
         from avbench.training.weights_file import read_checkpoint
 
-        if not checkpoint.is_file():
-            raise InputError(f"--checkpoint {checkpoint}: no such file.")
+        check_is_file(checkpoint, "--checkpoint", "the path of a .pth or .safetensors file")
         where = resolve_device(device)
         read = read_checkpoint(checkpoint)
         about = read.metadata.get(ABOUT)

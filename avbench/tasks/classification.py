@@ -16,6 +16,7 @@ import numpy.typing as npt
 from avbench import registry
 from avbench.config import FinetuneConfig, RunConfig
 from avbench.errors import InputError
+from avbench.files.paths import check_is_file
 from avbench.metrics.evidence import Evidence
 from avbench.store import seal
 from avbench.tasks import linear_probe
@@ -126,8 +127,7 @@ class Classification(Task[FinetuneConfig]):
         """Returns the hash of the fine-tuned weights, where they are given."""
         if not config.weights:
             return {}
-        if not Path(config.weights).is_file():
-            raise InputError(f"task.weights: {config.weights}: no such file.")
+        check_is_file(Path(config.weights), "task.weights:", "the path of a .pth or .safetensors file")
         return {"weights": seal.sha256(Path(config.weights))}
 
 
