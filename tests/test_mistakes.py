@@ -1,4 +1,4 @@
-"""The ten typical mistakes of the first hour, typed into an empty folder: one line with the fix, and nothing written."""
+"""The typical mistakes of the first hour, typed into an empty folder: one line with the fix, nothing written."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MISTAKES = [
     (["run", "--method", "cavmae", "--task", "retreival"], "Did you mean 'retrieval'?"),
     (
         [*RUN, "--set", "masking_ratoi=0.5"],
-        "unknown setting. Did you mean 'masking_ratio'? See: avbench list settings.",
+        "unknown setting 'masking_ratoi'. Did you mean 'masking_ratio'? See: avbench list settings.",
     ),
     ([*RUN, "--set", "data.train_clip=3"], "unknown key 'data.train_clip'. Did you mean 'train_clips'?"),
     ([*RUN, "--data", "sondshapes"], "Did you mean 'soundshapes'?"),
@@ -91,7 +91,6 @@ def test_an_unreadable_home_is_a_line_that_names_the_variable(empty: Path) -> No
         if (without := shutil.which("setpriv")) is None:
             pytest.skip("no setpriv is installed, and root reads everything")
         command = [without, "--bounding-set=-all", "--inh-caps=-all", *command]
-        home.chmod(0)
     home.chmod(0)
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -43,9 +43,7 @@ class Command:
         if not self.videos:
             raise InputError("predict: found no video, valid: one or more files.")
         if self.checkpoint is None:
-            raise InputError(
-                "predict: found no --checkpoint, valid: --checkpoint FILE, the weights of a fine-tuned model (avbench predict --help)."
-            )
+            raise InputError("predict: found no --checkpoint, valid: --checkpoint FILE, a fine-tuned model.")
         if self.top < 1:
             raise InputError(f"--top: found {self.top}, valid: at least 1.")
         for video in self.videos:

@@ -93,8 +93,8 @@ class Command:
             status = self._launch(todo)
         if not self.results.is_dir():
             raise InputError(
-                f"--results {self.results}: found no such folder, valid: one with records of avbench run; avbench tables"
-                " --missing prints the commands that would fill the tables."
+                f"--results {self.results}: found no such folder, valid: one with records of avbench run;"
+                " avbench tables --missing prints the commands that would fill the tables."
             )
         tables = tables_of(self.results, ids, self.data)
         for name in dict.fromkeys(self.format):

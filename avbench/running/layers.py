@@ -95,7 +95,7 @@ def _parse_set(text: str, method: str, task: str) -> dict[str, Any]:
             raise InputError(f"--set {key}: found in several sections, valid: {' or '.join(owners)}.")
         if not owners:
             near = did_you_mean(key, [each.partition(".")[2] for each in _all_keys(method, task)])
-            raise InputError(f"--set {key}: unknown setting.{near} See: avbench list settings.")
+            raise InputError(f"unknown setting '{key}'.{near} See: avbench list settings.")
         section, field = owners[0].split(".")
     if section not in valid:
         raise InputError(
