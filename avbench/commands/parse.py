@@ -132,9 +132,8 @@ def _one_line(box: str, program: str, names: set[str]) -> str:
     parts = [line for line in lines if line.strip("- ") and not line.startswith(("For full help", f"{program} --help"))]
     message = " ".join(" ".join(parts).split()) or "the options cannot be parsed"
     message = re.split(r" (?:Perhaps you meant|Arguments similar to|Argument helptext)", message)[0].rstrip(".")
-    if (
-        found := re.match(r"Unrecognized options: ([^\s,=]+)", message)
-    ) is not None:  # words after it may be its values
+    found = re.match(r"Unrecognized options: ([^\s,=]+)", message)  # words after the first may be its values
+    if found is not None:
         word = found[1]
         if word.startswith("-"):
             near = did_you_mean(word, [f"--{name.replace('_', '-')}" for name in names])
