@@ -91,7 +91,9 @@ def _before(stage: Stage) -> Iterator[Stage]:
     yield stage
 
 
-def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_variants: bool = True) -> Plan:
+def make_plan(
+    config: RunConfig, clips: Clips | Corpus, results: Path, *, with_variants: bool = True, judges: bool = True
+) -> Plan:
     """Works out the stages of one run.
 
     Args:
@@ -99,6 +101,7 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
         clips: Everything its source has, or its sources.
         results: The results folder.
         with_variants: Plan the other pretrainings that the task asks for, too.
+        judges: Whether the task judges the clips; what only embeds them needs none of its labels.
 
     Raises:
         InputError: A split that the run needs has no clips, or fewer than a batch; or the task would be judged on clips
@@ -126,7 +129,8 @@ def make_plan(config: RunConfig, clips: Clips | Corpus, results: Path, *, with_v
         raise InputError(
             f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains on."
         )
-    _check_clips(config, task, supervised)
+    if judges:
+        _check_clips(config, task, supervised)
     extractions = _extractions(config, task, needs, supervised, pretrain, results)
     finetunings = _finetunings(config, task, supervised, pretrain, results) if FINETUNED in needs else ()
     variants = tuple(

@@ -257,7 +257,7 @@ class Runner:
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
-        plan = make_plan(config, self.corpus(config), self.execution.results)
+        plan = make_plan(config, self.corpus(config), self.execution.results, judges=False)
         self.warn([plan])
         stages.make_ready(plan, self.execution)
         features = ReadySubject(plan, self.execution).embeddings()

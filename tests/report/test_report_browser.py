@@ -10,6 +10,7 @@ import pytest
 from browser import Browser
 from page_records import study
 
+from avbench.report.page import build
 from avbench.report.page.build import write
 
 pytestmark = pytest.mark.browser
@@ -187,3 +188,13 @@ def test_what_can_be_reached_has_a_name_and_headings_are_in_order(opened: Browse
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     ids = opened.run("[...document.querySelectorAll('[id]')].map((node) => node.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_the_script_rounds_as_the_rest_of_the_page(browser: Browser) -> None:
+    """6.25 was 6.2 on the card, which Python writes, and 6.3 in the leaderboard below it."""
+    script = (Path(build.__file__).parent / "page.js").read_text()
+    fixed = script[script.index("const fixed =") : script.index("const shown =")]
+    for digits in (0, 1, 2, 3):
+        values = [0.0625 * 100, 0.15, 2.5, 6.5, 18.75, -6.25, 31.25, 0.125, 99.95, 0.0, 12.34567, 1e-7]
+        found = browser.run(f"(() => {{ {fixed} return {values}.map((x) => fixed(x, {digits})) }})()")
+        assert [float(text) for text in found] == [float(f"{value:.{digits}f}") for value in values]

@@ -97,7 +97,7 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(
     (pretrained,) = (folder / "results").glob("stages/pretrain/*/weights.safetensors")
     cases = {
         ("--checkpoint", ours): "found no video",
-        (video,): "--checkpoint: found nothing",
+        (video,): "found no --checkpoint, valid: --checkpoint FILE",
         (video, "--checkpoint", "none.pth"): "none.pth: no such file",
         ("none.mp4", "--checkpoint", ours): "none.mp4: no such file",
         (video, "--checkpoint", ours, "--top", "0"): "--top: found 0, valid: at least 1",

@@ -25,7 +25,13 @@
   const words = (text) => text.replaceAll("_", " ");
   const info = (key) => D.metrics[key] || { label: key, factor: 1, unit: "", digits: 3, up: true, ranked: false };
   const unit = (key) => info(key).unit;
-  const shown = (value, key) => (value == null ? "–" : (value * info(key).factor).toFixed(info(key).digits));
+  // As Python rounds, which writes the rest of the page: a number just between two takes the even one (6.25 is 6.2).
+  const fixed = (value, digits) => {
+    const up = value.toFixed(digits), long = value.toFixed(digits + 12);
+    const between = long.endsWith("5" + "0".repeat(11)) && "13579".includes(up.at(-1));
+    return between ? long.slice(0, -12).replace(/\.$/, "") : up;
+  };
+  const shown = (value, key) => (value == null ? "–" : fixed(value * info(key).factor, info(key).digits));
   const seconds = (s) => (s < 90 ? `${s.toFixed(1)} s` : s < 5400 ? `${(s / 60).toFixed(1)} min` : `${(s / 3600).toFixed(2)} h`);
   const text = (value) => (typeof value === "string" ? value : JSON.stringify(value === undefined ? null : value));
 
