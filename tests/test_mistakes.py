@@ -100,3 +100,26 @@ def test_an_unreadable_home_is_a_line_that_names_the_variable(empty: Path) -> No
     assert done.stderr.endswith(f"{home}/.cache/avbench: the cache cannot be written (Permission denied); "
                                 "name a folder that can be in AVBENCH_CACHE.\n")  # fmt: skip
     assert list(home.iterdir()) == []
+
+
+def test_a_checkpoint_of_another_method_and_clips_without_labels_are_told_with_the_fix(
+    empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from avbench.config import InputConfig, ModelConfig
+    from avbench.data.soundshapes import make
+    from avbench.methods.cavmae import CavMae, CavMaeConfig
+    from avbench.training.export import save_weights
+
+    model = ModelConfig(embed_dim=32, num_heads=2, modality_depth=1, joint_depth=1, decoder_embed_dim=16)
+    save_weights(empty.parent / "w.safetensors", CavMae(CavMaeConfig(), model, InputConfig(image_size=64), seed=1))
+    make(empty.parent / "made", train=2, tune=1, test=1, seed=3, workers=1, progress=False)
+    data = ["--checkpoint", "../w.safetensors", "--data", "../made/videos"]
+    capsys.readouterr()
+
+    assert main(["run", "--method", "cavmae_sync", "--task", "retrieval", *data]) == 2
+    assert "w.safetensors: these are weights of cavmae: --method cavmae.\n" in capsys.readouterr().err
+    assert main(["run", "--method", "cavmae", "--task", "linear_probe", *data]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("avbench: error: labels: found none for any of the ")
+    assert "a CSV with the columns file,label or folders named by class" in said
+    assert list(empty.iterdir()) == []
