@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(
-            RunError, match=r"step-00000023: cannot be written \(No space left on device; needed.* The last good.*step-"
+            RunError, match=r"step-.*: cannot be written \(No space left.*needed.* The last good.*step-"
         ) as e:
             tiny.train(tmp_path)
     assert "\n" not in str(e.value)
