@@ -89,8 +89,8 @@ class Split(LabelledClips):
         return Split([self._indices[i] for i in indices])
 
 
-def plan(results: Path, subset: str, task: str = "retrieval") -> Any:
-    settings = (*([f"data.subset={subset}"] if subset else []), "train.batch_size=4", "train.steps=1")
+def plan(results: Path, subset: str, task: str = "retrieval", *sets: str) -> Any:
+    settings = (*([f"data.subset={subset}"] if subset else []), "train.batch_size=4", "train.steps=1", *sets)
     config = resolve(Request(method="cavmae", task=task, presets=("soundshapes",), sets=settings))
     return make_plan(config, Split(), results)  # type: ignore[arg-type]
 
@@ -104,7 +104,7 @@ def test_only_the_evaluation_is_of_the_listed_clips(tmp_path: Path, caplog: pyte
         caplog.clear()
         again = plan(tmp_path, str(same))
         assert not caplog.messages
-        plan(tmp_path, str(listed), "shuffled_pairs")
+        plan(tmp_path, str(listed), "shuffled_pairs", "task.label=''")
         assert caplog.messages == [f"data.subset: 2 of the 4 clips of '{listed}' are here"]
     assert part.evaluated.ids == ["clip013", "clip015"]
     assert part.train.ids == whole.train.ids
