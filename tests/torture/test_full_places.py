@@ -14,9 +14,8 @@ from tormented import RUN, SMALL
 
 from avbench.cli import main
 
-SIZES = (
-    r"cannot be written \(No space left on device; needed: (more than )?[\d.]+ (bytes|kB|MB), free: [\d.]+ (bytes|kB)\)"
-)
+AMOUNT = r"[\d.]+ (bytes|kB|MB)"
+SIZES = rf"cannot be written \(No space left on device; needed: (more than )?{AMOUNT}, free: {AMOUNT}\)"
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def test_full_results(
 def test_full_results_of_a_single_file(
     small: Callable[[str], Path], finished: Path, capsys: pytest.CaptureFixture[str], cache: Path
 ) -> None:
-    place = small("40k")
+    place = small("8k")
     weights = next((finished / "results").glob("stages/pretrain/*/weights.safetensors"))
     labels = next(cache.glob("soundshapes-*/labels.csv"))
     results, clips = ["--results", str(finished / "results")], ["--data", "soundshapes", *SMALL]
