@@ -8,9 +8,10 @@ import wave
 from collections.abc import Mapping
 from pathlib import Path
 
+from video_files import tone, write_video
+
 from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.data.prepare.driver import PrepareReport, prepare
-from tests.data.video_files import tone, write_video
 
 
 def video(folder: Path, *, sound: bool = True, level: int = 120) -> bytes:

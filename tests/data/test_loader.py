@@ -11,7 +11,7 @@ import torch
 from avbench.config import InputConfig
 from avbench.data.corpus.authors import AuthorsClips
 from avbench.data.corpus.prepared import PreparedClips
-from avbench.data.feed import memory
+from avbench.data.feed import loader, memory
 from avbench.data.feed.batch import Batch, moved
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.loader import Feed, batches, worker_count
@@ -83,11 +83,12 @@ def test_large_sets_are_not_held(clips: PreparedClips) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*pin_memory.*")  # a CPU has nothing to pin for
-@pytest.mark.parametrize(("world", "started_by"), [("1", None), ("2", "forkserver")])
+@pytest.mark.parametrize(("companions", "started_by"), [(False, None), (True, "forkserver")])
 def test_readers_for_a_gpu_give_the_same_and_start_beside_nccl_without_a_fork(
-    clips: PreparedClips, monkeypatch: pytest.MonkeyPatch, world: str, started_by: str | None
+    clips: PreparedClips, monkeypatch: pytest.MonkeyPatch, companions: bool, started_by: str | None
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", world)
+    # Not by the environment: a fork server that starts here would hand it to all children of later tests.
+    monkeypatch.setattr(loader, "has_companions", lambda: companions)
     feed = Feed(clips, CONFIG, mode="train", noise=True, workers=1, memory_limit=0, device="cuda")
     plain = Feed(clips, CONFIG, mode="train", noise=True, workers=0, memory_limit=0)
     for epoch in (0, 3):

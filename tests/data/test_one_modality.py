@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from clip_files import authors, picture, write_wav
 from PIL import Image
+from video_files import tone, write_video
 
 from avbench.config import DataConfig, InputConfig
 from avbench.data.corpus.clips import modalities_of
@@ -22,8 +24,6 @@ from avbench.data.prepare.driver import prepare
 from avbench.data.prepare.verify import verify
 from avbench.data.stats import data_stats, stats_text
 from avbench.errors import InputError, RunError
-from tests.data.clip_files import authors, picture, write_wav
-from tests.data.video_files import tone, write_video
 
 SMALL = PrepareSettings(n_frames=4, size=32)
 INPUT = InputConfig(target_length=64, image_size=32)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from video_files import tone, write_video
 
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
@@ -14,7 +15,6 @@ from avbench.data.locate import locate, open_source
 from avbench.errors import InputError
 from avbench.metrics.classification import summarise
 from avbench.store.records import all_records, read_per_sample
-from tests.data.video_files import tone, write_video
 
 ENCODER = """
 import avbench, torch

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packed_files import prepared, video, wav
+from test_tar_shards import refused
 
 from avbench.data.prepare.source import list_source
 from avbench.errors import InputError
-from tests.data.packed_files import prepared, video, wav
-from tests.data.test_tar_shards import refused
 
 
 @pytest.fixture

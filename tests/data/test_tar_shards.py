@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packed_files import prepared, shard, video, wav
 
 from avbench.config import DataConfig, InputConfig
 from avbench.data.corpus.stored import open_clips
 from avbench.data.locate import locate
 from avbench.data.prepare.source import list_source
 from avbench.errors import InputError
-from tests.data.packed_files import prepared, shard, video, wav
 
 
 def refused(out: Path) -> dict[str, str]:

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 from slurm_cluster import Cluster
+from test_container import write_program
 
 from avbench.launch import ledger
 from avbench.store.records import all_records
-from tests.launch.test_container import write_program
 
 pytestmark = pytest.mark.slurm
 SMALL = ["data.train_clips=32", "data.test_clips=8", "train.batch_size=16", "train.workers=0", "train.threads=1"]

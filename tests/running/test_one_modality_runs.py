@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from video_files import tone, write_video
 
 from avbench.cli import main
 from avbench.store.records import all_records
-from tests.data.video_files import tone, write_video
 
 TINY = [
     *("model.embed_dim=16", "model.num_heads=2", "model.modality_depth=1", "model.decoder_embed_dim=16"),

@@ -218,9 +218,8 @@ def test_what_is_no_file(kind: str, words: list[str], here: Path, capsys: pytest
         os.mkfifo(path)
     elif kind == "loop":
         path.symlink_to(path)
-    folder = kind == "folder" and words[0] == "checkpoint"
     name = "/dev/null" if kind == "device" else "x.npz"
-    refuse([*words, name], "found a folder" if folder else "no such file", capsys, here)
+    refuse([*words, name], "found a folder" if kind == "folder" else "no such file", capsys, here)
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", ".", "..", ".x", "/abs", "a\nb", "a\\b", LONG, "\x1b[31m"])

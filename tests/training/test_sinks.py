@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_method as tiny
 
 from avbench.config import TrainConfig
 from avbench.errors import InputError
 from avbench.training import sinks
 from avbench.training.sinks import Sinks
-from tests.training import tiny_method as tiny
 
 _BLOCK = 32768  # bytes; the file is a log of records, as LevelDB writes them
 
