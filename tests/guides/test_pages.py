@@ -19,6 +19,7 @@ ELSEWHERE = {  # parts of words of commands that need what cannot be here
     "slurm": "tests/launch starts a cluster",
     "--watch": "it ends when jobs do",
     "vggsound": "public media",
+    "AVE": "public media; tests/tasks/test_event_localization.py",
     "esc50": "tests/data/test_one_modality_sets.py",
     "SOUNDS": "tests/running/test_one_modality_runs.py",
     "VIDEOS": "tests/running/test_one_modality_runs.py",
