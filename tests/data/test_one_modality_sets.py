@@ -10,6 +10,8 @@ from video_files import tone, write_video
 
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
+from avbench.data import catalogue
+from avbench.data.catalogue.reading import Reading
 from avbench.data.corpus.clips import Clips, modalities_of
 from avbench.data.locate import locate, open_source
 from avbench.errors import InputError
@@ -147,3 +149,11 @@ def test_what_is_not_there_is_told_with_how_to_get_it(
     (tmp_path / "empty").mkdir()
     assert main(["data", "prepare", name, "--root", str(tmp_path / "empty")]) == 2
     assert "To get it: The " in (error := capsys.readouterr().err) or "To get it: Zenodo" in error
+
+
+def test_a_line_that_ends_early_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "esc50.csv"
+    path.write_text("filename,fold,target,category\n1-a-0.wav,1,0,dog\n2-a-0.wav,1\n")
+    reading = Reading(path, catalogue.entry("esc50"), "")
+    with pytest.raises(InputError, match=r"esc50\.csv:3: found '2-a-0\.wav,1', valid: a line with category;"):
+        list(reading.named("filename", "fold", "category"))

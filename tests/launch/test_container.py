@@ -48,10 +48,10 @@ def write_program(folder: Path) -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder, a cache, a folder of data and the program."""
-    for name in ("work", "cache", "data/set", "bin"):
+    for name in ("here", "cache", "data/set", "bin"):
         (tmp_path / name).mkdir(parents=True)
     write_program(tmp_path / "bin")
-    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("AVBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("RECORD", str(tmp_path / "record"))
@@ -67,15 +67,15 @@ def test_the_folders_that_a_command_names_are_handed_over(place: Path) -> None:
     found = container.mounts(
         (
             *("run", "--method", "cavmae", "--results", f"{place}/far/results", "--data", f"{place}/data/set"),
-            *("--checkpoint", "../data/model.pt", "--set", f"data.labels={place}/work/labels.csv", "train.init=a/b"),
+            *("--checkpoint", "../data/model.pt", "--set", f"data.labels={place}/here/labels.csv", "train.init=a/b"),
         )
     )
     assert found == sorted([str(place)])  # as far/results is yet to be made, what is above it
     assert container.mounts(("--data", f"{place}/data/link")) == sorted(
-        f"{place}/{name}" for name in ("cache", "data/link", "data/set", "work")
+        f"{place}/{name}" for name in ("cache", "data/link", "data/set", "here")
     )
     assert container.mounts(("--encoder", f"{place}/data/model.py:Model")) == sorted(
-        f"{place}/{name}" for name in ("cache", "data", "work")
+        f"{place}/{name}" for name in ("cache", "data", "here")
     )
     (place / "data/a,b").mkdir()
     with pytest.raises(InputError, match="a,b: found ':' or ',' in its name"):
@@ -86,17 +86,17 @@ def test_the_command_lines(place: Path) -> None:
     image = f"apptainer:{place}/image.sif"
     arguments = ("run", "--data", f"{place}/data/set")
     assert container.words(image, arguments, gpus=True, variables={}) == [
-        *("apptainer", "exec", "--nv", "--pwd", f"{place}/work"),
-        *("--bind", f"{place}/cache", "--bind", f"{place}/data/set", "--bind", f"{place}/work"),
+        *("apptainer", "exec", "--nv", "--pwd", f"{place}/here"),
+        *("--bind", f"{place}/cache", "--bind", f"{place}/data/set", "--bind", f"{place}/here"),
         *("--env", f"AVBENCH_CACHE={place}/cache", "--env", "PYTHONPATH=", "--env", "PYTHONNOUSERSITE=1"),
         *(f"{place}/image.sif", "avbench", *arguments),
     ]
     variables = {"RANK": "1", "SLURM_JOB_ID": "7", "AVBENCH_CODE": "abc", "PYTHONPATH": "/x", "LS_COLORS": ""}
     assert container.words("docker:avbench:1", arguments, gpus=False, variables=variables) == [
         *("docker", "run", "--rm", "--network", "host", "--ipc", "host", "--pid", "host"),
-        *("--user", f"{os.getuid()}:{os.getgid()}", "--workdir", f"{place}/work"),
+        *("--user", f"{os.getuid()}:{os.getgid()}", "--workdir", f"{place}/here"),
         *("--volume", f"{place}/cache:{place}/cache", "--volume", f"{place}/data/set:{place}/data/set"),
-        *("--volume", f"{place}/work:{place}/work"),
+        *("--volume", f"{place}/here:{place}/here"),
         *("--env", f"AVBENCH_CACHE={place}/cache", "--env", "PYTHONPATH=", "--env", "PYTHONNOUSERSITE=1"),
         *("--env", f"HOME={place}/cache", "--env", "AVBENCH_CODE", "--env", "RANK", "--env", "SLURM_JOB_ID"),
         *("--entrypoint", "avbench", "avbench:1", *arguments),
@@ -117,7 +117,7 @@ def test_a_job_runs_in_its_image(place: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "retrieval" in done.stdout
     (words,) = map(json.loads, (place / "record").read_text().splitlines())
-    assert words[:3] == ["exec", "--pwd", f"{place}/work"]
+    assert words[:3] == ["exec", "--pwd", f"{place}/here"]
     assert words[-6:] == [f"{place}/image.sif", "avbench", *job.arguments]
     stopped = payload.checkpoint()
     assert stopped.function.container == profile.container
@@ -136,7 +136,7 @@ def test_an_image_of_other_code_is_refused(place: Path) -> None:
 
 @pytest.mark.parametrize("text", ["avbench.sif", "podman:avbench", "apptainer:", "docker"])
 def test_what_is_no_container(text: str, place: Path) -> None:
-    (place / "work/here.yaml").write_text(f"container: '{text}'\n")
+    (place / "here/here.yaml").write_text(f"container: '{text}'\n")
     with pytest.raises(InputError, match=r"here.yaml: container: found .*, valid: apptainer:FILE.sif or docker:IMAGE"):
         find_profile("here.yaml")
 

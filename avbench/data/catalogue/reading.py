@@ -86,7 +86,7 @@ class Reading(NamedTuple):
         """Yields line number and cells by column of a table with a header.
 
         Raises:
-            InputError: A column is missing.
+            InputError: A column is missing, in the header or in a line.
         """
         header: list[str] | None = None
         for line, cells in self.table():
@@ -95,8 +95,12 @@ class Reading(NamedTuple):
                 missing = [column for column in columns if column not in header]
                 if missing:
                     raise self.bad(line, ",".join(cells), f"a header with {','.join(columns)}")
-            else:
-                yield line, dict(zip(header, cells, strict=False))
+                continue
+            row = dict(zip(header, cells, strict=False))  # what no reader asks for may be left out at the end
+            lacking = [column for column in columns if column not in row]
+            if lacking:
+                raise self.bad(line, ",".join(cells), f"a line with {','.join(lacking)}")
+            yield line, row
 
     def json(self) -> Any:
         """Returns the file's content."""
