@@ -50,6 +50,9 @@ class DataConfig(Settings):
     labelled: float = setting(
         1.0, "share of the training clips, class by class, that tasks may train on; pretraining has all", gt=0, le=1
     )
+    corruption: str = setting(
+        "", "damage of the judged clips at test time, as sound_noise@3 (docs/tasks.md, Corruption); empty: none"
+    )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)
     clips_seed: int = setting(0, "seed of the generated clips (embedded set)", ge=0, identity=False)

@@ -70,6 +70,7 @@ def open_judged(record: Mapping[str, Any], results: Path) -> Clips:
     import numpy as np
 
     from avbench.compare.run import Run
+    from avbench.data.corpus.corrupted import damaged
     from avbench.data.locate import open_source
     from avbench.tasks.base import positions
 
@@ -78,6 +79,7 @@ def open_judged(record: Mapping[str, Any], results: Path) -> Clips:
         raise InputError("its prepared clips are no longer on this machine.")
     clips = open_source(source, progress=False)
     judged = clips.select(positions(np.array(list(clips.ids)), Run(results, dict(record)).ids))
+    judged = damaged(judged, record["config"].get("data", {}).get("corruption", ""))
     if judged.sha256 != record.get("data_sha256"):
         raise InputError("the clips now on disk are not those it was judged on.")
     return judged

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from avbench import registry
 from avbench.config import RunConfig
 from avbench.data.corpus.changed import changed
+from avbench.data.corpus.corrupted import damaged
 from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
 from avbench.running import identity, modalities
@@ -119,12 +120,13 @@ def make_plan(
     )
     trains = TRAINING_CLIPS in needs and not given
     division = divide(config, corpus, annotated=annotated, trains=trains, warn=with_variants)
-    train, evaluated = division.train, division.evaluated
+    train = division.train
     config = fitted(config, len(train) if train is not None else 0)
     pretrain = _pretrain(config, train, division.tune, results, annotated) if config.weights == "pretrained" else None
     # Of what pretraining has seen nothing changes, whatever part of it a task may train on.
     supervised = labelled(config, division) if trains else division
-    train = supervised.train
+    supervised = dataclasses.replace(supervised, evaluated=damaged(division.evaluated, config.data.corruption))
+    train, evaluated = supervised.train, supervised.evaluated
     if TRAINING_CLIPS in needs and train is None:
         raise InputError(
             f"--data {config.data.source}: found no clips of split 'train', which task '{config.task_name}' trains on."

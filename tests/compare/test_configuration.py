@@ -95,3 +95,10 @@ def test_configurations_compare_on_the_same_clips_however_these_were_prepared(tm
     a, b, c, d = map(clips, index.read(tmp_path).rows)
     assert a == b == d  # only generated clips depend on a seed
     assert c != a
+
+
+def test_records_older_than_a_setting_did_what_its_default_does(tmp_path: Path) -> None:
+    table_records.retrieval(tmp_path, "old", "cavmae", 2.0, seed=0)
+    table_records.retrieval(tmp_path, "new", "cavmae", 2.0, seed=1, settings={"data.corruption": ""})
+    table_records.retrieval(tmp_path, "other", "cavmae", 2.0, seed=2, settings={"data.corruption": "blur@1"})
+    assert [len(each.rows) for each in group(index.read(tmp_path).rows)] == [2, 1]

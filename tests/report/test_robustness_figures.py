@@ -33,6 +33,21 @@ def test_scores_fall_with_severity_from_the_clean_ones(tmp_path: Path) -> None:
     assert "seeds 0 1" in drawing.caption
 
 
+def test_runs_that_differ_in_their_clips_damage_are_a_figure_of_their_task(tmp_path: Path) -> None:
+    for seed, clean in ((0, 0.5), (1, 0.7)):
+        for damage, lost in (("", 0.0), ("blur@1", 0.1), ("blur@4", 0.3), ("muffling@2", 0.05)):
+            settings = {"data.corruption": damage}
+            changes = {"metrics": {"joint/top1": clean - lost}, "settings": settings, "data_sha256": f"clips {damage}"}
+            run = record(f"{seed}{damage}", "cavmae", "classification", seed, **changes)
+            write_record(tmp_path, run, IDS)
+    (drawing,) = corruption.draw(context(tmp_path))
+    table = drawing.table.set_index(["corruption", "severity"])["mean"].to_dict()
+    clean = {("blur", 0): 60.0, ("muffling", 0): 60.0}
+    assert table == pytest.approx({**clean, ("blur", 1): 50.0, ("blur", 4): 30.0, ("muffling", 2): 55.0})
+    assert drawing.part == "classification"
+    assert "Mean drop: CAV-MAE sound 5.0, picture 20.0." in drawing.caption
+
+
 def test_curves_are_centred_and_the_caption_says_how_often_0_is_best(tmp_path: Path) -> None:
     for method, peak in (("cavmae", 0.0), ("cavmae_sync", 0.3)):
         metrics = {"-1 s/cosine": 0.1, "+0 s/cosine": 0.1 + peak, "+1 s/cosine": 0.1, "accuracy": 0.25 + peak}

@@ -87,6 +87,24 @@ def test_how_fine_tuned_models_are_judged_is_no_part_of_what_they_are(corpus: Co
     assert first.evaluation != judged.evaluation
 
 
+def test_damage_is_of_the_judged_clips_alone_and_any_task_takes_it(corpus: Corpus) -> None:
+    for task, sets in (("linear_probe", ()), ("classification", FINE), ("localization", ())):
+        clean, damaged = (planned(corpus, task, *sets, *more) for more in ((), ("data.corruption=blur@2",)))
+        assert clean.pretrain == damaged.pretrain
+        assert clean.finetunings == damaged.finetunings
+        assert clean.evaluation != damaged.evaluation
+        for one, other in zip(clean.extractions, damaged.extractions, strict=True):
+            assert (one == other) == (one.part == "train")
+    measured = planned(corpus, "corruption", "task.corruptions=[blur]", "task.severities=[2]")
+    assert planned(corpus, "retrieval", "data.corruption=blur@2").extractions[0] in measured.extractions
+
+
+@pytest.mark.parametrize("found", ["fog@1", "blur", "blur@0", "blur@6", "blur@2.5", "@3"])
+def test_an_unknown_damage_is_refused(corpus: Corpus, found: str) -> None:
+    with pytest.raises(InputError, match=f"data.corruption: found {found}, valid: KIND@SEVERITY.*blur.*1 to 5"):
+        planned(corpus, "retrieval", f"data.corruption={found}")
+
+
 def test_options_of_the_method_belong_to_a_runs_id_also_where_its_weights_are_given(corpus: Corpus) -> None:
     one, other = (
         planned(corpus, "reconstruction", f"method.norm_pix_loss={value}", weights="untrained")

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from avbench.data.corpus.changed import Change
-from avbench.data.corpus.clips import Clips
-from avbench.data.media.corrupt import PICTURES, SOUNDS
+from avbench.config import HAS
+from avbench.data.corpus.changed import Change, changed
+from avbench.data.corpus.clips import Clips, modalities_of
+from avbench.data.media.corrupt import PICTURES, SEVERITIES, SOUNDS
+from avbench.errors import InputError
 from avbench.rng import numpy_stream
 
 
@@ -29,6 +31,19 @@ class Corruption(Change):
 
     def __str__(self) -> str:
         return f"{self.kind}@{self.severity}"
+
+    def check(self, clips: Clips) -> None:
+        """Refuses clips that lack what is to be damaged.
+
+        Raises:
+            InputError: They do.
+        """
+        modality = "audio" if self.kind in SOUNDS else "visual"
+        found = modalities_of(clips)
+        if modality not in found:
+            raise InputError(
+                f"corruption: found {self.kind} and clips with {HAS[found]}, valid: one of what the clips have."
+            )
 
     def waveform(self, clips: Clips, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound of clip ``i``, damaged where the corruption is of sounds."""
@@ -52,3 +67,26 @@ class Corruption(Change):
 
     def _stream(self, clips: Clips, i: int, *frame: int) -> np.random.Generator:
         return numpy_stream(self.seed, f"corruption:{self.kind}:{clips.ids[i]}", *frame)
+
+
+def damaged(clips: Clips, text: str) -> Clips:
+    """Returns clips as ``data.corruption`` leaves them, with the draws of seed 0; themselves where it is empty.
+
+    Args:
+        clips: The clips that are judged.
+        text: ``KIND@SEVERITY``.
+
+    Raises:
+        InputError: An unknown kind or severity, or one of what the clips have not.
+    """
+    if not text:
+        return clips
+    kind, _, severity = text.partition("@")
+    if kind not in (*SOUNDS, *PICTURES) or severity not in map(str, range(1, SEVERITIES + 1)):
+        raise InputError(
+            f"data.corruption: found {text}, valid: KIND@SEVERITY, such as sound_noise@3; kinds:"
+            f" {', '.join((*SOUNDS, *PICTURES))}; severities: 1 to {SEVERITIES}."
+        )
+    corruption = Corruption(kind, int(severity))
+    corruption.check(clips)
+    return changed(clips, corruption)

@@ -1,49 +1,94 @@
-"""Score against the severity of each corruption, a line a method; severity 0 is the clean clips."""
+"""Score against the severity of each corruption, a line a method; severity 0 is the clean clips.
+
+Task ``corruption`` measures all of them in one run; of other tasks, these are runs that differ in ``data.corruption``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from avbench.data.media.corrupt import PICTURES, SOUNDS
+from avbench.metrics.units import unit
 from avbench.report.figures.base import (
     Context,
     Drawing,
     FigureCard,
     NothingToDraw,
+    label,
     legend,
     main_rows,
-    seeds_of,
     subplots,
 )
+from avbench.report.figures.curves import JUDGED, families, judged
 from avbench.report.figures.lines import means, plot
+from avbench.store.rows import Row
 
 CARD = FigureCard(title="Score against the severity of corruptions", order=52)
 _COLUMNS = 5
 _KEYS = (("a2v/R@10", "v2a/R@10"), ("joint/top1",), ("joint/mAP",))  # the first that a record has; their mean is drawn
+_TRAINED = ("pretrained", "checkpoint")
+_SETTING = "data.corruption"
 
 
 def draw(context: Context) -> list[Drawing]:
-    """Draws a panel for each corruption.
+    """Draws a panel for each corruption, a figure for each task whose clips were damaged.
 
     Raises:
-        NothingToDraw: No record of the task.
+        NothingToDraw: No record of damaged clips.
     """
-    import pandas as pd
+    rows = main_rows(context, context.rows("corruption", weights=_TRAINED))
+    points = {"": list(_of_conditions(rows)), **{task: list(_of_runs(context, task)) for task in JUDGED}}
+    drawings = [_drawing(context, part, found) for part, found in points.items() if found]
+    if not drawings:
+        raise NothingToDraw(f"no record; avbench grid --methods all --tasks corruption --data {context.named}")
+    return drawings
 
-    rows = main_rows(context, context.rows("corruption", weights=("pretrained", "checkpoint")))
-    found = []
+
+def _of_conditions(rows: list[Row]) -> Iterator[dict[str, Any]]:
+    """Yields the points of records of task ``corruption``."""
     for row in rows:
-        keys = next((keys for keys in _KEYS if f"clean/{keys[0]}" in row.metrics), None)
-        for kind in (*SOUNDS, *PICTURES) if keys is not None else ():
+        keys = next((keys for keys in _KEYS if f"clean/{keys[0]}" in row.metrics), ())
+        for kind in (*SOUNDS, *PICTURES) if keys else ():
             for severity in range(6):
                 name = f"{kind}@{severity}" if severity else "clean"
-                values = [row.metrics[f"{name}/{key}"] for key in keys or () if f"{name}/{key}" in row.metrics]
+                values = [row.metrics[f"{name}/{key}"] for key in keys if f"{name}/{key}" in row.metrics]
                 if values:
-                    told = {"corruption": kind, "severity": severity, "method": row.method}
-                    value = 100 * sum(values) / len(values)
-                    metric = " and ".join(keys or ())
-                    found.append({**told, "seed": row.seed, "metric": metric, "value": value})
-    if not found:
-        raise NothingToDraw(f"no record; avbench grid --methods all --tasks corruption --data {context.named}")
-    long = pd.DataFrame(found)
+                    yield _point(row, kind, severity, keys, values)
+
+
+def _of_runs(context: Context, task: str) -> Iterator[dict[str, Any]]:
+    """Yields the points of runs that differ in ``data.corruption`` alone: of each method those with most values."""
+    most: dict[str, dict[Any, list[Row]]] = {}
+    for family in families(context.rows(task, weights=_TRAINED), _SETTING):
+        method = next(iter(family.values()))[0].method
+        if len(family) > len(most.get(method, {})):
+            most[method] = family
+    for family in most.values():
+        kinds = dict.fromkeys(value.partition("@")[0] for value in family if value)
+        for value, rows in family.items():
+            kind, _, severity = value.partition("@")
+            for row in rows:
+                keys = tuple(judged(row))
+                for each in [kind] if kind else kinds:
+                    yield _point(row, each, int(severity or 0), keys, [row.metrics[key] for key in keys])
+
+
+def _point(row: Row, kind: str, severity: int, keys: tuple[str, ...], values: list[float]) -> dict[str, Any]:
+    return {
+        "corruption": kind,
+        "severity": severity,
+        "method": row.method,
+        "seed": row.seed,
+        "metric": " and ".join(keys),
+        "value": unit(keys[0], row.task).factor * sum(values) / len(values),
+    }
+
+
+def _drawing(context: Context, part: str, points: list[dict[str, Any]]) -> Drawing:
+    import pandas as pd
+
+    long = pd.DataFrame(points)
     damaged = set(long[long["severity"] > 0]["corruption"])
     kinds = [kind for kind in (*SOUNDS, *PICTURES) if kind in damaged]
     table = means(long[long["corruption"].isin(kinds)], ["metric", "corruption", "severity"])
@@ -58,8 +103,25 @@ def draw(context: Context) -> list[Drawing]:
     for axis in axes[:, 0]:
         axis.set_ylabel(f"{metric.replace('a2v/R@10 and v2a/R@10', 'R@10')}, %")
     legend(canvas, axes)
+    seeds = " ".join(map(str, sorted(set(long["seed"]))))
     caption = (
-        f"Score of trained models ({metric}, %) on {context.data} with damaged clips, {seeds_of(rows)}: mean and"
-        " standard deviation over seeds. Severity 0 is the clean clips."
+        f"{part.replace('_', ' ').capitalize() or 'Score'} of trained models ({metric}, %) on {context.data} with"
+        f" damaged clips, seeds {seeds}: mean and standard deviation over seeds. Severity 0 is the clean"
+        f" clips. Mean drop: {_drops(table)}."
     )
-    return [Drawing(canvas, table, caption, f"{len(kinds)} panels of lines against severities from 0 to 5.")]
+    alt = f"{len(kinds)} panels of lines against severities from 0 to 5."
+    return Drawing(canvas, table, caption, alt, part=part)
+
+
+def _drops(table: Any) -> str:
+    """Returns in words what each method loses, on average over the corruptions of a modality and their severities."""
+    told = []
+    for method, of_method in table.groupby("method", sort=False):
+        sides = []
+        for name, kinds in (("sound", SOUNDS), ("picture", PICTURES)):
+            some = of_method[of_method["corruption"].isin(list(kinds))]
+            clean, damaged = (some[some["severity"].gt(0) == wanted]["mean"] for wanted in (False, True))
+            if len(clean) and len(damaged):
+                sides.append(f"{name} {clean.mean() - damaged.mean():.1f}")
+        told.append(f"{label(method)} {', '.join(sides)}" if sides else "")
+    return "; ".join(filter(None, told))
