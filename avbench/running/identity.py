@@ -80,11 +80,12 @@ class Pretraining(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Extraction(Stage):
-    """Computes vectors or tokens of the clips of a split, as a change leaves them where there is one."""
+    """Computes vectors or tokens of clips, as a change leaves them if any; the task reads those of ``read``."""
 
     kind: Kind
     part: Part
     clips: Clips
+    read: Clips
     change: Change | None = None
 
 
@@ -165,6 +166,7 @@ def extraction(
         kind=kind,
         part=part,
         clips=clips,
+        read=clips,
     )
 
 

@@ -12,6 +12,7 @@ from avbench import registry
 from avbench.config import RunConfig
 from avbench.data.corpus.changed import changed
 from avbench.data.corpus.corrupted import damaged
+from avbench.data.corpus.folds import has_folds
 from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
 from avbench.running import identity, modalities
@@ -133,7 +134,7 @@ def make_plan(
         )
     if judges:
         _check_clips(config, task, supervised)
-    extractions = _extractions(config, task, needs, supervised, pretrain, results)
+    extractions = _extractions(config, task, needs, corpus, supervised, pretrain, results)
     finetunings = _finetunings(config, task, supervised, pretrain, results) if FINETUNED in needs else ()
     variants = tuple(
         make_plan(vary(config, sections), corpus, results, with_variants=False)
@@ -212,21 +213,25 @@ def _extractions(
     config: RunConfig,
     task: Task[Any],
     needs: frozenset[str],
+    corpus: Corpus,
     division: Division,
     pretrain: Pretraining | None,
     results: Path,
 ) -> tuple[Extraction, ...]:
     found = []
     for need, (kind, part, other) in EXTRACTIONS.items():
-        clips = division.train if part == "train" else division.evaluated
+        clips, source = (division.train, corpus.train) if part == "train" else (division.evaluated, corpus.judged)
+        # What is made of a clip depends on no fold: all clips once, of which each fold reads its own.
+        whole = has_folds(source) and not other and not config.data.subset
         if need in needs:
             if clips is None:
                 raise InputError(f"--data {config.data.source}: found no clips of split 'train'.")
             for change in task.changes(config) if other else (None,):
                 seen = task.framed(clips if change is None else changed(clips, change), config)
-                stage = identity.extraction(config, kind, part, seen, pretrain, results)
+                computed = task.framed(source, config) if whole else seen
+                stage = identity.extraction(config, kind, part, computed, pretrain, results)
                 told = stage.work if change is None else f"{stage.work}, {change}"
-                found.append(dataclasses.replace(stage, change=change, work=told))
+                found.append(dataclasses.replace(stage, read=seen, change=change, work=told))
     return tuple(found)
 
 

@@ -93,18 +93,18 @@ class ReadySubject(Subject):
     def embeddings(self) -> Features:
         """Returns the retrieval embeddings of the evaluated clips."""
         found = self._extraction("vectors", "evaluated")
-        return extracted.features(found.folder, found.clips.ids, self.config.to_dict())
+        return extracted.features(found.folder, found.read.ids, self.config.to_dict())
 
     def pooled(self, part: Part) -> Pooled:
         """Returns one vector a stream for each clip of a split."""
         found = self._extraction("vectors", part)
-        return extracted.pooled(found.folder, found.clips.ids)
+        return extracted.pooled(found.folder, found.read.ids)
 
     def tokens(self, part: Part) -> Tokens:
         """Returns patch tokens and sound vectors for each clip of a split."""
         found = self._extraction("tokens", part)
         side = self.config.input.image_size // self.config.model.patch_size
-        return extracted.tokens(found.folder, found.clips.ids, (side, side))
+        return extracted.tokens(found.folder, found.read.ids, (side, side))
 
     def variant(self, **sections: Mapping[str, Any]) -> ReadySubject:
         """Returns the same run with other settings, one of those that the task named in ``variants``.

@@ -60,14 +60,18 @@ def arrays(folder: Path) -> Arrays:
 
 
 def _of(folder: Path, ids: list[str]) -> Arrays:
-    """Returns the arrays in the order of ``ids``: memory-mapped, or copied where the rows are in another order."""
+    """Returns the rows of ``ids``, in that order: memory-mapped, or copied where they are a part or in another."""
     found = arrays(folder)
     path = folder / IDS
     stored: list[str] = read_json(path, list) if path.exists() else ids
     if stored == ids:
         return found
-    rows = np.empty(len(ids), np.int64)
-    rows[np.argsort(np.array(ids), kind="stable")] = np.argsort(np.array(stored), kind="stable")
+    if len(stored) == len(ids):
+        rows = np.empty(len(ids), np.int64)
+        rows[np.argsort(np.array(ids), kind="stable")] = np.argsort(np.array(stored), kind="stable")
+    else:
+        place = {id: row for row, id in enumerate(stored)}
+        rows = np.array([place[id] for id in ids], np.int64)
     return {name: array[rows][:, rows] if name == SCORES else array[rows] for name, array in found.items()}
 
 

@@ -16,6 +16,7 @@ from avbench.data.corpus.clips import Clips, modalities_of
 from avbench.data.locate import locate, open_source
 from avbench.errors import InputError
 from avbench.metrics.classification import summarise
+from avbench.running import plan
 from avbench.store.records import all_records, read_per_sample
 
 ENCODER = """
@@ -98,6 +99,28 @@ def test_all_folds_are_one_word_and_each_clip_is_judged_once(
     assert "audio/top1: mean over 5 folds 0.9000 (1.0000, 1.0000, 0.5000, 1.0000, 1.0000)" in out
     assert main([*words, "--data", str(tmp_path / "ESC-50"), "--folds"]) == 2
     assert "--folds: found no folds in " in capsys.readouterr().err
+
+
+def test_every_clip_of_all_folds_is_extracted_once_and_no_number_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main(["data", "prepare", "esc50", "--root", str(esc50(tmp_path / "ESC-50")), "--workers", "1"])
+    (tmp_path / "ear.py").write_text(ENCODER)
+
+    def found(results: Path) -> tuple[list[int], dict[str, dict[str, float]]]:
+        """Returns the clips of each extraction, and metrics by run."""
+        words = ["run", "--encoder", f"{tmp_path / 'ear.py'}:Ear", "--task", "knn", "class_retrieval", "linear_probe"]
+        assert main([*words, "--data", "esc50", "--folds", "--set", "task.resamples=0", "--results", str(results)]) == 0
+        done = (json.loads(path.read_text()) for path in results.glob("stages/vectors/*/done.json"))
+        return sorted(each["n"] for each in done), {each["id"]: each["metrics"] for each in all_records(results)}
+
+    once = found(tmp_path / "once")
+    monkeypatch.setattr(plan, "has_folds", lambda clips: False)
+    often = found(tmp_path / "often")
+    assert once[0] == [10]
+    assert often[0] == [2] * 5 + [8] * 5
+    assert once[1] == often[1]
+    assert len(once[1]) == 15 + 2  # class_retrieval learns nothing
 
 
 def test_ucf101_is_pictures_in_three_folds(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def in_fold(clips: Clips, folder: Path, fold: int) -> Clips:
     return cast(Clips, _FoldedClips(clips, [splits[id] for id in clips.ids]))
 
 
+def has_folds(clips: Clips) -> bool:
+    """Returns whether clips are of a set with published folds."""
+    return isinstance(clips, _FoldedClips)
+
+
 class _FoldedClips(DelegatedClips):
     """Clips with other splits; which of them train and which are judged tells folds apart, so the content does not."""
 
