@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -251,6 +252,7 @@ def launch(
     *,
     pretraining_only: bool = False,
     lenient: bool = False,
+    in_folds: bool = False,
 ) -> tuple[Runner, list[RunConfig], int | None]:
     """Submits what runs need; what is done, queued or running already is left out.
 
@@ -261,6 +263,7 @@ def launch(
         own: Options of the evaluations alone; of the pretrainings, where there is nothing else.
         pretraining_only: Leave the tasks out.
         lenient: Leave out, with a line, what the data cannot give.
+        in_folds: Of all folds of the data.
 
     Returns:
         What planned the runs, the runs, and the exit status; None: there was nothing to submit, or it is only planned.
@@ -269,23 +272,22 @@ def launch(
         InputError: They cannot be run there; nothing was submitted.
     """
     from avbench.launch.planner import jobs_of_pretrainings, jobs_of_runs
+    from avbench.running.folds import in_all_folds
     from avbench.running.runner import Execution, Runner
 
     profile = open_profile(launcher.cluster)
     there = elsewhere(options, profile)
     runner = Runner(Execution(results=options.results, device=there.device))
     planning = launcher.dry_run
-    configs = [
-        config
-        for each in asked
-        for config in runner.resolve_all(there.requests(*each), planning=planning, lenient=lenient)
-    ]
+    requests = [request for each in asked for request in there.requests(*each)]
+    requests = in_all_folds(requests, runner) if in_folds else requests
+    configs = runner.resolve_all(requests, planning=planning, lenient=lenient)
     check_world(configs, profile)
     if not planning:
         prepared(runner, configs)
     if not pretraining_only:
         configs = fitting(runner, configs, planning=planning, lenient=lenient)
-    plan = jobs_of_pretrainings if pretraining_only else jobs_of_runs
+    plan = jobs_of_pretrainings if pretraining_only else functools.partial(jobs_of_runs, in_folds=in_folds)
     if planning:
         if profile.container and all(source.ready for config in configs for source in runner.sources(config)):
             from avbench.launch.container import show

@@ -7,12 +7,15 @@ import sys
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from avbench import registry
 from avbench.commands.launching import LauncherOptions, launch
 from avbench.errors import InputError
 from avbench.running.options import ConfigOptions
+
+if TYPE_CHECKING:
+    from avbench.running.folds import Pooled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,8 @@ class Command(LauncherOptions, ConfigOptions):
         from avbench.training.device import resolve_device
 
         if self.on_cluster:
-            for option, given in (("--skip-untrained", self.skip_untrained), ("--folds", self.folds)):
-                if given:
-                    raise InputError(f"{option}: valid with --launcher local.")
+            if self.skip_untrained:
+                raise InputError("--skip-untrained: valid with --launcher local.")
             return self._submit()
         requests = self.requests(self._judged, self.task, self.seeds)
         device = resolve_device(self.device)
@@ -68,14 +70,10 @@ class Command(LauncherOptions, ConfigOptions):
         outcomes = [outcome for config in configs for outcome in runner.run(config, with_untrained=beside)]
         records = [outcome.record for outcome in outcomes if outcome.record is not None]
         failed = [outcome for outcome in outcomes if outcome.error]
-        together = folds.pooled(records, self.results) if self.folds and not failed else []
-        joined = {run for record, _ in together for run in record["folds"]["runs"] if self.format == "table"}
-        shown = [*(record for record, _ in together), *(each for each in records if each["id"] not in joined)]
-        print_records(shown, self.format, self.results)
+        together = self._print(records, whole=not failed)
         if self.format == "table":
-            sys.stdout.writelines(f"{line}\n" for record, _ in together for line in folds.lines(record))
             _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
-            _print_paths([(str(path), False) for _, path in together])
+            _print_paths([(str(path), reused) for _, path, reused in together])
         for outcome in failed:
             config = outcome.config
             sys.stderr.write(
@@ -83,6 +81,18 @@ class Command(LauncherOptions, ConfigOptions):
                 f" {outcome.error}\n"
             )
         return 1 if failed else 0
+
+    def _print(self, records: list[dict[str, Any]], *, whole: bool = True) -> list[Pooled]:
+        """Prints records, those of all folds in place of each fold's; returns them, none where not all is ``whole``."""
+        from avbench.running import folds
+
+        together = folds.pooled(records, self.results, force=self.force) if self.folds and whole else []
+        joined = {run for record, *_ in together for run in record["folds"]["runs"] if self.format == "table"}
+        shown = [*(record for record, *_ in together), *(each for each in records if each["id"] not in joined)]
+        print_records(shown, self.format, self.results)
+        if self.format == "table":
+            sys.stdout.writelines(f"{line}\n" for record, *_ in together for line in folds.lines(record))
+        return together
 
     @property
     def _judged(self) -> tuple[str, ...]:
@@ -101,15 +111,14 @@ class Command(LauncherOptions, ConfigOptions):
         from avbench.commands import outline
 
         own = [] if self.processes == 1 else ["--processes", str(self.processes)]
-        runner, configs, status = launch(self, self, [(self._judged, self.task, self.seeds)], own)
+        asked = [(self._judged, self.task, self.seeds)]
+        runner, configs, status = launch(self, self, asked, own, in_folds=self.folds)
         if status is not None:
             return status
         if self.dry_run:
             sys.stdout.write(outline.show(runner, configs, self.format))
         else:
-            print_records(
-                [record for config in configs for record in runner.recorded(config)], self.format, self.results
-            )
+            self._print([record for config in configs for record in runner.recorded(config)])
         return 0
 
 

@@ -17,7 +17,7 @@ from avbench.compare.configuration import clips
 from avbench.errors import InputError
 from avbench.files import sha256_text
 from avbench.metrics import bootstrap
-from avbench.metrics.evidence import Evidence, Mean
+from avbench.metrics.evidence import Evidence, Mean, over_folds
 from avbench.metrics.hierarchical import Resampled, mean
 from avbench.metrics.units import unit
 from avbench.settings import Settings, build
@@ -185,7 +185,8 @@ def evidence_of(outputs: Mapping[str, npt.NDArray[Any]], task_name: str, options
     order = np.argsort(outputs["id"], kind="stable")
     if (order[1:] < order[:-1]).any():
         outputs = task.select(outputs, order, settings, no_embeddings)
-    return task.evidence(outputs, settings)
+    evidence = task.evidence(outputs, settings)
+    return over_folds(evidence, outputs["fold"]) if "fold" in outputs else evidence
 
 
 def draws(evidence: Evidence) -> dict[str, Float64]:

@@ -21,6 +21,7 @@ from avbench.report.tables.entry import RowEntry, TableEntry
 from avbench.report.tables.layout import Layout, lay_out
 from avbench.report.tables.selection import Query, same, standard
 from avbench.report.tables.table import Cell, TableRow
+from avbench.running.folds import POOLED
 from avbench.running.options import ConfigOptions
 
 MODES = {"audio": "audioonly", "visual": "videoonly", "joint": "multimodal", "missing_audio": "multimodal"}
@@ -41,6 +42,7 @@ class _Run:
     sets: Mapping[str, Any]
     init: str = ""
     mode: str = ""
+    folds: bool = False
 
 
 def missing(
@@ -129,6 +131,7 @@ def _run(query: Query, layout: Layout, row: RowEntry, column: int) -> _Run:
         sets=kept,
         init=init,
         mode=mode,
+        folds=query.where.get("split") == POOLED,
     )
 
 
@@ -136,7 +139,7 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
     """Returns runs that differ in method or task alone as one: methods, tasks, the run, modes of fine-tuning."""
     by_task: dict[str, tuple[set[str], _Run]] = {}
     for run in runs:
-        key = repr((run.method, run.task, run.data, run.recipe, run.presets, run.sets, run.init))
+        key = repr((run.method, run.task, run.data, run.recipe, run.presets, run.sets, run.init, run.folds))
         by_task.setdefault(key, (set(), run))[0].add(run.mode)
     by_method: dict[str, tuple[dict[str, None], _Run, set[str]]] = {}
     for modes, run in by_task.values():
@@ -148,6 +151,7 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
             run.presets,
             run.sets,
             run.init,
+            run.folds,
             run.task if alone else "",
         )
         extra = sorted(modes - {"", "multimodal"})
@@ -156,7 +160,7 @@ def _merged(runs: Sequence[_Run]) -> list[tuple[list[str], list[str], _Run, set[
     found: dict[str, tuple[list[str], list[str], _Run, set[str]]] = {}
     for tasks, run, modes in by_method.values():
         shared = (list(tasks), run.data, run.presets, run.sets, run.init, run.method if run.recipe is not None else "")
-        key = repr((shared, run.recipe, sorted(modes - {"", "multimodal"})))
+        key = repr((shared, run.folds, run.recipe, sorted(modes - {"", "multimodal"})))
         methods = found.setdefault(key, ([], list(tasks), run, modes))[0]
         if run.method not in methods:  # two cells may want the same run
             methods.append(run.method)
@@ -182,6 +186,7 @@ def _chains(
             set=_sets(sets),
             results=results,
         ),
+        folds=run.folds,
     )
     if run.recipe is None or not run.recipe.data:
         yield (judged,)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from avbench import registry
 from avbench.launch.cost import Bill, Costs
-from avbench.launch.job import Job
+from avbench.launch.job import Job, is_full
+from avbench.running import folds
 from avbench.running.options import ConfigOptions
-from avbench.store.records import usable_record
+from avbench.store.records import run_folder, usable_record
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
@@ -36,6 +37,7 @@ class Wanted:
         options: What else decides the numbers, and where they go.
         follows: How it takes the weights of what comes before it: judges them, starts from them, or not at all.
         counts: Which records of a run count: those of the trained model, of the model before training, or of both.
+        folds: Whether it judges all published folds of the data, and them together.
         more: Further words of the command, which decide no number.
     """
 
@@ -45,6 +47,7 @@ class Wanted:
     options: ConfigOptions
     follows: Literal["", "checkpoint", "init"] = ""
     counts: Literal["both", "trained", "untrained"] = "both"
+    folds: bool = False
     more: tuple[str, ...] = ()
 
     def given(self, weights: Path | str | None) -> Wanted:
@@ -72,6 +75,7 @@ class Wanted:
             *(("--task", *self.tasks) if self.tasks else ()),
             *("--seeds", *map(str, self.seeds)),
             *self.options.arguments(),
+            *(("--folds",) if self.folds else ()),
             *(("--skip-untrained",) if self.counts == "trained" else ()),
             *self.more,
         )
@@ -90,7 +94,8 @@ class Wanted:
         Raises:
             InputError: It cannot be run.
         """
-        return runner.resolve_all(self.requests())
+        requests = self.requests()
+        return runner.resolve_all(folds.in_all_folds(requests, runner) if self.folds else requests)
 
     def job(self, name: str, kind: str = "", **more: Any) -> Job:
         """Returns the command that does it; a pretraining may be shared by several processes.
@@ -115,12 +120,13 @@ def weights_of(wanted: Wanted, runner: Runner) -> tuple[Path, bool]:
 
 def records(wanted: Wanted, runner: Runner) -> list[dict[str, Any] | None]:
     """Returns the records of a run that count, of each method, task and seed; None where there is none yet."""
-    found = []
+    counted: list[Plan] = []
     for config in wanted.configs(runner):
         plans = runner.plans(config, with_untrained=wanted.counts != "trained")
-        for plan in plans[:1] if wanted.counts == "untrained" else plans:
-            found.append(usable_record(runner.execution.results, plan.evaluation.id))
-    return found
+        counted += plans[:1] if wanted.counts == "untrained" else plans
+    ids = [plan.evaluation.id for plan in counted]
+    ids += folds.pooled_ids(counted) if wanted.folds else []
+    return [usable_record(runner.execution.results, id) for id in ids]
 
 
 def shell(chains: Iterable[Sequence[Wanted]]) -> list[str]:
@@ -162,7 +168,12 @@ def job_of(wanted: Wanted, name: str, log: Path, runner: Runner, configs: Iterab
 
 
 def jobs_of_runs(
-    runner: Runner, configs: Iterable[RunConfig], options: ConfigOptions, more: Sequence[str] = ()
+    runner: Runner,
+    configs: Iterable[RunConfig],
+    options: ConfigOptions,
+    more: Sequence[str] = (),
+    *,
+    in_folds: bool = False,
 ) -> list[Job]:
     """Returns the jobs of runs: every pretraining once, then every evaluation, the done ones left out.
 
@@ -171,28 +182,37 @@ def jobs_of_runs(
         configs: The runs.
         options: What all of them share.
         more: Further words of the evaluations' commands alone.
+        in_folds: The runs are of all folds of their data: those of one model, task and seed are one job, which extracts
+            the clips once and judges the folds together.
     """
     results = runner.execution.results
     bill = Bill(Costs(results))
     found: dict[tuple[str, ...], Job] = {}
+    jobs: dict[RunConfig, list[RunConfig]] = {}
     for config in configs:
-        plans = runner.plans(config)
-        makes = tuple(_folder(results, plan.evaluation) for plan in plans)
-        if all(plan.evaluation.done for plan in plans):
+        jobs.setdefault(folds.without_fold(config) if in_folds else config, []).append(config)
+    for group in jobs.values():
+        plans = [plan for config in group for plan in runner.plans(config)]
+        makes = [_folder(results, plan.evaluation) for plan in plans]
+        makes += [f"{run_folder(Path(), id)}" for id in folds.pooled_ids(plans)] if in_folds else []
+        if all(plan.evaluation.done for plan in plans) and all(is_full(results, each) for each in makes[len(plans) :]):
             continue
-        bill.add(plans[-1])
-        needs = []
-        # 'avbench pretrain' knows of no annotations: where they say what is held out, the run pretrains by itself.
-        apart = plans[-1].division.held_out != "annotations"
-        for stage, sets in _pretrainings(plans[-1]) if apart else ():
-            folder = _folder(results, stage)
-            needs.append(folder)
-            if (folder,) not in found and not stage.done:
-                found[(folder,)] = _pretraining(config, folder, options, sets, bill.hours(stage.id))
-        wanted = _wanted(config, options, (config.task_name,), more)
+        needs, trained = [], [plan for plan in plans if plan.config.weights == group[0].weights]
+        for config, plan in zip(group, trained, strict=True):
+            bill.add(plan)
+            # 'avbench pretrain' knows of no annotations: where they say what is held out, the run pretrains by itself.
+            apart = plan.division.held_out != "annotations"
+            for stage, sets in _pretrainings(plan) if apart else ():
+                folder = _folder(results, stage)
+                needs.append(folder)
+                if (folder,) not in found and not stage.done:
+                    sets = {**sets, "data.fold": config.data.fold} if in_folds else sets
+                    found[(folder,)] = _pretraining(config, folder, options, sets, bill.hours(stage.id))
+        config, known = group[0], [bill.hours(plan.evaluation.id) for plan in trained]
+        hours = sum(each for each in known if each is not None) if any(known) else None
+        wanted = dataclasses.replace(_wanted(config, options, (config.task_name,), more), folds=in_folds)
         name = f"{config.method_name} seed {config.seed} {config.task_name}"
-        hours = bill.hours(plans[-1].evaluation.id)
-        found[makes] = wanted.job(name, config.task_name, makes=makes, needs=tuple(needs), hours=hours)
+        found[tuple(makes)] = wanted.job(name, config.task_name, makes=tuple(makes), needs=tuple(needs), hours=hours)
     return list(found.values())
 
 

@@ -215,6 +215,27 @@ def joined(parts: Sequence[tuple[str, Evidence]]) -> Evidence:
     )
 
 
+def over_folds(evidence: Evidence, folds: Array) -> Evidence:
+    """Returns evidence with the means over folds of its means: ``audio/folds/top1`` beside ``audio/top1``.
+
+    Each fold counts alike, whatever the number of its samples; units are resampled from all folds together. What a fold
+    has no samples of has no mean over folds.
+
+    Args:
+        evidence: Of the units of all folds.
+        folds: (units,) the fold of each, from 0 on.
+    """
+    found = {}
+    for name, mean in evidence.means.items():
+        head, slash, last = name.rpartition("/")
+        counts = np.bincount(folds, mean.counts)
+        if counts.all():
+            weights = (counts.mean() / counts)[folds]
+            found[f"{head}{slash}folds/{last}"] = Mean(mean.totals * weights, mean.counts)
+    values = Later(lambda: {**evidence.values, **{name: mean.value for name, mean in found.items()}})
+    return Evidence(evidence.units, values, {**evidence.means, **found}, evidence.draw)
+
+
 def difference(first: Evidence, second: Evidence) -> Evidence:
     """Returns the evidence of first less second, of the metrics that both have, on the same resamples.
 

@@ -16,6 +16,7 @@ from avbench.data import catalogue
 from avbench.recipes import presets
 from avbench.recipes.recipe import Recipe, load
 from avbench.report.records import Records
+from avbench.running.folds import POOLED
 from avbench.running.request import frames_of
 from avbench.settings import Settings, to_dict
 from avbench.store.rows import Row
@@ -83,8 +84,8 @@ def find(archive: Records, query: Query) -> Found | None:
     """Returns the records of a cell; None: none fit.
 
     Of several configurations that fit, the one is taken that has most settings of the published row, then most of the
-    usual settings (the presets', else the defaults), then the clips that most records of this data are of, then most
-    seeds, then the newest.
+    usual settings (the presets', else the defaults), then all folds of the data together, then the clips that most
+    records of this data are of, then most seeds, then the newest.
     """
     groups = [
         each
@@ -101,6 +102,7 @@ def find(archive: Records, query: Query) -> Found | None:
         return (
             -len(unlike(each.facts, row)),
             -sum(1 for key, value in usual.items() if key not in query.where and not same(each.facts.get(key), value)),
+            each.first.split == POOLED,
             main[each.first.data_sha256],
             len(each.rows),
             max(record.created for record in each.rows),
