@@ -12,6 +12,7 @@ from video_files import tone, write_video
 from avbench.cli import main
 from avbench.config import DataConfig, InputConfig
 from avbench.data import catalogue
+from avbench.data.catalogue import one_modality_rows
 from avbench.data.catalogue.reading import Reading
 from avbench.data.corpus.clips import Clips, modalities_of
 from avbench.data.locate import locate, open_source
@@ -127,7 +128,8 @@ def test_fsd50k_has_several_labels_and_a_split_of_its_own(tmp_path: Path) -> Non
     root = tmp_path / "FSD50K"
     truth = root / "FSD50K.ground_truth"
     truth.mkdir(parents=True)
-    dev = ["fname,labels,mids,split", '101,"Dog,Animal","/m/0bt9lr,/m/0jbk",train', "102,Rain,/m/06mb1,val"]
+    dogs = '"Bark,Dog,Domestic_animals_and_pets,Animal","/m/1,/m/2,/m/3,/m/4"'
+    dev = ["fname,labels,mids,split", f"101,{dogs},train", "102,Rain,/m/06mb1,val"]
     (truth / "dev.csv").write_text("\n".join(dev) + "\n")
     (truth / "eval.csv").write_text('fname,labels,mids\n103,"Dog,Animal","/m/0bt9lr,/m/0jbk"\n104,Rain,/m/06mb1\n')
     for id, part in ((101, "dev"), (102, "dev"), (103, "eval")):
@@ -136,11 +138,22 @@ def test_fsd50k_has_several_labels_and_a_split_of_its_own(tmp_path: Path) -> Non
     assert main(["data", "prepare", "fsd50k", "--root", str(root), "--workers", "1"]) == 0
     clips = opened("fsd50k")
     assert splits(clips) == {"101": "train", "102": "tune", "103": "test"}
-    assert (clips.labels(0), clips.class_names) == (("Dog", "Animal"), ("Animal", "Dog", "Rain"))
+    assert clips.labels(0) == ("Bark", "Dog", "Domestic_animals_and_pets", "Animal")
+    assert clips.labels(2) == ("Dog", "Animal")
+    assert clips.class_names == ("Animal", "Bark", "Dog", "Domestic_animals_and_pets", "Rain")
     account = json.loads((clips.root / "catalogue.json").read_text())
     assert account["counts"]["test"]["missing"] == 1
     with pytest.raises(InputError, match=r"data.fold: found 2, valid: 1, as .* has no folds"):
         opened("fsd50k", fold=2)
+
+
+def test_a_name_with_a_comma_of_its_own_is_not_taken_for_two_classes(tmp_path: Path) -> None:
+    path = tmp_path / "dev.csv"
+    path.write_text('fname,labels,mids,split\n101,"Dog,Animal","/m/2,/m/4",train\n102,"Chirp, tweet","/m/5",train\n')
+    rows = one_modality_rows.fsd50k(Reading(path, catalogue.entry("fsd50k"), ""))
+    assert next(rows).labels == ("Dog", "Animal")
+    with pytest.raises(InputError, match=r"dev\.csv:3: found 'Chirp, tweet', valid: as many labels, .* mids \(1\)"):
+        next(rows)
 
 
 @pytest.mark.parametrize("name", ["esc50", "fsd50k", "ucf101"])

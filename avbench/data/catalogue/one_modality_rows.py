@@ -31,8 +31,13 @@ def ucf101(reading: Reading) -> Iterator[AnnotationRow]:
 
 
 def fsd50k(reading: Reading) -> Iterator[AnnotationRow]:
-    """``fname,labels,mids[,split]``, labels joined by commas; of the evaluation list, all rows are test clips."""
-    for line, row in reading.named("fname", "labels"):
-        labels = tuple(label for label in row["labels"].split(",") if label)
+    """``fname,labels,mids[,split]``, labels joined by commas; of the evaluation list, all rows are test clips.
+
+    A class is named with its mid, so as many of both tell that no name has a comma of its own.
+    """
+    for line, row in reading.named("fname", "labels", "mids"):
+        labels, mids = (tuple(filter(None, row[key].split(","))) for key in ("labels", "mids"))
+        if len(labels) != len(mids):
+            raise reading.bad(line, row["labels"], f"as many labels, joined by commas, as mids ({len(mids)})")
         id = row["fname"].removesuffix(".wav")
         yield AnnotationRow(id, reading.split_of(line, row.get("split", "")), labels, id)
