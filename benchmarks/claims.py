@@ -6,8 +6,9 @@
 seeds is above another, that two are alike, or that a mean is at chance. All are answered by the estimator behind every
 mark of avbench, seeds and clips together; p-values are corrected (Holm) within a claim.
 
-A claim reproduces if all its questions are answered as the paper answers them; it reproduces in part if some are and
-none is answered the other way; else it does not. A question without records says so, and its claim is open.
+A claim reproduces if all its questions are answered as the paper answers them, in part if some are and none is answered
+the other way, and does not if one is answered the other way. Where no question can be answered either way, it is not
+separated. A question without records says so, and its claim is open.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from avbench.report.tables.selection import Query, fits, same, standard
 
 CLAIMS = Path(__file__).with_name("claims.yaml")
 DATA, PRESETS = "soundshapes", ("soundshapes", "soundshapes-study")
-YES, PART, NO, OPEN = "reproduces", "in part", "does not", "open"
+YES, PART, NO, NEITHER, OPEN = "reproduces", "in part", "does not", "not separated", "open"
 FEWEST = 3  # seeds
 
 
@@ -217,7 +218,7 @@ def verdict(found: Sequence[Answer]) -> tuple[str, list[Answer]]:
     states = [each.holds for each in told]
     if all(states):
         return YES, told
-    return (PART if True in states and False not in states else NO), told
+    return (NO if False in states else PART if True in states else NEITHER), told
 
 
 def text(answer: Answer) -> str:

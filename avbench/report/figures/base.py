@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +101,15 @@ class Context:
 _COLOURS = 256  # of a palette
 _METHODS = ("audiomae", "visualmae", "vanilla_avmae", "avmae", "cav", "cavmae", "cavmae_sync")
 _PALETTE = (9, 1, 2, 5, 4, 0, 3, 7)  # of seaborn's "colorblind", by method; the last is anyone else's
+#: What marks mean, whatever their colour, and how they look.
+TRAINED, UNTRAINED, MEAN, CHANCE, BAND = "a seed, trained", "a seed, untrained", "mean", "chance", "± std of seeds"
+MARKS: Mapping[str, dict[str, Any]] = {
+    TRAINED: {"marker": "o", "ms": 4, "ls": ""},
+    UNTRAINED: {"marker": "o", "ms": 4, "ls": "", "markerfacecolor": "none"},
+    MEAN: {"marker": "|", "ms": 10, "mew": 1.5, "ls": ""},
+    CHANCE: {"ls": ":", "lw": 1},
+    BAND: {"lw": 7, "alpha": 0.2},
+}
 
 
 def order(method: str) -> int:
@@ -200,12 +209,23 @@ def subplots(rows: int, columns: int, *, width: float, height: float, **options:
     return canvas, canvas.subplots(rows, columns, squeeze=False, **options)
 
 
-def legend(canvas: Canvas, axes: Any) -> None:
-    """Puts the names of the methods in the axes beside them, each once, in their order."""
+def legend(canvas: Canvas, axes: Any, *explained: str) -> None:
+    """Puts the names of the methods in the axes beside them, each once, in their order, and what marks mean.
+
+    Args:
+        canvas: The figure.
+        axes: Its panels.
+        *explained: Which of ``MARKS`` the panels have.
+    """
+    from matplotlib.lines import Line2D
+
     marks = {text: mark for axis in axes.flat for mark, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     places = {label(method): place for place, method in enumerate(_METHODS)}
     names = sorted(marks, key=lambda name: (places.get(name, len(places)), name))
-    canvas.legend([marks[name] for name in names], names, loc="outside right center", fontsize="small")
+    grey = [Line2D([], [], color="0.4", **MARKS[text]) for text in explained]
+    canvas.legend(
+        [*(marks[name] for name in names), *grey], [*names, *explained], loc="outside right center", fontsize="small"
+    )
 
 
 def seeds_of(rows: Sequence[Row]) -> str:

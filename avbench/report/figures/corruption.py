@@ -11,6 +11,7 @@ from typing import Any
 from avbench.data.media.corrupt import PICTURES, SOUNDS
 from avbench.metrics.units import unit
 from avbench.report.figures.base import (
+    BAND,
     Context,
     Drawing,
     FigureCard,
@@ -102,7 +103,7 @@ def _drawing(context: Context, part: str, points: list[dict[str, Any]]) -> Drawi
         axis.set(title=kind.replace("_", " "), xlabel="severity")
     for axis in axes[:, 0]:
         axis.set_ylabel(f"{metric.replace('a2v/R@10 and v2a/R@10', 'R@10')}, %")
-    legend(canvas, axes)
+    legend(canvas, axes, BAND)
     seeds = " ".join(map(str, sorted(set(long["seed"]))))
     caption = (
         f"{part.replace('_', ' ').capitalize() or 'Score'} of trained models ({metric}, %) on {context.data} with"

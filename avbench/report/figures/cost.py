@@ -25,6 +25,7 @@ def draw(context: Context) -> list[Drawing]:
     Raises:
         NothingToDraw: There are no trained models.
     """
+    import numpy as np
     import pandas as pd
 
     tasks = {task: main_rows(context, context.rows(task, weights=("pretrained",))) for task in JUDGED}
@@ -56,8 +57,8 @@ def draw(context: Context) -> list[Drawing]:
             axis.scatter(minutes, factor * score, color=colour[method], s=26, label=label(method), zorder=3)
         axis.set_xscale("log")
         axis.minorticks_off()
-        ticks = sorted({round(value, 1) for value in of_task["device_minutes"]})
-        axis.set_xticks([ticks[0], ticks[-1]] if len(ticks) > 1 else ticks)
+        ends = of_task["device_minutes"].min(), of_task["device_minutes"].max()
+        axis.set_xticks(sorted({float(f"{value:.2g}") for value in np.geomspace(*ends, 4)}))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(
             title=task.replace("_", " "),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from avbench.report.figures.base import (
+    BAND,
     Context,
     Drawing,
     FigureCard,
@@ -66,7 +67,7 @@ def draw(context: Context) -> list[Drawing]:
     for axis in sound:
         axis.set_ylim(min(ends[0]), max(ends[1]))
     axes[0, 0].set_ylabel("mean squared error")
-    legend(canvas, axes)
+    legend(canvas, axes, BAND)
     drawing = Drawing(
         canvas,
         table,

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from avbench.report.figures.base import (
+    CHANCE,
+    MEAN,
+    TRAINED,
+    UNTRAINED,
     Context,
     Drawing,
     FigureCard,
     NothingToDraw,
     colours,
     label,
+    legend,
     main_rows,
     order,
     seeds_of,
@@ -47,6 +52,7 @@ def draw(context: Context) -> list[Drawing]:
         _panel(axis, table[table["task"] == task], factor, place, colour)
         axis.set(title=task.replace("_", " "), xlabel=name)
         axis.set_yticks(list(place.values()), [label(method) for method in place])
+    legend(canvas, axes, TRAINED, MEAN, UNTRAINED, CHANCE)
     rows = [row for each in tasks.values() for row in each]
     caption = (
         f"Scores on {context.data}, {seeds_of(rows)}: filled marks are trained models, one a seed, their mean the line;"

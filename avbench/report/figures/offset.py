@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from avbench.report.figures.base import (
+    BAND,
     Context,
     Drawing,
     FigureCard,
@@ -43,7 +44,7 @@ def draw(context: Context) -> list[Drawing]:
     axes[0, 0].axvline(0, color="0.6", ls=":", lw=1)
     plot(axes[0, 0], table, "offset")
     axes[0, 0].set(xlabel="offset of the sound, s", ylabel="cosine, less its mean")
-    legend(canvas, axes)
+    legend(canvas, axes, BAND)
     shares = ", ".join(f"{label(row.method)} {row.mean:.1f} %" for row in accuracy.itertuples())
     caption = (
         f"Cosine of a frame and the sound around it on {context.data}, less its mean over the offsets,"

@@ -8,6 +8,7 @@ from typing import Any
 
 from avbench.files import Damaged
 from avbench.report.figures.base import (
+    BAND,
     Context,
     Drawing,
     FigureCard,
@@ -69,7 +70,7 @@ def draw(context: Context) -> list[Drawing]:
             axis.axhline(chance, color="0.4", ls=":", lw=1)
             axis.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom")
         axis.set(title=PARTS[part], xlabel="step", ylabel="loss")
-    legend(canvas, axes)
+    legend(canvas, axes, BAND)
     caption = (
         f"Parts of the pretraining loss on {context.data}, {seeds_of(list(rows.values()))}, before their weights, mean"
         " and standard deviation over seeds. The dotted line is the contrast of a model that tells no clip apart, the"
