@@ -24,7 +24,7 @@ def describe(entry: DataSet) -> str:
         "modality": " and ".join(entry.modalities),
         "folds": f"{entry.folds}: --set data.fold=K judges one, avbench run --folds all" if entry.folds else "",
         **{name: _counted(counted) for name, counted in counts.items()},
-        "classes": f"{len(entry.classes)}, several a clip" if entry.multi_label else str(len(entry.classes) or ""),
+        "classes": ", ".join([str(len(entry.classes))] * bool(entry.classes) + ["several a clip"] * entry.multi_label),
         "metric": entry.metric,
         "tasks": ", ".join(entry.tasks),
         "subsets": ", ".join(f"{name}: {of.count:,} clips of {of.files[0]}" for name, of in entry.subsets.items()),
