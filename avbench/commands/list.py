@@ -104,6 +104,14 @@ class Command:
             from avbench.running.current import stale
 
             old = stale(rows, self.results)
+        chosen = [
+            row
+            for row in rows
+            if all(getattr(row, name) in getattr(self, name) for name in FILTERS if getattr(self, name))
+        ]
+        if not chosen:  # on standard error, so that a list that is piped stays empty
+            other = "no runs are recorded there; --results names the folder of those to list"
+            sys.stderr.write(f"{self.results}: {f'none of its {len(rows)} runs is as asked for' if rows else other}.\n")
         return [
             (
                 row.id,
@@ -112,8 +120,7 @@ class Command:
                     f" {row.created}{', stale' if row.id in old else ''}"
                 ),
             )
-            for row in rows
-            if all(getattr(row, name) in getattr(self, name) for name in FILTERS if getattr(self, name))
+            for row in chosen
         ]
 
 

@@ -10,7 +10,8 @@ import importlib.util
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ log = logging.getLogger("avbench")
 Row = Mapping[str, float | int | None]  # of metrics.csv: ``step``, and values that may be missing
 _RUN_ID = "avbench_id"  # in the folder ``wandb``: what a resumed training is known by
 _START_S, _END_S = 30, 60  # how long Weights & Biases may keep a training waiting
+_SILENT_S = 90.0  # and how long its process may say nothing, such as one that was stopped
 
 
 class Sink(Protocol):
@@ -153,26 +155,67 @@ class _WeightsAndBiases:
             init_timeout=_START_S,
             finish_timeout=_END_S,
         )
-        wandb.setup(settings)  # before the run begins, as it would ask while that is made
-        try:
-            self._run = wandb.init(**options)
-        except Exception as error:
-            if os.environ.get("WANDB_MODE") == "offline":
-                raise
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            log.warning("Weights & Biases cannot be reached (%s); writing to %s/wandb instead.", said, directory)
-            wandb.teardown()  # its process keeps the id of the run that did not begin
-            wandb.setup(settings)
-            self._run = wandb.init(**options, mode="offline")
+        with _answering():
+            wandb.setup(settings)  # before the run begins, as it would ask while that is made
+            try:
+                self._run = wandb.init(**options)
+            except Exception as error:
+                if os.environ.get("WANDB_MODE") == "offline":
+                    raise
+                said = (str(error).splitlines() or [type(error).__name__])[0]
+                log.warning("Weights & Biases cannot be reached (%s); writing to %s/wandb instead.", said, directory)
+                wandb.teardown()  # its process keeps the id of the run that did not begin
+                wandb.setup(settings)
+                self._run = wandb.init(**options, mode="offline")
         where = f"wandb sync {Path(self._run.dir).parent}" if self._run.offline else self._run.url
         log.info("Weights & Biases: %s", where)
 
     def write(self, row: Row) -> None:
         values = {name: value for name, value in row.items() if name != "step" and value is not None}
-        self._run.log(values, step=row["step"])
+        with _answering():
+            self._run.log(values, step=row["step"])
 
     def close(self, *, failed: bool) -> None:
-        self._run.finish(exit_code=int(failed))
+        with _answering():
+            self._run.finish(exit_code=int(failed))
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """Fails a block that waits too long for the process of Weights & Biases; where a block fails, that process ends.
+
+    Raises:
+        TimeoutError: It did not answer.
+    """
+    silent = threading.Event()
+
+    def tell() -> None:
+        silent.set()
+        _kill()
+
+    timer = threading.Timer(_SILENT_S, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except Exception as error:
+        import wandb
+
+        _kill()
+        with contextlib.suppress(Exception):  # so that it asks for that process no more, as this one ends
+            wandb.teardown()
+        if silent.is_set():
+            raise TimeoutError(f"its process did not answer for {_SILENT_S:g} s") from error
+        raise
+    finally:
+        timer.cancel()
+
+
+def _kill() -> None:
+    from wandb.sdk import wandb_setup
+
+    with contextlib.suppress(AttributeError):  # no public name tells it; one that is starting has a limit of its own
+        wandb_setup.singleton()._connection._proc._process.kill()
 
 
 def _run_id(folder: Path) -> str:

@@ -98,7 +98,17 @@ def test_runs_are_listed_by_method_task_and_data(tmp_path: Path, capsys: pytest.
     assert listed() == ["0", "1", "2"]
     assert listed("--method", "cavmae") == ["1", "2"] == listed("--methods", "cavmae")
     assert listed("--method", "cavmae", "--task", "retrieval") == ["1"]
-    assert listed("--data", "ave", "soundshapes", "--weights", "untrained") == []
+    assert main(["list", "runs", "--results", str(tmp_path), "--data", "ave", "--weights", "untrained"]) == 0
+    none = capsys.readouterr()
+    assert (none.out, none.err) == ("", f"{tmp_path}: none of its 3 runs is as asked for.\n")
+
+
+def test_a_folder_without_runs_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in (tmp_path, tmp_path / "none"):
+        assert main(["list", "runs", "--results", str(folder)]) == 0
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err == f"{folder}: no runs are recorded there; --results names the folder of those to list.\n"
 
 
 def test_a_prepared_set_says_where_it_is(

@@ -6,6 +6,8 @@ import csv
 import importlib.util
 import json
 import logging
+import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -123,6 +125,30 @@ def test_without_a_network_it_is_written_here(
     (folder,) = (tmp_path / "run/wandb").glob("offline-run-*")
     assert f"wandb sync {folder}" in caplog.text
     assert len(history(folder)) == 6
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_process_of_weights_and_biases_that_stands_still_ends_no_training(
+    wandb: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write = sinks._WeightsAndBiases.write
+    service = []
+
+    def stop_and_write(sink: Any, row: sinks.Row) -> None:
+        if not service:
+            service.append(wandb.setup()._connection._proc._process)
+            os.kill(service[0].pid, signal.SIGSTOP)
+            monkeypatch.setattr(sinks, "_SILENT_S", 0.5)
+        write(sink, row)
+
+    monkeypatch.setattr(sinks._WeightsAndBiases, "write", stop_and_write)
+    shown = tiny.train(tmp_path / "run", tiny.config(wandb="harness"))
+    assert shown.steps == 23
+    told = [message for message in caplog.messages if "goes on without it" in message]
+    assert told == [
+        "Weights & Biases: TimeoutError: its process did not answer for 0.5 s; the training goes on without it."
+    ]
+    assert service[0].wait(10) == -signal.SIGKILL
 
 
 @pytest.mark.usefixtures("offline")
