@@ -22,14 +22,14 @@ class Command:
     """Imports every part, and reports versions and hardware; "avbench check encoder FILE.py:Class" checks yours."""
 
     what: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Nothing: the installation; encoder FILE.py:Class: an encoder, on a few clips: shapes, numbers, batches,
-    repeats, silence, pairs, speed and memory."""
+    """Nothing: the installation; encoder FILE.py:Class or encoder METHOD: an encoder or a method, on a few clips:
+    shapes, numbers, batches, repeats, silence, pairs, speed and memory."""
     data: str | None = None
     """Of an encoder: where the clips are from, as for run; without it the embedded set."""
     checkpoint: Path | None = None
     """Of an encoder: its weights."""
     set: Words = ()
-    """Of an encoder: its arguments, as encoder.KEY=VALUE, and data.KEY=VALUE."""
+    """Of an encoder: its arguments, as encoder.KEY=VALUE, and data.KEY=VALUE; of a method: its settings."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Of an encoder: where to compute."""
 
@@ -60,7 +60,7 @@ class Command:
         from avbench.commands.check_encoder import check_encoder
 
         if self.what[0] != "encoder" or len(self.what) != 2:
-            raise InputError(f"check {' '.join(self.what)}: valid: nothing, or encoder FILE.py:Class.")
+            raise InputError(f"check {' '.join(self.what)}: valid: nothing, encoder FILE.py:Class or encoder METHOD.")
         settings = [text for group in self.set for text in group]
         shared: dict[str, Any] = {"data": self.data, "checkpoint": self.checkpoint, "device": self.device}
         return check_encoder(self.what[1], settings=settings, **shared)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,19 +12,18 @@ import numpy.typing as npt
 import torch
 
 from avbench import registry
-from avbench.config import Precision
+from avbench.config import RunConfig
 from avbench.data.corpus.clips import Clips
 from avbench.data.feed import loader
 from avbench.data.feed.heard import HeardBatch, HeardClips
 from avbench.data.feed.heard_training import moved
 from avbench.encoders import returned
 from avbench.encoders.finetuned import EncoderClassifier, HeardEncoder
-from avbench.encoders.made import build, wants_of
+from avbench.encoders.made import build, is_drawn, wants_of
 from avbench.encoders.returned import Float32
 from avbench.errors import AvbenchError, RunError
 from avbench.methods.classifier import Classifier, Streams
 from avbench.registry.encoders import told
-from avbench.settings import Settings
 from avbench.store.extracted import Arrays, Kind
 from avbench.training.precision import autocast
 
@@ -33,37 +31,33 @@ _BLOCK = 1024  # pictures that are compared at once
 
 
 class Adapted:
-    """An encoder with its weights on a device.
+    """An encoder with its weights on a device; see :class:`~avbench.encoders.judged.Judged`.
 
     Args:
-        name: What finds it.
-        options: Its constructor's arguments.
-        checkpoint: The file of its weights; None: its own.
+        config: What finds it, its constructor's arguments, the file of its weights, what its first ones are drawn by
+            where it says that they are drawn, and the precision: ``fp32``, as it computes by itself; else autocast.
         device: ``cpu`` or ``cuda``.
-        precision: ``fp32``, as it computes by itself; else under autocast.
-        seed: What its first weights are drawn by, where it says that they are drawn.
 
     Raises:
         RunError: It cannot be loaded.
     """
 
-    def __init__(
-        self, name: str, options: Settings, *, checkpoint: Path | None, device: str, precision: Precision, seed: int
-    ) -> None:
-        self._made_by = (name, options, checkpoint, device, precision, seed)
+    def __init__(self, config: RunConfig, device: str) -> None:
+        self._made_by = (config, device)
+        name, options = config.method_name, config.method
         self.wants = wants_of(name, options)
-        self.device, self.precision = device, precision
+        self.device, self.precision = device, config.precision
         self.shown = registry.find("method", name).shown
         self.file = registry.find("method", name).path
         self._called = f"encoder {self.shown}" + ("" if self.shown == name else f" ({name})")
         self._widths: dict[str, tuple[int, ...]] = {}
-        drawn = seed if registry.find("method", name).load().METHOD.random else 0
+        drawn = config.seed if is_drawn(name, options) else 0
         torch.manual_seed(drawn)
         np.random.seed(drawn)  # what somebody's code may draw from
         random.seed(drawn)
         self.encoder = build(name, options)
         try:
-            self.encoder.load(device, checkpoint)
+            self.encoder.load(device, config.checkpoint)
             if isinstance(self.encoder, torch.nn.Module):
                 self.encoder.to(device).eval()
         except AvbenchError:
@@ -73,7 +67,7 @@ class Adapted:
 
     def __reduce__(self) -> Any:
         """Other processes load it by themselves."""
-        return _again, self._made_by
+        return Adapted, self._made_by
 
     @property
     def batch_size(self) -> int:
@@ -158,10 +152,10 @@ class Adapted:
 
         A sound is the mean of its tokens, or its vector. Of several vectors beside one picture it is their mean.
         """
-        patches = self.checked("patches", batch, clips, returned.PATCHES)
+        patches = self.checked("patches", batch, clips)
         patches = patches if patches.ndim == 5 else patches[:, None]
         if hasattr(self.encoder, "audio_tokens"):
-            sounds = self.checked("audio_tokens", batch, clips, returned.TOKENS).mean(axis=1, keepdims=True)
+            sounds = self.checked("audio_tokens", batch, clips).mean(axis=1, keepdims=True)
         else:
             sounds = self._vectors("audio", batch, clips)
         frames = patches.shape[1]
@@ -206,17 +200,31 @@ class Adapted:
         return scores
 
     def _vectors(self, name: str, batch: HeardBatch, clips: Sequence[str]) -> Float32:
-        found = self.checked(name, batch, clips, returned.VECTORS)
+        found = self.checked(name, batch, clips)
         return found if found.ndim == 3 else found[:, None]
 
-    def checked(self, name: str, batch: HeardBatch, clips: Sequence[str], shapes: dict[int, str]) -> Float32:
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """Those that it defines."""
+        return tuple(name for name in returned.SHAPES if hasattr(self.encoder, name))
+
+    def answers(self, function: str, batch: HeardBatch, clips: Sequence[str]) -> Arrays:
+        """Returns what a function gives, by its name; arguments as for :meth:`checked`.
+
+        Args:
+            function: One of :attr:`functions`.
+            batch: The clips.
+            clips: Their ids.
+        """
+        return {function: self.checked(function, batch, clips)}
+
+    def checked(self, name: str, batch: HeardBatch, clips: Sequence[str]) -> Float32:
         """Returns what a function gives for some clips.
 
         Args:
             name: The function.
             batch: The clips.
             clips: Their ids.
-            shapes: What it may return, by number of axes.
 
         Raises:
             RunError: It failed, or returned something else.
@@ -226,7 +234,7 @@ class Adapted:
         heard, seen = (sounds, batch.rate), (pictures, times)
         arguments = {"audio": heard, "audio_tokens": heard, "joint": (*heard, *seen)}.get(name, seen)
         value = self._call(name, clips, *arguments)
-        found = returned.checked(value, f"{self._called}: {name}", clips, shapes)
+        found = returned.checked(value, f"{self._called}: {name}", clips, returned.SHAPES[name])
         width = self._widths.setdefault(name, found.shape[1:])
         if width != found.shape[1:]:
             raise RunError(
@@ -253,7 +261,3 @@ class Adapted:
             f"{self._called}: {name} failed with {len(clips)} clips together ({clips[0]} to {clips[-1]}), not with any"
             f" alone: {reason}."
         )
-
-
-def _again(name: str, options: Settings, checkpoint: Path | None, device: str, precision: Precision, seed: int) -> Any:
-    return Adapted(name, options, checkpoint=checkpoint, device=device, precision=precision, seed=seed)

@@ -1,30 +1,25 @@
-"""What ``avbench check encoder`` asks of anybody's encoder, on a few clips; each failure says what to do."""
+"""What ``avbench check encoder`` asks of an encoder or a method, on a few clips; each failure says what to do."""
 
 from __future__ import annotations
 
-import dataclasses
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
+from avbench.data.corpus.changed import changed
 from avbench.data.corpus.clips import Clips
-from avbench.data.feed.heard import HeardBatch, HeardClips
-from avbench.encoders import returned
-from avbench.encoders.adapted import Adapted
+from avbench.data.corpus.silenced import Silence
+from avbench.encoders.judged import Judged
 from avbench.encoders.returned import Float32
 from avbench.errors import AvbenchError
-from avbench.store.extracted import unit_length
+from avbench.store.extracted import EMBEDDING, Arrays, unit_length
 
 MOST = 8  # clips that are looked at
-SHAPES = {
-    **dict.fromkeys(("audio", "visual", "joint"), returned.VECTORS),
-    "patches": returned.PATCHES,
-    "audio_tokens": returned.TOKENS,
-}
 _CLOSE = 1e-3  # of the largest value: what another batch may change by rounding, in half precision, too
 _SURE = 2.0  # standard errors
 
@@ -37,90 +32,85 @@ class Finding:
     text: str
 
 
-def examine(encoder: Adapted, clips: Clips) -> Iterator[Finding]:
+def examine(judged: Judged, clips: Clips) -> Iterator[Finding]:
     """Yields what is found, one thing after the other; a function that fails is not looked at further.
 
     Args:
-        encoder: With its weights.
+        judged: With its weights.
         clips: Some clips, of which the first few are looked at.
     """
-    heard = encoder.heard(clips)
-    ids = list(clips.ids[:MOST])
-    batch = heard.batch(range(len(ids)))
-    found: dict[str, Float32] = {}
-    for name in (each for each in SHAPES if hasattr(encoder.encoder, each)):
-        start = time.perf_counter()
+    count = min(MOST, len(clips))
+    three = min(3, count)
+    ids, batches = list(clips.ids[:count]), {n: _batch(judged, clips, n) for n in {1, three, count}}
+    found: Arrays = {}
+    for function in judged.functions:
         try:
-            found[name] = encoder.checked(name, batch, ids, SHAPES[name])
+            start = time.perf_counter()
+            whole = judged.answers(function, batches[count], ids)
+            seconds = time.perf_counter() - start
+            one, several = (judged.answers(function, batches[n], ids[:n]) for n in (1, three))
+            again = judged.answers(function, batches[count], ids)
         except AvbenchError as error:
             yield Finding(False, str(error))
             continue
-        seconds = time.perf_counter() - start
-        shape = ", ".join(map(str, found[name].shape))
-        yield Finding(True, f"{name}: ({shape}) for {len(ids)} clips, all finite, {len(ids) / seconds:.1f} clips/s")
-        yield from _alone(encoder, name, heard, ids, found[name])
-        yield from _again(encoder, name, batch, ids, found[name])
-        yield from _all_alike(name, found[name])
+        for name, values in whole.items():
+            shape = ", ".join(map(str, values.shape))
+            yield Finding(True, f"{name}: ({shape}) for {count} clips, all finite, {count / seconds:.1f} clips/s")
+            yield _alone(name, three, _apart(one[name][0], several[name][0], values))
+            yield _again(name, _apart(again[name], values, values))
+            if count > 1 and _apart(values, np.broadcast_to(values[:1], values.shape), values) == 0:
+                text = f"{name}: the same for all {count} clips; valid: something that tells them apart"
+                yield Finding(False, text)
+        found |= whole
     if "audio" in found:
-        yield from _silence(encoder, batch, ids)
-    if {"audio", "visual"} <= found.keys():
-        yield from _pairs(encoder, found["audio"], found["visual"])
-    yield Finding(True, f"memory: {_memory(encoder.device)}")
+        yield from _silence(judged, changed(clips, Silence()), count)
+    prefix = EMBEDDING if f"{EMBEDDING}audio" in found else ""
+    if {f"{prefix}audio", f"{prefix}visual"} <= found.keys():
+        yield from _pairs(judged, found[f"{prefix}audio"], found[f"{prefix}visual"])
+    yield Finding(True, f"memory: {_memory(judged.device)}")
 
 
-def _alone(encoder: Adapted, name: str, heard: HeardClips, ids: Sequence[str], whole: Float32) -> Iterator[Finding]:
+def _batch(judged: Judged, clips: Clips, count: int) -> Any:
+    """Returns the first clips as they are read."""
+    rows = np.arange(count)
+    return judged.heard(clips).batch(rows, np.zeros_like(rows))
+
+
+def _alone(name: str, three: int, apart: float) -> Finding:
     """Compares the first clip alone with the same clip among three."""
-    three = min(3, len(ids))
-    try:
-        one = encoder.checked(name, heard.batch([0]), ids[:1], SHAPES[name])
-        several = encoder.checked(name, heard.batch(range(three)), ids[:three], SHAPES[name])
-    except AvbenchError as error:
-        yield Finding(False, str(error))
-        return
-    apart = _apart(one[0], several[0], whole)
     if apart <= _CLOSE:
-        yield Finding(True, f"{name}: a clip alone is as among {three}")
-    else:
-        yield Finding(
-            False,
-            f"{name}: a clip alone is not as among {three} (off by {apart:.1e} of the largest value); valid: the same:"
-            " call eval() on every part in load, and mask what you pad",
-        )
+        return Finding(True, f"{name}: a clip alone is as among {three}")
+    return Finding(
+        False,
+        f"{name}: a clip alone is not as among {three} (off by {apart:.1e} of the largest value); valid: the same:"
+        " call eval() on every part in load, and mask what you pad",
+    )
 
 
-def _again(encoder: Adapted, name: str, batch: HeardBatch, ids: Sequence[str], whole: Float32) -> Iterator[Finding]:
-    apart = _apart(encoder.checked(name, batch, ids, SHAPES[name]), whole, whole)
+def _again(name: str, apart: float) -> Finding:
     if apart <= _CLOSE:
-        yield Finding(True, f"{name}: the same a second time")
-    else:
-        yield Finding(
-            False,
-            f"{name}: something else a second time (off by {apart:.1e} of the largest value); valid: the same: call"
-            " eval() on every part in load, and draw nothing when you encode",
-        )
+        return Finding(True, f"{name}: the same a second time")
+    return Finding(
+        False,
+        f"{name}: something else a second time (off by {apart:.1e} of the largest value); valid: the same: call"
+        " eval() on every part in load, and draw nothing when you encode",
+    )
 
 
-def _all_alike(name: str, whole: Float32) -> Iterator[Finding]:
-    if len(whole) > 1 and _apart(whole, np.broadcast_to(whole[:1], whole.shape), whole) == 0:
-        yield Finding(False, f"{name}: the same for all {len(whole)} clips; valid: something that tells them apart")
-
-
-def _silence(encoder: Adapted, batch: HeardBatch, ids: Sequence[str]) -> Iterator[Finding]:
+def _silence(judged: Judged, silent: Clips, count: int) -> Iterator[Finding]:
     """Silent clips occur in every public set."""
-    if not isinstance(batch.sounds[0], torch.Tensor):
-        return  # what prepare_audio made of it
-    silent = dataclasses.replace(batch, sounds=[torch.zeros_like(each) for each in batch.sounds])
+    function = next(each for each in judged.functions if each in ("audio", "vectors"))
     try:
-        encoder.checked("audio", silent, ids, returned.VECTORS)
+        judged.answers(function, _batch(judged, silent, count), list(silent.ids[:count]))
     except AvbenchError as error:
         yield Finding(False, f"silence: {error} Divide by nothing that may be 0: add 1e-8")
     else:
         yield Finding(True, "audio: silence gives finite numbers")
 
 
-def _pairs(encoder: Adapted, audio: Float32, visual: Float32) -> Iterator[Finding]:
+def _pairs(judged: Judged, audio: Float32, visual: Float32) -> Iterator[Finding]:
     """Asks whether a clip's own sound is at least as close to its picture as others' are, on average."""
-    own = encoder.scores
+    own = judged.scores
     if own is None and audio.shape[-1] != visual.shape[-1]:
         widths = f"{audio.shape[-1]} and {visual.shape[-1]}"
         yield Finding(False, f"audio and visual: widths {widths}; valid for retrieval: the same, or define similarity")

@@ -1,9 +1,13 @@
-"""What runs judge, whoever made it: extraction and fine-tuning ask the same of a method as of anybody's encoder."""
+"""What runs judge, whoever made it: extraction, fine-tuning and the checker ask the same of a method as of an encoder.
+
+Two things are behind it, as two things differ: spectrograms and normalised frames are made for a method by settings of
+the run, while anybody's encoder gets waveforms and pictures; and the weights of a method are files of a known form.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from avbench.store.extracted import Arrays, Kind, Vectors
 
@@ -12,11 +16,17 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from avbench.data.corpus.clips import Clips
+    from avbench.data.feed.loader import Batched
     from avbench.methods.classifier import Classifier, Streams
 
 
 class Judged(Protocol):
     """An encoder with its weights on a device: one of :class:`~avbench.encoders.of_method.OfMethod`, or anybody's."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        ...
 
     @property
     def batch_size(self) -> int:
@@ -59,5 +69,27 @@ class Judged(Protocol):
 
         Raises:
             InputError: It cannot be fine-tuned, or not so.
+        """
+        ...
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """What the checker calls, one after the other."""
+        ...
+
+    def heard(self, clips: Clips) -> Batched[Any]:
+        """Returns what reads clips for it."""
+        ...
+
+    def answers(self, function: str, batch: Any, clips: Sequence[str]) -> Arrays:
+        """Returns what one of :attr:`functions` gives, (B, ...) each.
+
+        Args:
+            function: Which.
+            batch: Of what :meth:`heard` returned.
+            clips: The ids of the batch's.
+
+        Raises:
+            RunError: It failed, or gave what cannot be used.
         """
         ...

@@ -65,6 +65,12 @@ def revision_of(name: str, options: Settings) -> str:
         raise InputError(f"encoder {entry.shown} ({name}): revision failed: {told(error, entry.path)}.") from error
 
 
+@functools.lru_cache(maxsize=64)
+def is_drawn(name: str, options: Settings) -> bool:
+    """Returns whether an encoder's first weights are drawn by the seed, as its class or what it was made of says."""
+    return bool(build(name, options).random)
+
+
 def build(name: str, options: Settings) -> Any:
     """Returns a new object of an encoder's class.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, cast
 
 import numpy as np
@@ -10,17 +10,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from avbench import registry
 from avbench.config import RunConfig
 from avbench.data.corpus.clips import Clips
-from avbench.data.feed.batch import arrays, moved
+from avbench.data.feed.batch import Batch, arrays, moved
+from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.loader import Feed
+from avbench.encoders import returned
+from avbench.errors import RunError
 from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier, Streams, build_classifier
 from avbench.registry.contract import embeds_apart
+from avbench.registry.encoders import told
 from avbench.store.extracted import EMBEDDING, Arrays, Kind
 from avbench.training import fitting
 from avbench.training.precision import autocast
 
+_TOKENS = {2: "(B, D)", 3: "(B, F, D) or (B, P, D)", 4: "(B, F, P, D)"}
 _BATCH = 64  # frames a forward pass: fills a core's cache at tiny size, fits a GPU at base size
 
 
@@ -39,8 +45,10 @@ class OfMethod:
     scores = None  # vectors are compared by their cosine
 
     def __init__(self, method: Method, config: RunConfig, device: str) -> None:
-        self.method, self._config, self._device = method, config, device
-        self.batch_size = max(1, _BATCH // max(1, config.data.n_frames)) if config.input.segment_length else _BATCH
+        self.method, self._config, self.device = method, config, device
+        several = config.input.segment_length > 0
+        self.batch_size = max(1, _BATCH // max(1, config.data.n_frames)) if several else _BATCH
+        self._mode: Literal["all_frames", "eval"] = "all_frames" if several else "eval"
 
     def computed(
         self, kind: Kind, clips: Clips, order: npt.NDArray[np.int64], *, workers: int
@@ -56,20 +64,54 @@ class OfMethod:
         Raises:
             RunError: A clip cannot be read.
         """
-        several = self._config.input.segment_length > 0
-        mode: Literal["all_frames", "eval"] = "all_frames" if several else "eval"
-        feed = Feed(clips, self._config.input, mode=mode, workers=workers, device=self._device)
+        feed = Feed(clips, self._config.input, mode=self._mode, workers=workers, device=self.device)
+        batches = moved(feed.batches(order, self.batch_size), self.device)
+        found = ((np.asarray(batch.index, np.int64), self._computed(kind, batch)) for batch in batches)
+        for rows, values in arrays(found):
+            several = self._mode == "all_frames"
+            yield rows, values if several else {name: value[:, None] for name, value in values.items()}
+
+    def _computed(self, kind: Kind, batch: Batch) -> dict[str, Tensor]:
         compute: Callable[..., dict[str, Tensor]]
         compute = self.method.local_tokens if kind == "tokens" else _vectors(self.method)
+        with torch.inference_mode(), autocast(self._config.precision, self.device):
+            return fitting.in_parts(compute, *batch.inputs(self.device))
 
-        def computed() -> Iterator[tuple[npt.NDArray[np.int64], dict[str, Tensor]]]:
-            for batch in moved(feed.batches(order, self.batch_size), self._device):
-                with torch.inference_mode(), autocast(self._config.precision, self._device):
-                    found = fitting.in_parts(compute, *batch.inputs(self._device))
-                yield np.asarray(batch.index, np.int64), found
+    @property
+    def functions(self) -> tuple[Kind, ...]:
+        """What is extracted: vectors of the streams together, and tokens where it has them."""
+        return ("vectors", "tokens") if "patch_tokens" in self._entry.card["abilities"] else ("vectors",)
 
-        for rows, values in arrays(computed()):
-            yield rows, values if several else {name: value[:, None] for name, value in values.items()}
+    @property
+    def _entry(self) -> registry.Component:
+        return registry.find("method", self._config.method_name)
+
+    def heard(self, clips: Clips) -> AudioVisualDataset:
+        """Returns what reads clips for it."""
+        return AudioVisualDataset(clips, self._config.input, mode=self._mode)
+
+    def answers(self, function: Kind, batch: Batch, clips: Sequence[str]) -> Arrays:
+        """Returns what a function gives; tokens go by the names that encoders' functions have.
+
+        Args:
+            function: ``vectors`` or ``tokens``.
+            batch: The clips.
+            clips: Their ids.
+
+        Raises:
+            RunError: It failed, or gave what cannot be used.
+        """
+        called = f"method {self._config.method_name}: {function}"
+        try:
+            found = self._computed(function, batch)
+        except Exception as error:  # whatever another package's code raises
+            raise RunError(f"{called} failed: {told(error, self._entry.path)}.") from error
+        shapes = _TOKENS if function == "tokens" else returned.VECTORS
+        names = {"visual": "patches", "audio": "audio_tokens"} if function == "tokens" else {}
+        return {
+            names.get(each, each): returned.checked(value, f"{called}: {each}", clips, shapes)
+            for each, value in found.items()
+        }
 
     def classifier(
         self, n_classes: int, *, mode: str, head: str, streams: Streams, n_frames: int, seed: int

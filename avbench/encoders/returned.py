@@ -13,8 +13,11 @@ from avbench.errors import RunError
 
 Float32 = npt.NDArray[np.float32]
 VECTORS = {2: "(B, D)", 3: "(B, F, D)"}
-PATCHES = {4: "(B, h, w, D)", 5: "(B, F, h, w, D)"}
-TOKENS = {3: "(B, T, D)"}
+SHAPES = {  # by function
+    **dict.fromkeys(("audio", "visual", "joint"), VECTORS),
+    "patches": {4: "(B, h, w, D)", 5: "(B, F, h, w, D)"},
+    "audio_tokens": {3: "(B, T, D)"},
+}
 
 
 def checked(value: Any, where: str, clips: Sequence[str], shapes: dict[int, str]) -> Float32:

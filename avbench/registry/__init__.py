@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["method", "task", "figure"]
 OWN = "avbench"  # where the package's own entries come from
+ENCODER = "encoder"  # section of settings, in place of ``method``: the arguments of anybody's encoder
 _PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
 _HAS_CARD = re.compile(r"^CARD = \w*Card\(", re.MULTILINE)
 _IN_CARD: dict[Kind, tuple[str, ...]] = {
@@ -45,6 +46,7 @@ class Component:
     path: Path
     origin: str  # "avbench", or the distribution a plug-in comes from
     kind: Kind = "method"
+    section: ClassVar[str] = "method"  # of its settings; also what messages call it
     encoder: ClassVar[bool] = False  # whether it is anybody's encoder in place of a method
 
     @property
@@ -252,7 +254,7 @@ def why_not(method: Component, task: Component) -> str:
         reason = f"it does not offer {' and '.join(lacks)}"
     else:
         return ""
-    return f"{'encoder' if method.encoder else 'method'} '{method.name}' cannot do task '{task.name}': {reason}."
+    return f"{method.section} '{method.name}' cannot do task '{task.name}': {reason}."
 
 
 def _not_of_encoders(has: Sequence[str], needs: Sequence[str]) -> str:

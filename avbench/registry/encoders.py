@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 from avbench.errors import InputError, did_you_mean, unknown
 from avbench.files import sha256_text
 from avbench.files.paths import expanded
-from avbench.registry import OWN, Component
+from avbench.registry import ENCODER, OWN, Component
 from avbench.registry.encoder_options import options_of
 from avbench.registry.encoder_source import of_file, of_module
 from avbench.settings import Settings
@@ -53,6 +53,7 @@ CALLED_WITH = {
 class EncoderComponent(Component):
     """An encoder; ``name`` is what finds it, ``shown`` what its row is called."""
 
+    section: ClassVar[str] = ENCODER
     encoder: ClassVar[bool] = True
 
     @property

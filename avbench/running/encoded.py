@@ -1,4 +1,4 @@
-"""A run of anybody's encoder: its configuration, what its ids hold of it, and the encoder itself."""
+"""A run of anybody's encoder: its configuration, and what its ids hold of it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,16 @@ from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, Trai
 from avbench.data.locate import EMBEDDED
 from avbench.errors import InputError
 from avbench.recipes import presets
-from avbench.running.layers import SECTION, apply, read_layers, task_class
+from avbench.running.layers import apply, read_layers, task_class
 from avbench.settings import Settings, change
 
 if TYPE_CHECKING:
     from avbench.data.wants import Wants
-    from avbench.encoders.adapted import Adapted
     from avbench.running.asked import Request
 
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
 _OF_SPECTROGRAMS = ("freq_mask", "time_mask", "noise")  # settings of fine-tuning
 _SET = {"train": ("workers", "threads", "deterministic")}  # of these sections, what an encoder's run has
-
-
-def is_encoder(config: RunConfig) -> bool:
-    """Returns whether a run judges anybody's encoder."""
-    return registry.is_encoder("method", config.method_name)
 
 
 def resolve(request: Request, entry: registry.Component) -> RunConfig:
@@ -44,7 +38,7 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
     sections: dict[str, Settings] = {
         "data": change(DataConfig(), dict(zip(("n_frames", "sampling"), entry.card["frames"], strict=True))),
         "input": InputConfig(),
-        SECTION: entry.config_class(),
+        entry.section: entry.config_class(),
         "train": TrainConfig(),
         "task": task_class(request.task)(),
     }
@@ -64,7 +58,7 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
             raise InputError(f"task.{name}: not used with an encoder, which hears waveforms, valid: {none}.")
     named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
     sections["data"] = change(sections["data"], named)
-    options = sections.pop(SECTION)
+    options = sections.pop(entry.section)
     config = RunConfig(
         method_name=request.method,
         task_name=request.task,
@@ -89,22 +83,31 @@ def _check_sections(layer: Mapping[str, Any], sections: Mapping[str, Settings]) 
     """
     for section, values in layer.items():
         for key in values:
-            if section in (SECTION, "data", "task") or key in _SET.get(section, ()):
+            if section in (registry.ENCODER, "data", "task") or key in _SET.get(section, ()):
                 continue
             fix = "" if section not in ("input", "model") else "; it says itself what it hears and sees"
             raise InputError(
-                f"{section}.{key}: not used with an encoder{fix}; valid: {SECTION}.KEY, data.KEY, task.KEY,"
+                f"{section}.{key}: not used with an encoder{fix}; valid: {registry.ENCODER}.KEY, data.KEY, task.KEY,"
                 f" {', '.join(f'{name}.{each}' for name, keys in _SET.items() for each in keys)}."
             )
 
 
 def wants(config: RunConfig) -> Wants | None:
     """Returns what the encoder of a run hears and sees; None where a method is judged."""
-    if not is_encoder(config):
+    if not registry.find("method", config.method_name).encoder:
         return None
     from avbench.encoders.made import wants_of
 
     return wants_of(config.method_name, config.method)
+
+
+def drawn(config: RunConfig) -> int | None:
+    """Returns the seed of the first weights; None where they are the same for every seed."""
+    if wants(config) is None:
+        return config.seed
+    from avbench.encoders.made import is_drawn
+
+    return config.seed if is_drawn(config.method_name, config.method) else None
 
 
 def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,27 +131,3 @@ def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
         "source": entry.sources,
         **({"revision": revision} if (revision := revision_of(config.method_name, config.method)) else {}),
     }
-
-
-def drawn(config: RunConfig) -> int | None:
-    """Returns the seed of the first weights; None where they are the same for every seed."""
-    fixed = is_encoder(config) and not registry.find("method", config.method_name).load().METHOD.random
-    return None if fixed else config.seed
-
-
-def load(config: RunConfig, device: str) -> Adapted:
-    """Returns the encoder of a run, a new object with its weights on a device.
-
-    Raises:
-        RunError: It cannot be loaded.
-    """
-    from avbench.encoders.adapted import Adapted
-
-    return Adapted(
-        config.method_name,
-        config.method,
-        checkpoint=config.checkpoint,
-        device=device,
-        precision=config.precision,
-        seed=config.seed,
-    )

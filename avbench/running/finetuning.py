@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from avbench.data.progress import Progress
 from avbench.errors import InputError
 from avbench.processes import free_port
-from avbench.running import encoded, weights
+from avbench.running import weights
 from avbench.running.identity import Finetuning
 from avbench.settings import to_dict
 from avbench.tasks.labels import LabelPair, read_pair
@@ -174,8 +174,6 @@ def train(
 def _about(stage: Finetuning, labels: LabelPair) -> dict[str, Any]:
     """Returns what it takes to build a method's model again and to name its classes, for the file of its weights."""
     config, options = stage.config, stage.options
-    if encoded.is_encoder(config):
-        return {}
     found = {
         "method": config.method_name,
         "settings": to_dict(config.method),
@@ -194,7 +192,7 @@ def read(stage: Finetuning, device: str) -> Classifier:
     from avbench.training.checkpoints import load_weights
     from avbench.training.finetune import FINETUNED
 
-    model = _classifier(stage, weights.frame(stage.config, device))
+    model = _classifier(stage, weights.load(stage.config, (), device))
     load_weights(model, stage.folder / FINETUNED)
     return model.to(device).eval()
 

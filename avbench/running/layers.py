@@ -14,8 +14,6 @@ from avbench.recipes.presets import SECTIONS
 from avbench.settings import Settings, change, shown
 from avbench.yaml_text import NotYaml, parse_yaml, read_yaml
 
-SECTION = "encoder"  # in place of ``method``, of an encoder: its constructor's arguments
-
 
 def apply(
     sections: Mapping[str, Settings], layer: Mapping[str, Any], where: str, *, lenient: tuple[str, ...] = ()
@@ -59,7 +57,7 @@ def read_layers(config: Path | None, sets: Sequence[str], *, method: str, task: 
 
 def _valid(method: str) -> tuple[str, ...]:
     """Returns the sections that there are: a method's, or an encoder's."""
-    own = SECTION if registry.is_encoder("method", method) else "method"
+    own = registry.find("method", method).section
     return tuple(own if section == "method" else section for section in SECTIONS)
 
 
@@ -138,12 +136,13 @@ def task_class(task: str) -> type[Settings]:
 
 
 def _all_keys(method: str, task: str) -> list[str]:
+    entry = registry.find("method", method)
     classes = {
         "data": DataConfig,
         "input": InputConfig,
         "model": ModelConfig,
         "train": TrainConfig,
-        SECTION if registry.is_encoder("method", method) else "method": registry.find("method", method).config_class,
+        entry.section: entry.config_class,
         "task": task_class(task),
     }
     return [f"{section}.{field.name}" for section, cls in classes.items() for field in dataclasses.fields(cls)]

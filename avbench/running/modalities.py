@@ -32,7 +32,7 @@ def check(config: RunConfig, corpus: Corpus) -> None:
         InputError: They lack it.
     """
     method = registry.find("method", config.method_name)
-    what = f"{'encoder' if method.encoder else 'method'} '{method.shown}'"
+    what = f"{method.section} '{method.shown}'"
     takes = tuple(method.card["modalities"])
     if config.task_name:
         _check_task(config, corpus, method, what)

@@ -32,21 +32,20 @@ def weights_file(config: RunConfig, stages: Iterable[Stage]) -> Path | None:
 
 
 def load(config: RunConfig, stages: Iterable[Stage], device: str) -> Judged:
-    """Returns what a run judges, with its weights, likewise; see :func:`load_method`."""
-    if encoded.is_encoder(config):
-        return encoded.load(config, device)
-    return _of_method(load_method(config, stages, device), config, device)
+    """Returns what a run judges, with its weights, likewise; see :func:`load_method`.
 
+    Args:
+        config: The run.
+        stages: As for :func:`load_method`; none: for weights that are about to replace those of a pretraining.
+        device: ``cpu`` or ``cuda``.
+    """
+    if registry.find("method", config.method_name).encoder:
+        from avbench.encoders.adapted import Adapted
 
-def frame(config: RunConfig, device: str) -> Judged:
-    """Returns the same for weights that are about to replace its own, which are not looked for."""
-    return encoded.load(config, device) if encoded.is_encoder(config) else _of_method(build(config), config, device)
-
-
-def _of_method(method: Method, config: RunConfig, device: str) -> Judged:
+        return Adapted(config, device)
     from avbench.encoders.of_method import OfMethod
 
-    return OfMethod(method, config, device)
+    return OfMethod(load_method(config, stages, device), config, device)
 
 
 def load_method(config: RunConfig, stages: Iterable[Stage], device: str) -> Method:
@@ -84,8 +83,8 @@ def check(config: RunConfig, *, planning: bool = False) -> None:
     from avbench.training.checkpoints import load_weights
     from avbench.training.weights_file import read_state
 
-    if encoded.is_encoder(config):
-        return  # it was built to be asked what it hears; its weights are loaded when it is used
+    if config.weights == encoded.GIVEN:
+        return  # it was built to be asked what it hears; it reads its weights itself, when it is used
     with torch.device("meta"):
         method = build(config)
     if config.checkpoint is not None:

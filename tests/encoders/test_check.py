@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from avbench import cli
+from avbench.methods.cavmae import CavMae
 from avbench.registry import encoders
 
+CLIPS = ("data.train_clips=8", "data.test_clips=8")
 RIGHT = """
 class Mine(avbench.Encoder):
     def audio(self, waves, rate):
@@ -90,3 +95,47 @@ def test_pictures_that_are_far_from_their_sounds_are_noticed(checked) -> None:
     assert status == 1
     assert len(failed) == 1
     assert "a clip's own sound is further by 1 than others'" in failed[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "arrays"),
+    [
+        ("cavmae", ("audio: (8, 96)", "joint: (8, 96)", "patches: (8, 36, 96)", "audio_tokens: (8, 96)")),
+        ("cavmae_sync", ("audio: (8, 6, 96)", "visual: (8, 6, 96)", "patches: (8, 6, 36, 96)")),
+        ("audiomae", ("audio: (8, 96)",)),
+    ],
+)
+def test_a_method_is_asked_the_same(capsys: pytest.CaptureFixture, method: str, arrays: tuple[str, ...]) -> None:
+    status = cli.main(["check", "encoder", method, "--set", *CLIPS, "--device", "cpu"])
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 0
+    assert lines[0].startswith(f"ok      {method}: loaded in ")
+    assert "on cpu, without training; tasks: " in lines[0]
+    for name in arrays:
+        assert any(line.startswith(f"ok      {name} for 8 clips") for line in lines), lines
+    for said in ("a clip alone is as among 3", "the same a second time", "silence gives finite numbers"):
+        assert any(said in line for line in lines)
+    assert any("a clip's own sound is" in line for line in lines) == (method != "audiomae")
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (lambda: torch.rand(1), "audio: something else a second time"),
+        (lambda: float("nan"), "method cavmae: vectors: audio returned values that are not finite for clip"),
+        (lambda: 1 / 0, "method cavmae: vectors failed: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_method_that_is_wrong_is_told_what(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, number: Callable[[], Any], said: str
+) -> None:
+    right = CavMae.vectors
+
+    def wrong(self: CavMae, *inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = right(self, *inputs)
+        return {**found, "audio": found["audio"] * number()}
+
+    monkeypatch.setattr(CavMae, "vectors", wrong)
+    assert cli.main(["check", "encoder", "cavmae", "--device", "cpu", "--set", *CLIPS]) == 1
+    failed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAILED")]
+    assert any(said in line for line in failed), failed

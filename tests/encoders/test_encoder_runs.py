@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from avbench import cli
+from avbench.encoders.adapted import Adapted
+from avbench.running.asked import Request
+from avbench.running.identity import weights_key
+from avbench.running.request import resolve
 from avbench.store.extracted import arrays
 
 Judge = Callable[..., tuple[int, list[dict[str, Any]]]]
@@ -37,6 +44,18 @@ SCALED = (
 """
 )
 
+DRAWN = """
+class Mine(avbench.Encoder):
+    def __init__(self, drawn: bool = False):
+        self.random = drawn
+
+    def load(self, device, checkpoint=None):
+        self.weight = torch.rand(2)
+
+    def audio(self, waves, rate):
+        return self.weight.repeat(len(waves), 1)
+"""
+
 
 def test_two_tasks_a_table_and_a_report(judge: Judge, capsys: pytest.CaptureFixture) -> None:
     status, records = judge(PLAIN, task="retrieval linear_probe")
@@ -55,7 +74,6 @@ def test_two_tasks_a_table_and_a_report(judge: Judge, capsys: pytest.CaptureFixt
 
 def test_it_hears_the_waveform_and_sees_the_pictures(judge: Judge, videos: Path) -> None:
     import av
-    import torch
 
     _, (record,) = judge(PLAIN)
     found = arrays(Path("results/stages/vectors") / record["stages"]["vectors"][0])
@@ -178,6 +196,18 @@ def test_a_cluster_gets_a_command_for_it(judge: Judge, videos: Path) -> None:
     assert "--precision fp32" in job.command
     assert cli.main([*job.arguments]) == 0
     assert (Path("other") / job.makes[0] / "record.json").is_file()
+
+
+def test_an_argument_may_say_that_its_weights_are_drawn(tmp_path: Path) -> None:
+    source = "import avbench\nimport torch\n" + textwrap.dedent(DRAWN)
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
+    name = f"{tmp_path}/mine.py:Mine"
+    for drawn in (True, False):
+        request = Request(method=name, task="linear_probe", sets=(f"encoder.drawn={drawn}".lower(),))
+        configs = [resolve(dataclasses.replace(request, seed=seed)) for seed in (0, 1)]
+        weights = [Adapted(config, "cpu").encoder.weight for config in configs]
+        assert (weights_key(configs[0], None) != weights_key(configs[1], None)) == drawn
+        assert (not torch.equal(*weights)) == drawn
 
 
 def test_a_sweep_may_vary_its_arguments(judge: Judge, videos: Path) -> None:

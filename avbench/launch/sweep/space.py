@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench.errors import InputError, did_you_mean
 from avbench.recipes.presets import SECTIONS
-from avbench.running.layers import SECTION as ENCODER
+from avbench.registry import ENCODER
 from avbench.settings import finite, shown
 
 if TYPE_CHECKING:
