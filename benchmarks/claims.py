@@ -245,6 +245,20 @@ def text(answer: Answer) -> str:
     )
 
 
+def markdown(told: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the claims with their answers, by paper, each behind its place there."""
+    lines = []
+    for paper in dict.fromkeys(each["paper"].partition(", ")[0] for each in told):
+        lines += [f"### {paper}", ""]
+        for each in told:
+            begin, _, place = each["paper"].partition(", ")
+            if begin == paper:
+                lines.append(f"- {place[0].upper()}{place[1:]}: {each['claim']}. **{each['verdict'].capitalize()}.**")
+                lines += [f"    - {line}" for line in each["answers"]]
+        lines.append("")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Prints the claims."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -265,14 +279,7 @@ def main() -> int:
     if options.format == "json":
         sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         return 0
-    for paper in dict.fromkeys(each["paper"].partition(",")[0] for each in told):
-        sys.stdout.write(f"### {paper}\n\n")
-        for each in told:
-            if each["paper"].partition(",")[0] == paper:
-                lines = "".join(f"\n  - {line}" for line in each["answers"])
-                place = each["paper"].partition(", ")[2]
-                sys.stdout.write(f"- **{each['verdict']}**: {each['claim']} ({place}){lines}\n")
-        sys.stdout.write("\n")
+    sys.stdout.write(markdown(told))
     return 0
 
 

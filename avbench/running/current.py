@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench import registry
-from avbench.config import SECTIONS, RunConfig
+from avbench.config import SECTIONS, DataConfig, RunConfig
 from avbench.data.locate import EMBEDDED
 from avbench.errors import AvbenchError
 from avbench.files import canonical_json, sha256_text
@@ -124,6 +124,7 @@ def _made(config: RunConfig) -> dict[str, Any]:
     from avbench.data.soundshapes import VERSION
 
     entry = registry.find("task", config.task_name)
+    usual = identity.identified(DataConfig())  # left out: a setting that is new changes no clips
     return {
         "schemas": [SCHEMA, identity.PRETRAIN_SCHEMA, identity.EXTRACTION_SCHEMA, identity.FINETUNE_SCHEMA],
         **identity.model_key(config, evaluation=True),
@@ -132,6 +133,6 @@ def _made(config: RunConfig) -> dict[str, Any]:
         "task_version": entry.load().TASK.version,
         **identity.sources("task_source", entry),
         "task_options": identity.identified(config.task),
-        "data": identity.identified(config.data),
+        "data": {name: value for name, value in identity.identified(config.data).items() if value != usual[name]},
         "embedded": VERSION if config.data.source == EMBEDDED else None,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import shutil
@@ -17,12 +18,14 @@ from avbench.cli import main
 from avbench.compare.archiving import collect
 from avbench.compare.comparison import compare
 from avbench.compare.run import find
+from avbench.config import DataConfig
 from avbench.recipes import presets
 from avbench.report.tables.ensemble import ensemble
 from avbench.report.tables.tables_of import tables_of
 from avbench.running import current
+from avbench.settings import setting
 from avbench.store import archive, index, stages
-from avbench.store.records import all_records, read_record, stage_folder
+from avbench.store.records import all_records, read_record, stage_folder, write_record
 
 
 @pytest.fixture
@@ -169,6 +172,23 @@ def test_figures_are_drawn_of_an_archive(results: Path) -> None:
         assert main([*words, "--results", str(folder), "--out", str(folder / "drawn")]) == 0
     own, found = (sorted((folder / "drawn").rglob("*.csv")) for folder in (results, out))
     assert [path.read_text() for path in found] == [path.read_text() for path in own] != []
+
+
+def test_a_new_setting_of_the_data_makes_no_archive_stale(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from avbench.running.request import Request, resolve
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Newer(DataConfig):
+        novelty: str = setting("", "what no record has yet")
+
+    config = resolve(Request(method="cavmae", task="retrieval")).to_dict()
+    run = table_records.record("new", "cavmae", "retrieval") | {"config": config}
+    write_record(results, run, {"id": np.array(["a"])})
+    (row,) = (row for row in index.read(results).rows if row.id == "new")
+    before = current.configured(row)
+    monkeypatch.setattr(current, "DataConfig", Newer)
+    monkeypatch.setattr(current, "SECTIONS", {**current.SECTIONS, "data": Newer})
+    assert current.configured(row) == before != current.UNKNOWN
 
 
 def test_a_changed_preset_makes_an_archive_stale(
