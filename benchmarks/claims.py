@@ -259,16 +259,9 @@ def markdown(told: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Prints the claims."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--format", choices=("markdown", "json"), default="markdown")
-    options = parser.parse_args()
-    try:
-        records = Means(options.results)
-    except InputError as error:
-        sys.exit(str(error))
+def asked(results: Path) -> list[dict[str, Any]]:
+    """Returns every claim with its place, verdict and answers, as the records of a folder give them."""
+    records = Means(results)
     told = []
     for claim in yaml.safe_load(CLAIMS.read_text()):
         state, found = verdict(answers(records, claim))
@@ -276,10 +269,22 @@ def main() -> int:
             {"claim": claim["claim"], "paper": claim["paper"], "verdict": state, "answers": list(map(text, found))}
         )
     records.judge.save()
-    if options.format == "json":
-        sys.stdout.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-        return 0
-    sys.stdout.write(markdown(told))
+    return told
+
+
+def main() -> int:
+    """Prints the claims."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--format", choices=("markdown", "json"), default="markdown")
+    options = parser.parse_args()
+    try:
+        told = asked(options.results)
+    except InputError as error:
+        sys.exit(str(error))
+    sys.stdout.write(
+        markdown(told) if options.format == "markdown" else json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    )
     return 0
 
 
