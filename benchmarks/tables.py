@@ -36,9 +36,13 @@ KINDS = 20  # files of per-sample outputs of each task and method; records share
 
 
 def configurations(count: int) -> Iterator[dict[str, Any]]:
-    """Yields what distinguishes the records: method, task, data, a setting that was swept, and the seed."""
-    ratios = [round(0.3 + 0.05 * i, 2) for i in range(12)]
+    """Yields what distinguishes the records: method, task, data, a setting that was swept, and the seed.
+
+    Up to twelve masking ratios are swept, so many that three seeds of each are among the records.
+    """
     weights = [0.001, 0.01, 0.1, 0.5, 1.0]
+    of_each = len(TASKS) * len(METHODS) * 2 * len(weights)
+    ratios = [round(0.3 + 0.05 * i, 2) for i in range(min(12, max(1, count // (3 * of_each))))]
     for seed in itertools.count():
         for task, method, on_paper, ratio, weight in itertools.product(TASKS, METHODS, (False, True), ratios, weights):
             if count == 0:

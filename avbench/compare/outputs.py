@@ -125,9 +125,10 @@ class Outputs:
     def _drawn_of(self, run_id: str, measured: Measured) -> dict[str, Float64]:
         """Returns estimates on the resamples, (R,) each: of all means, and of all that are none if the metric is."""
         evidence = archived(self.results, run_id) or self._evidence(run_id, measured)
-        self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
+        if run_id not in self._units:
+            self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
         found = {} if measured.metric in evidence.means else draws(evidence)
-        if evidence.means:
+        if any((run_id, name) not in self._drawn for name in evidence.means):
             weights = self._resamples(len(evidence.units))
             found |= dict(zip(evidence.means, _means(evidence.means, weights), strict=True))
         return found
@@ -182,9 +183,9 @@ def evidence_of(outputs: Mapping[str, npt.NDArray[Any]], task_name: str, options
     task: Task[Any] = registry.find("task", task_name).load().TASK
     given = {name: value for name, value in options.items() if name != "name" and value is not None}
     settings: Settings = build(task.config_type, given, "task")
-    order = np.argsort(outputs["id"], kind="stable")
-    if (order[1:] < order[:-1]).any():
-        outputs = task.select(outputs, order, settings, no_embeddings)
+    ids = outputs["id"]
+    if (ids[1:] < ids[:-1]).any():
+        outputs = task.select(outputs, np.argsort(ids, kind="stable"), settings, no_embeddings)
     evidence = task.evidence(outputs, settings)
     return over_folds(evidence, outputs["fold"]) if "fold" in outputs else evidence
 
@@ -196,10 +197,10 @@ def draws(evidence: Evidence) -> dict[str, Float64]:
 
 def _means(means: Mapping[str, Mean], weights: Float64) -> Float64:
     """Returns means on resamples, (K, R), by one product with all totals and with each different count of samples."""
-    totals = np.stack([each.totals for each in means.values()], axis=1)
-    counts, kinds = np.unique(np.stack([each.counts for each in means.values()]), axis=0, return_inverse=True)
-    sums = weights @ np.hstack([totals, counts.T])
-    found: Float64 = (sums[:, : len(means)] / np.maximum(sums[:, len(means) + kinds.ravel()], 1)).T
+    counts = {each.counts.tobytes(): each.counts for each in means.values()}
+    kinds = [len(means) + [*counts].index(each.counts.tobytes()) for each in means.values()]
+    sums = weights @ np.stack([*(each.totals for each in means.values()), *counts.values()], axis=1)
+    found: Float64 = (sums[:, : len(means)] / np.maximum(sums[:, kinds], 1)).T
     return found
 
 

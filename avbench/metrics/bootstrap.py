@@ -6,6 +6,7 @@ share the same resamples, and neither the number of resamples asked for nor the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -79,9 +80,22 @@ def chunks(n: int, resamples: int, seed: int) -> Iterator[tuple[slice, npt.NDArr
         seed: Of the draws.
     """
     step = max(1, CHUNK_VALUES // n)
+    draw = _kept if resamples <= step else _drawn
     for start in range(0, resamples, step):
         stop = min(start + step, resamples)
-        yield slice(start, stop), np.stack([resample_indices(n, r, seed) for r in range(start, stop)])
+        yield slice(start, stop), draw(n, start, stop, seed)
+
+
+def _drawn(n: int, start: int, stop: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.stack([resample_indices(n, r, seed) for r in range(start, stop)])
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(n: int, start: int, stop: int, seed: int) -> npt.NDArray[np.int64]:
+    """Returns what is drawn, which is the same for all metrics, streams and runs of as many clips."""
+    found = _drawn(n, start, stop, seed)
+    found.flags.writeable = False  # it is shared
+    return found
 
 
 def ends(drawn: npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float]:

@@ -54,7 +54,11 @@ class _Column:
         ranked = scores[self.order]
         self.positives = self.order[positive[self.order]]
         # K distinct scores of positives: 2 K + 1 segments, below the first, equal to it, between it and the next ...
-        thresholds, self.starts = np.unique(scores[self.positives], return_index=True)
+        rising = scores[self.positives]
+        first = np.ones(len(rising), np.bool_)
+        np.not_equal(rising[1:], rising[:-1], out=first[1:])
+        self.starts = np.flatnonzero(first)
+        thresholds = rising[self.starts]
         self.edges = np.empty(2 * len(thresholds) + 2, np.int64)
         self.edges[0], self.edges[-1] = 0, len(scores)
         self.edges[1:-1:2] = np.searchsorted(ranked, thresholds, side="left")

@@ -26,7 +26,7 @@ from avbench.metrics.classification import (
 from avbench.metrics.shares import wilson
 
 MOST_POSITIVE = 64  # clips of a class, up to which comparing each with all is faster than sorting them
-COMPARED = 2**22  # comparisons held at a time
+COMPARED = 2**19  # comparisons held at a time: more would leave the cache, and take twice as long
 
 
 def intervals(

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avbench.compare.outputs import FEW, Measured, Outputs, Ran, per_sample
+from avbench.compare.outputs import FEW, RESAMPLES, Measured, Outputs, Ran, _means, per_sample
 from avbench.errors import InputError
 from avbench.metrics.bootstrap import resample_indices
 from avbench.metrics.classification import summarise
+from avbench.metrics.evidence import Mean
 from avbench.store.records import SCHEMA, write_record
 
 N, CLASSES = 40, 4
@@ -50,6 +51,16 @@ def test_all_seeds_are_on_the_same_resamples(tmp_path: Path) -> None:
     assert (hits.seeds, hits.units, hits.drawn.shape) == ((0, 1), N, (2, 1000))
     for row, each in zip(hits.drawn, arrays, strict=True):
         assert row[7] == pytest.approx(each["joint/top1"][resample_indices(N, 7)].mean())
+
+
+def test_means_over_unlike_numbers_of_samples_have_their_own_divisors() -> None:
+    draw = np.random.default_rng(0)
+    counts = [draw.integers(0, 4, N).astype(float) for _ in range(2)]
+    means = {name: Mean(draw.random(N), counts[name in "bd"]) for name in "abcd"}
+    rows = np.stack([resample_indices(N, r) for r in range(RESAMPLES)])
+    weights = np.stack([np.bincount(each, minlength=N) for each in rows]).astype(float)
+    for drawn, mean in zip(_means(means, weights), means.values(), strict=True):
+        assert drawn == pytest.approx(mean(rows))
 
 
 def test_what_is_no_mean_is_computed_anew_of_each_resample(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from avbench.errors import InputError
-from avbench.metrics.bootstrap import intervals, resample_indices
+from avbench.metrics.bootstrap import CHUNK_VALUES, chunks, intervals, resample_indices
 from avbench.metrics.retrieval import statistic
 
 MEAN = {"mean": functools.partial(np.mean, axis=-1)}
@@ -21,6 +21,17 @@ def test_interval_of_a_mean_is_the_normal_one() -> None:
     half = 1.96 * values.std() / 20
     assert low == pytest.approx(values.mean() - half, abs=0.01)
     assert high == pytest.approx(values.mean() + half, abs=0.01)
+
+
+def test_draws_are_those_of_each_resample_whether_they_are_kept_or_not() -> None:
+    few, many = 30, CHUNK_VALUES // 4
+    for n, resamples in ((few, 50), (few, 50), (many, 6)):  # the second time they are kept
+        found = {part.start + i: row for part, rows in chunks(n, resamples, 3) for i, row in enumerate(rows)}
+        assert list(found) == list(range(resamples))
+        assert all((row == resample_indices(n, r, 3)).all() for r, row in found.items())
+    ((_, kept),) = chunks(few, 50, 3)
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0, 0] = 0
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:

@@ -167,9 +167,10 @@ def _loose(name: str) -> str:
     return re.sub(r"[\s_,]+", " ", name).strip().casefold()
 
 
-def names() -> list[str]:
+@functools.cache
+def names() -> tuple[str, ...]:
     """Returns the names of all data sets."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
 @functools.cache

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from avbench.methods.masking import MaskPlan, Strategy
+from typing import TYPE_CHECKING
+
 from avbench.report.figures.base import Context, Drawing, FigureCard, subplots
 from avbench.report.figures.samples import chosen_row, drawn_ids, judged_clips, show_sound, spectrogram
+
+if TYPE_CHECKING:
+    from avbench.methods.masking import Strategy
 
 CARD = FigureCard(title="Masking strategies on a spectrogram", source="CAV-MAE Figure 3", order=3)
 _TASKS = ("retrieval", "linear_probe", "reconstruction", "classification")
@@ -20,12 +24,13 @@ def draw(context: Context) -> list[Drawing]:
     import numpy as np
     import pandas as pd
 
-    from avbench.methods.positions import Grid
-    from avbench.rng import torch_stream
-
     task = next((task for task in _TASKS if context.rows(task, weights=("pretrained",))), _TASKS[0])
     record = context.record(chosen_row(context, task))
     clips, patch = judged_clips(context, record), record["config"]["model"]["patch_size"]
+    from avbench.methods.masking import MaskPlan  # torch, which a page without clips need not load
+    from avbench.methods.positions import Grid
+    from avbench.rng import torch_stream
+
     (name,) = drawn_ids(list(clips.ids), 1)
     picture = spectrogram(clips, list(clips.ids).index(name), record)
     ratio = record["config"]["method"].get("masking_ratio") or 0.75
