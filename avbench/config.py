@@ -51,7 +51,7 @@ class DataConfig(Settings):
         1.0, "share of the training clips, class by class, that tasks may train on; pretraining has all", gt=0, le=1
     )
     corruption: str = setting(
-        "", "damage of the judged clips at test time, as sound_noise@3 (docs/tasks.md, Corruption); empty: none"
+        "", "damage of the judged clips at test time, as sound_noise@3 or no_sound (docs/tasks.md); empty: none"
     )
     train_clips: int = setting(2000, "clips generated for training (embedded set)", ge=8)
     test_clips: int = setting(1000, "clips generated for testing (embedded set)", ge=8)

@@ -90,7 +90,7 @@ class OfMethod:
         """Returns what reads clips for it."""
         return AudioVisualDataset(clips, self._config.input, mode=self._mode)
 
-    def answers(self, function: Kind, batch: Batch, clips: Sequence[str]) -> Arrays:
+    def answers(self, function: str, batch: Batch, clips: Sequence[str]) -> Arrays:
         """Returns what a function gives; tokens go by the names that encoders' functions have.
 
         Args:
@@ -103,7 +103,7 @@ class OfMethod:
         """
         called = f"method {self._config.method_name}: {function}"
         try:
-            found = self._computed(function, batch)
+            found = self._computed(cast(Kind, function), batch)
         except Exception as error:  # whatever another package's code raises
             raise RunError(f"{called} failed: {told(error, self._entry.path)}.") from error
         shapes = _TOKENS if function == "tokens" else returned.VECTORS

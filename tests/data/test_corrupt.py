@@ -12,10 +12,11 @@ from labelled_clips import INPUT, LabelledClips
 
 from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips
-from avbench.data.corpus.corrupted import Corruption
+from avbench.data.corpus.corrupted import Corruption, damaged
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.media import corrupt
 from avbench.data.media.corrupt import PICTURES, SEVERITIES, SOUNDS
+from avbench.errors import InputError
 
 Array = npt.NDArray[Any]
 RATE = 16000
@@ -109,9 +110,26 @@ def test_draws_are_of_the_clip_the_frame_and_the_seed() -> None:
 
 def test_a_corruption_of_one_modality_leaves_the_other() -> None:
     for kind, own in (("blur", "waveform"), ("sound_noise", "frame")):
-        damaged = changed(clips(), Corruption(kind, 5))
-        left = damaged.waveform(0)[0] if own == "waveform" else damaged.frame(0, 0)
+        changes = changed(clips(), Corruption(kind, 5))
+        left = changes.waveform(0)[0] if own == "waveform" else changes.frame(0, 0)
         np.testing.assert_array_equal(left, clips().waveform(0)[0] if own == "waveform" else clips().frame(0, 0))
+
+
+def test_a_modality_that_is_gone_is_silence_or_grey_as_long_and_as_large() -> None:
+    silent, blank = damaged(clips(), "no_sound"), damaged(clips(), "no_picture")
+    assert not silent.waveform(1)[0].any()
+    assert silent.waveform(1)[0].shape == clips().waveform(1)[0].shape
+    np.testing.assert_array_equal(silent.frame(1, 0), clips().frame(1, 0))
+    np.testing.assert_array_equal(blank.frame(1, 0), np.full_like(clips().frame(1, 0), 128))
+    np.testing.assert_array_equal(blank.waveform(1)[0], clips().waveform(1)[0])
+
+
+@pytest.mark.parametrize(("has", "found"), [("audio", "blur@1"), ("audio", "no_picture"), ("visual", "clipping@5")])
+def test_what_clips_have_not_cannot_be_damaged(has: str, found: str) -> None:
+    own = clips()
+    own.modalities = (has,)  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=f"data.corruption: found {found} and clips with .* alone"):
+        damaged(own, found)
 
 
 def test_changed_clips_are_clips_with_an_identity_of_their_own_and_travel_to_processes() -> None:

@@ -101,7 +101,9 @@ def test_damage_is_of_the_judged_clips_alone_and_any_task_takes_it(corpus: Corpu
 
 @pytest.mark.parametrize("found", ["fog@1", "blur", "blur@0", "blur@6", "blur@2.5", "@3"])
 def test_an_unknown_damage_is_refused(corpus: Corpus, found: str) -> None:
-    with pytest.raises(InputError, match=f"data.corruption: found {found}, valid: KIND@SEVERITY.*blur.*1 to 5"):
+    with pytest.raises(
+        InputError, match=f"data.corruption: found {found}, valid: no_sound, .*KIND@SEVERITY.*blur.*1 to 5"
+    ):
         planned(corpus, "retrieval", f"data.corruption={found}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,13 @@ from numpy.typing import NDArray
 from avbench.config import HAS
 from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips, modalities_of
+from avbench.data.corpus.silenced import Blank, Silence
 from avbench.data.media.corrupt import PICTURES, SEVERITIES, SOUNDS
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
+
+KINDS = (*SOUNDS, *PICTURES)
+GONE: Mapping[str, Change] = {"no_sound": Silence(), "no_picture": Blank()}  # a modality is missing
 
 
 @dataclass(frozen=True)
@@ -31,19 +36,6 @@ class Corruption(Change):
 
     def __str__(self) -> str:
         return f"{self.kind}@{self.severity}"
-
-    def check(self, clips: Clips) -> None:
-        """Refuses clips that lack what is to be damaged.
-
-        Raises:
-            InputError: They do.
-        """
-        modality = "audio" if self.kind in SOUNDS else "visual"
-        found = modalities_of(clips)
-        if modality not in found:
-            raise InputError(
-                f"corruption: found {self.kind} and clips with {HAS[found]}, valid: one of what the clips have."
-            )
 
     def waveform(self, clips: Clips, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the sound of clip ``i``, damaged where the corruption is of sounds."""
@@ -74,7 +66,7 @@ def damaged(clips: Clips, text: str) -> Clips:
 
     Args:
         clips: The clips that are judged.
-        text: ``KIND@SEVERITY``.
+        text: ``KIND@SEVERITY``, or one of ``GONE``.
 
     Raises:
         InputError: An unknown kind or severity, or one of what the clips have not.
@@ -82,11 +74,13 @@ def damaged(clips: Clips, text: str) -> Clips:
     if not text:
         return clips
     kind, _, severity = text.partition("@")
-    if kind not in (*SOUNDS, *PICTURES) or severity not in map(str, range(1, SEVERITIES + 1)):
+    if text not in GONE and (kind not in KINDS or severity not in map(str, range(1, SEVERITIES + 1))):
         raise InputError(
-            f"data.corruption: found {text}, valid: KIND@SEVERITY, such as sound_noise@3; kinds:"
-            f" {', '.join((*SOUNDS, *PICTURES))}; severities: 1 to {SEVERITIES}."
+            f"data.corruption: found {text}, valid: {', '.join(GONE)}, or KIND@SEVERITY, such as sound_noise@3; kinds:"
+            f" {', '.join(KINDS)}; severities: 1 to {SEVERITIES}."
         )
-    corruption = Corruption(kind, int(severity))
-    corruption.check(clips)
-    return changed(clips, corruption)
+    modality = "audio" if kind in ("no_sound", *SOUNDS) else "visual"
+    found = modalities_of(clips)
+    if modality not in found:
+        raise InputError(f"data.corruption: found {text} and clips with {HAS[found]}, valid: one of what they have.")
+    return changed(clips, GONE[text] if text in GONE else Corruption(kind, int(severity)))

@@ -66,6 +66,7 @@ def _of_runs(context: Context, task: str) -> Iterator[dict[str, Any]]:
         if len(family) > len(most.get(method, {})):
             most[method] = family
     for family in most.values():
+        family = {value: rows for value, rows in family.items() if not value or "@" in value}  # others have no severity
         kinds = dict.fromkeys(value.partition("@")[0] for value in family if value)
         for value, rows in family.items():
             kind, _, severity = value.partition("@")
