@@ -25,6 +25,8 @@ class Command:
     """One or more video files."""
     checkpoint: Path | None = None
     """The model: RESULTS/stages/finetune/ID/finetuned.safetensors of task classification, or the authors' .pth."""
+    encoder: str = ""
+    """Of a model that was fine-tuned of an encoder of yours: FILE.py:Class or PACKAGE.MODULE:Class, whose code runs."""
     top: int = 5
     """Classes shown for each window of 10 s (or as long as the model hears)."""
     labels: Path | None = None
@@ -52,6 +54,7 @@ class Command:
 
         predictor = Predictor.load(
             self.checkpoint,
+            encoder=self.encoder,
             labels=self.labels,
             mode=self.mode or "",
             device=self.device,

@@ -20,10 +20,12 @@ from avbench.data.media.prepare_settings import PrepareSettings
 from avbench.errors import InputError
 from avbench.files.paths import check_is_file
 from avbench.running.request import frames_of
+from avbench.settings import build
 from avbench.training.device import Device, resolve_device
 from avbench.training.precision import autocast, resolve_precision
 
 if TYPE_CHECKING:
+    from avbench.data.wants import Wants
     from avbench.methods.base import Method
 
 
@@ -118,32 +120,38 @@ class Model:
         )
 
 
-def windows_of(path: Path, config: InputConfig, frames: DataConfig) -> tuple[DecodedClips, list[str]]:
+def windows_of(
+    path: Path, config: InputConfig, frames: DataConfig, wants: Wants | None = None
+) -> tuple[DecodedClips, list[str]]:
     """Decodes a video in consecutive windows as long as a model hears; returns them, and what cannot be used and why.
 
     Args:
         path: The video.
-        config: What the model hears and sees.
+        config: What a method hears and sees.
         frames: How many frames of a window, and when.
+        wants: What anybody's encoder hears and sees, which then decides it.
 
     Raises:
         InputError: The file is not there, or nothing in it can be used; the reason is named.
     """
     check_is_file(path, valid="a video")
     # No longer than prepared clips are, so that a clip embeds here as it does in ``avbench features``.
-    seconds = min(config.target_length * config.frame_shift_ms / 1000, PrepareSettings().max_seconds)
-    settings = PrepareSettings(
-        n_frames=frames.n_frames,
-        sampling=frames.sampling,
-        size=config.image_size,
-        sample_rate=config.sample_rate,
-        window=seconds,
-        min_fraction=0.0,
-    )
+    longest = PrepareSettings().max_seconds
+    if wants is None:
+        seconds, shortest = config.target_length * config.frame_shift_ms / 1000, config.frame_length_ms / 1000
+        chosen = {
+            "n_frames": frames.n_frames,
+            "sampling": frames.sampling,
+            "size": config.image_size,
+            "sample_rate": config.sample_rate,
+        }
+    else:
+        seconds, shortest, chosen = wants.seconds or longest, 0.0, wants.preparation(frames.n_frames)
+    settings = build(PrepareSettings, {**chosen, "window": min(seconds, longest), "min_fraction": 0.0})
     clips, rejected = DecodedClips.decode(path, settings)
     audible = []
     for i, window in enumerate(clips.windows):
-        if window.duration * 1000 > config.frame_length_ms:
+        if window.duration > shortest:
             audible.append(i)
         else:
             rejected.append(f"{window.start:.1f} s: shorter than one row of the spectrogram")

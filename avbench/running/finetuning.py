@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from avbench import registry
 from avbench.data.progress import Progress
 from avbench.errors import InputError
 from avbench.processes import free_port
@@ -172,10 +173,12 @@ def train(
 
 
 def _about(stage: Finetuning, labels: LabelPair) -> dict[str, Any]:
-    """Returns what it takes to build a method's model again and to name its classes, for the file of its weights."""
+    """Returns what it takes to build the model again and to name its classes, for the file of its weights."""
     config, options = stage.config, stage.options
     found = {
         "method": config.method_name,
+        "source": registry.find("method", config.method_name).source,
+        "checkpoint": str(config.checkpoint or ""),
         "settings": to_dict(config.method),
         "model": to_dict(config.model),
         "input": to_dict(config.input),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, TrainConfig
+from avbench.config import DataConfig, FinetuneConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
+from avbench.data.wants import Wants
 from avbench.errors import InputError
 from avbench.files.paths import check_is_file
-from avbench.methods.classifier import Classifier, build_classifier
+from avbench.methods.classifier import Classifier
+from avbench.registry import encoders
+from avbench.running import encoded, weights
 from avbench.running.embed import windows_of
 from avbench.running.finetuning import ABOUT
 from avbench.running.request import frames_of
@@ -24,6 +28,8 @@ from avbench.training.device import resolve_device
 from avbench.training.finetune import Loss, Work
 from avbench.training.precision import resolve_precision
 from avbench.training.probabilities import predict
+
+log = logging.getLogger("avbench")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class Predictor:
         model: In evaluation mode on ``device``.
         input: What it hears and sees.
         frames: How many frames of a window, and when.
+        wants: What it hears and sees where it is anybody's encoder, in place of these.
         classes: Names, in the order of its outputs.
         mode: Which modalities it reads; see :data:`avbench.methods.classifier.MODES`.
         loss: ``ce``: classes exclude each other (softmax); ``bce``: they do not (sigmoid).
@@ -59,6 +66,7 @@ class Predictor:
     model: Classifier
     input: InputConfig
     frames: DataConfig
+    wants: Wants | None = None
     classes: tuple[str, ...]
     mode: str
     loss: Loss
@@ -70,6 +78,7 @@ class Predictor:
         cls,
         checkpoint: Path,
         *,
+        encoder: str = "",
         labels: Path | None = None,
         mode: str = "",
         device: str = "auto",
@@ -79,6 +88,7 @@ class Predictor:
 
         Args:
             checkpoint: ``finetuned.safetensors`` of a run here, or the authors' file.
+            encoder: Where it is of anybody's encoder, what finds that: a file's word is not enough to run code.
             labels: Their label CSV (index,mid,display_name); None: of the catalogue's set with as many classes.
             mode: Which modalities it reads; "": those it was fine-tuned on, or both.
             device: ``auto``, ``cpu`` or ``cuda``.
@@ -98,7 +108,9 @@ class Predictor:
         if isinstance(about, Mapping):
             if labels is not None:
                 raise InputError(f"--labels: not used with {checkpoint}, which names its classes; leave it out.")
-            parts = _ours(checkpoint, about, str(read.metadata.get("mode", "")))
+            parts = _ours(checkpoint, about, str(read.metadata.get("mode", "")), encoder, where)
+        elif encoder:
+            raise InputError(f"--encoder {encoder}: not used with {checkpoint}, {found.summary}; leave it out.")
         elif found.kind == "fine-tuned" and found.model:
             found.check_told(checkpoint, ())
             parts = _authors(checkpoint, found.n_classes, found.model, found.input, labels, mode or "multimodal")
@@ -109,6 +121,8 @@ class Predictor:
             )
         parts["model"].to(where).eval()
         parts["mode"] = mode or parts["mode"]
+        if precision == "auto" and parts.get("wants") is not None:
+            precision = "fp32"  # an encoder computes as it is written
         return cls(**parts, device=where, precision=resolve_precision(precision, where))
 
     def predict(self, video: Path) -> list[Prediction]:
@@ -119,7 +133,7 @@ class Predictor:
         Raises:
             InputError: The file is not there, or nothing in it can be used.
         """
-        clips, _ = windows_of(video, self.input, self.frames)
+        clips, _ = windows_of(video, self.input, self.frames, self.wants)
         whole = clips.windows[0].duration / 2
         clips = clips.select([i for i, window in enumerate(clips.windows) if window.duration >= whole])
         work = Work(
@@ -140,24 +154,71 @@ class Predictor:
         ]
 
 
-def _ours(checkpoint: Path, about: Mapping[str, Any], mode: str) -> dict[str, Any]:
-    """Returns the parts of a model that was fine-tuned here."""
+def _ours(checkpoint: Path, about: Mapping[str, Any], mode: str, encoder: str, device: str) -> dict[str, Any]:
+    """Returns the parts of a model that was fine-tuned here.
+
+    Args:
+        checkpoint: Its weights.
+        about: What they tell of it.
+        mode: What it was fine-tuned in.
+        encoder: What finds the encoder, where it is of one.
+        device: Where to compute.
+
+    Raises:
+        InputError: It is of an encoder that is not named, or of a method, and one is.
+    """
     from avbench.training.checkpoints import load_weights
 
-    module = registry.installed("method", str(about["method"])).load()
-    input = build(InputConfig, about["input"], "input")
-    settings = change(module.CONFIG(), about["settings"], "method")
-    method = module.METHOD(settings, build(ModelConfig, about["model"], "model"), input, seed=0)
-    model = build_classifier(method, len(about["classes"]), mode=mode, **about["head"])
+    entry = _entry(checkpoint, str(about["method"]), encoder)
+    if entry.source != about.get("source", entry.source):
+        log.warning("%s: fine-tuned with other code of %s; its numbers may be others", checkpoint, entry.shown)
+    config = RunConfig(
+        method_name=entry.name,
+        task_name="classification",
+        data=build(DataConfig, about["data"], "data"),
+        input=build(InputConfig, about["input"], "input"),
+        model=build(ModelConfig, about["model"], "model"),
+        method=change(entry.config_class(), about["settings"], entry.section),
+        train=TrainConfig(),
+        task=FinetuneConfig(),
+        seed=0,
+        precision="fp32",
+        weights="checkpoint",
+        # An encoder may be built from its file; a method is told all, and its values are about to be replaced.
+        checkpoint=Path(about["checkpoint"]) if entry.encoder and about["checkpoint"] else None,
+    )
+    judged = weights.load(config, (), device)
+    model = judged.classifier(len(about["classes"]), mode=mode, **about["head"], seed=config.seed)
     load_weights(model, checkpoint)
     return {
         "model": model,
-        "input": input,
-        "frames": build(DataConfig, about["data"], "data"),
+        "input": config.input,
+        "frames": config.data,
+        "wants": encoded.wants(config),
         "classes": tuple(about["classes"]),
         "mode": mode,
         "loss": about["loss"],
     }
+
+
+def _entry(checkpoint: Path, told: str, encoder: str) -> registry.Component:
+    """Returns the method or encoder that a file tells of: code that is not installed runs where its name is given.
+
+    Args:
+        checkpoint: The file.
+        told: What it tells.
+        encoder: What the user names.
+
+    Raises:
+        InputError: It has to be named, or must not be.
+    """
+    if told in registry.entries("method"):
+        if encoder:
+            raise InputError(f"--encoder {encoder}: not used with {checkpoint}, a model of {told}; leave it out.")
+        return registry.find("method", told)
+    if not encoder and told not in encoders.names():
+        raise InputError(f"--checkpoint {checkpoint}: found a model of {told}, valid with --encoder {told}.")
+    return registry.encoder(encoder or told)
 
 
 def _authors(

@@ -62,6 +62,54 @@ def test_our_model_names_its_classes_and_agrees_with_its_record(
     np.testing.assert_allclose(ours, recorded, atol=0.03)  # its frames are stored as JPEG, at times of the whole clip
 
 
+ENCODER = """
+import avbench, torch
+
+
+class Mine(avbench.Encoder, torch.nn.Module):
+    trainable = True
+    image = (8, 8)
+
+    def __init__(self, width: int = 6):
+        super().__init__()
+        torch.manual_seed(0)
+        self.hear, self.see = torch.nn.Linear(2, width), torch.nn.Linear(192, width)
+
+    def audio(self, waves, rate):
+        return self.hear(torch.stack([torch.stack([w.std(), w.abs().mean()]) for w in waves]))
+
+    def visual(self, frames, times):
+        return self.see(torch.stack(frames).float().flatten(1) / 255)
+"""
+
+
+def test_a_model_of_an_encoder_agrees_with_its_record(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file names no code that runs: the encoder is named by whoever predicts."""
+    (tmp_path / "mine.py").write_text(ENCODER)
+    encoder = f"{tmp_path}/mine.py:Mine"
+    words = ["--encoder", encoder, "--data", str(folder / "clips" / "labels.csv"), "--results", str(tmp_path)]
+    short = ["task.label=shape", "task.steps=6", "task.batch_size=8", "task.average_from=0", "train.workers=0"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AVBENCH_CACHE", str(folder / "cache"))
+        assert main(["run", *words, "--task", "classification", "--set", *short, "encoder.width=5"]) == 0
+    (found,) = tmp_path.glob("stages/finetune/*/finetuned.safetensors")
+    predict = ["predict", str(folder / "clips" / "videos" / f"{CLIP}.mp4"), "--checkpoint", str(found)]
+    capsys.readouterr()
+    assert main([*predict, "--encoder", encoder, "--format", "json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    (record,) = all_records(tmp_path)
+    outputs = read_per_sample(tmp_path, record["id"])
+    recorded = outputs["joint/scores"][list(outputs["id"]).index(CLIP)]
+    np.testing.assert_allclose(np.array(list(row["probabilities"].values())), recorded, atol=0.03)
+    assert main(predict) == 2
+    assert f"found a model of {encoder}, valid with --encoder {encoder}." in capsys.readouterr().err
+    (tmp_path / "other.py").write_text(ENCODER.replace("/ 255", "/ 256"))
+    assert main([*predict, "--encoder", f"{tmp_path}/other.py:Mine"]) == 0
+    assert "fine-tuned with other code of Mine" in caplog.text
+
+
 def test_top_classes_are_printed_with_the_most_probable_first(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos = [str(path) for path in sorted((folder / "clips" / "videos").glob("test_*.mp4"))[:2]]
     assert main(["predict", *videos, "--checkpoint", str(finetuned(folder)), "--top", "2"]) == 0
@@ -102,6 +150,7 @@ def test_what_cannot_be_predicted_is_refused_in_one_line(
         ("none.mp4", "--checkpoint", ours): "none.mp4: no such file",
         (video, "--checkpoint", ours, "--top", "0"): "--top: found 0, valid: at least 1",
         (video, "--checkpoint", ours, "--labels", "x.csv"): "which names its classes",
+        (video, "--checkpoint", ours, "--encoder", "x.py:Mine"): "not used with",
         (video, "--checkpoint", str(pretrained)): "cavmae pretraining weights of avbench, valid: a fine-tuned model",
         (video, "--checkpoint", str(authors(tmp_path / "pair.pth", 2))): "of the 2 classes",
     }

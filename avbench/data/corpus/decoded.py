@@ -68,6 +68,10 @@ class DecodedClips:
         """Returns how many frames window ``i`` has."""
         return len(self.windows[i].frames)
 
+    def frame_times(self, i: int) -> list[float]:
+        """Returns when each frame of window ``i`` was captured, seconds from its start."""
+        return self.windows[i].frame_times
+
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
         """Returns the mono waveform (samples,) in [-1, 1] and its sample rate."""
         return self.windows[i].waveform, self.windows[i].sample_rate
