@@ -222,7 +222,8 @@ def _extractions(
     for need, (kind, part, other) in EXTRACTIONS.items():
         clips, source = (division.train, corpus.train) if part == "train" else (division.evaluated, corpus.judged)
         # What is made of a clip depends on no fold: all clips once, of which each fold reads its own.
-        whole = has_folds(source) and not (other or config.data.subset or config.data.corruption)
+        damages = part == "evaluated" and config.data.corruption  # training clips stay clean
+        whole = has_folds(source) and not (other or damages or config.data.subset)
         if need in needs:
             if clips is None:
                 raise InputError(f"--data {config.data.source}: found no clips of split 'train'.")

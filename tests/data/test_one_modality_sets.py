@@ -78,6 +78,11 @@ def test_all_folds_are_one_word_and_each_clip_is_judged_once(
     assert "audio/top1: mean over 5 folds 0.9000 (1.0000, 1.0000, 0.5000, 1.0000, 1.0000)" in out
     assert main([*words, "--data", "esc50", "--folds", "--set", "task.k=1"]) == 0
     assert capsys.readouterr().out.count("(reused, nothing computed)") == 6
+    # Damaged clips are computed fold by fold, and the clean ones that they are judged by are there.
+    assert main([*words, "--data", "esc50", "--folds", "--set", "task.k=1", "data.corruption=sound_noise@5"]) == 0
+    done = (json.loads(path.read_text()) for path in (tmp_path / "r").glob("stages/vectors/*/done.json"))
+    assert sorted(each["n"] for each in done) == [2] * 5 + [10]
+    capsys.readouterr()
     assert main([*words, "--data", str(tmp_path / "ESC-50"), "--folds"]) == 2
     assert "--folds: found no folds in " in capsys.readouterr().err
 
