@@ -166,6 +166,16 @@ def test_seeds_of_other_settings_or_clips_are_never_mixed(tmp_path: Path) -> Non
     assert [record.id for record in found.records] == ["a0", "e"]  # the newest of each seed
 
 
+def test_clips_that_were_damaged_fill_no_cell_of_clean_ones(tmp_path: Path) -> None:
+    damaged = {"settings": {"data.corruption": "sound_noise@5"}, "data_sha256": "damaged"}
+    for seed in range(3):
+        table_records.retrieval(tmp_path, f"d{seed}", "cavmae", 1.0, seed, **damaged)
+    assert row(only(tmp_path, "table_03", "soundshapes"), "CAV-MAE, λ_c=0.1").cells[0].mean is None
+    table_records.retrieval(tmp_path, "c0", "cavmae", 3.0)
+    (cell, *_) = row(only(tmp_path, "table_03", "soundshapes"), "CAV-MAE, λ_c=0.1").cells
+    assert cell.run_ids == ("c0",)
+
+
 def test_the_test_of_two_cells_is_of_the_difference_of_their_means(results: Path) -> None:
     archive = Records(results)
     judge = ranking.Judge(results)

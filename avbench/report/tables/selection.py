@@ -114,8 +114,8 @@ def find(archive: Records, query: Query) -> Found | None:
 
 
 def fits(group: Group, query: Query) -> bool:
-    """Tells whether records have the facts that a cell asks for; trained weights, unless it says otherwise."""
-    wanted = query.where if "weights" in query.where else {"weights": TRAINED, **query.where}
+    """Tells whether records have the facts that a cell asks for; else trained weights and clean clips."""
+    wanted = {"weights": TRAINED, "data.corruption": ("", None), **query.where}  # None: of records before the setting
     for key, value in wanted.items():
         own = subset(group) if key == "subset" else group.facts.get(key)
         if key == "task.freeze":
