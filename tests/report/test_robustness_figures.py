@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from table_records import record
 
-from avbench.report.figures import corruption, offset
+from avbench.report.figures import corruption, methods, offset
 from avbench.report.figures.base import Context, NothingToDraw
 from avbench.report.records import Records
 from avbench.store.records import write_record
@@ -46,6 +46,22 @@ def test_runs_that_differ_in_their_clips_damage_are_a_figure_of_their_task(tmp_p
     assert table == pytest.approx({**clean, ("blur", 1): 50.0, ("blur", 4): 30.0, ("muffling", 2): 55.0})
     assert drawing.part == "classification"
     assert "Mean drop: CAV-MAE sound 5.0, picture 20.0." in drawing.caption
+
+
+def test_damaged_clips_are_in_no_other_figure(tmp_path: Path) -> None:
+    for damage, value in (("", 0.5), ("blur@5", 0.1)):
+        for method in ("cav", "cavmae"):
+            run = record(
+                f"{method}{damage}",
+                method,
+                "classification",
+                settings={"data.corruption": damage},
+                metrics={"joint/top1": value},
+                created=f"2026-01-0{1 + len(damage) % 7}T00:00:00+00:00",
+            )
+            write_record(tmp_path, run, IDS)
+    (drawing,) = methods.draw(context(tmp_path))
+    assert drawing.table["score"].tolist() == [0.5, 0.5]
 
 
 def test_curves_are_centred_and_the_caption_says_how_often_0_is_best(tmp_path: Path) -> None:
