@@ -126,8 +126,8 @@ def label(method: str) -> str:
 def main_rows(context: Context, rows: Sequence[Row]) -> list[Row]:
     """Returns of each method and weights the records of one configuration and the same clips: that with most seeds.
 
-    Clips that were damaged for the test are none of them. Of those with as many, the one whose pretraining was judged by most tasks, as those of a sweep are by few; then the
-    newest.
+    Clips that were damaged for the test are none of them. Of configurations with as many seeds, the one whose
+    pretraining was judged by most tasks, as those of a sweep are by few; then the newest.
     """
     places: dict[tuple[str, str], list[Group]] = {}
     for each in (found for found in group(rows) if not found.facts.get("data.corruption")):
