@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from avbench.config import HOW, DataConfig, InputConfig, ModelConfig, TrainConfig
+from avbench.config import HOW, DataConfig
 from avbench.data.locate import EMBEDDED
 from avbench.files import canonical_json
 from avbench.recipes.initial_weights import name_of
-from avbench.settings import Settings, to_dict
+from avbench.settings import to_dict
 from avbench.store.records import ID_LENGTH
 from avbench.store.rows import Config, Row, trained_here
 
@@ -27,12 +27,6 @@ UNSHARED = frozenset(
     for key in keys
 )
 PRETRAINED_ON = "pretraining data"  # a fact of runs that pretrain by themselves
-_SECTIONS: Mapping[str, type[Settings]] = {
-    "data": DataConfig,
-    "input": InputConfig,
-    "model": ModelConfig,
-    "train": TrainConfig,
-}
 EARLIER = "earlier trainings"  # a fact: how many there were before the last, each from the weights of the one before
 BEFORE = "before: "  # in front of the facts of the training before
 AT_FIRST = "pretraining "  # in front of what a pretraining was fed, where another run judged it
@@ -117,7 +111,7 @@ def _known(config: Config) -> tuple[Mapping[str, Any], str]:
     found: dict[str, Any] = {key: getattr(config, key) for key in SHARED}
     for section in ("method", "task", "train", "input", "model", "data"):
         own = settings.get(section) or {}
-        for key, value in {**(_defaults(section) if own else {}), **own}.items():
+        for key, value in {**(_usual() if own and section == "data" else {}), **own}.items():
             if key != "name" and f"{section}.{key}" not in UNSHARED:
                 found[f"{section}.{key}"] = value
     found["presets"] = settings.get("presets", [])
@@ -138,9 +132,9 @@ def _known(config: Config) -> tuple[Mapping[str, Any], str]:
 
 
 @functools.cache
-def _defaults(section: str) -> Mapping[str, Any]:
-    """Returns what a record that is older than a setting did: its default."""
-    return to_dict(_SECTIONS[section]()) if section in _SECTIONS else {}
+def _usual() -> Mapping[str, Any]:
+    """Returns the data's settings at their defaults: what a record did that is older than one of them, with its id."""
+    return to_dict(DataConfig())
 
 
 def _start(source: str, past: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
