@@ -13,8 +13,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from avbench.commands.terminal import one_line, printable
@@ -130,10 +131,49 @@ def _tell_thread(ended: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(ended)
 
 
+class _Ended(KeyboardInterrupt):
+    """A scheduler or a terminal that closes asked for the end."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.signal_number = signal_number
+
+
+@contextlib.contextmanager
+def _ends() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it began is cleaned up.
+
+    SIGHUP does nothing under nohup. A second signal ends the process at once, and so does one to a process that was
+    forked here.
+    """
+    own = os.getpid()
+
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != own:
+            os.kill(os.getpid(), number)
+        raise _Ended(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    mine = [number for number, handler in before.items() if handler is signal.SIG_DFL]
+    with contextlib.suppress(ValueError):  # only the main thread may set handlers
+        for number in mine:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            for number in mine:
+                signal.signal(number, signal.SIG_DFL)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``avbench`` script; returns the exit status (0 done, 1 a run failed, 2 bad input)."""
     with printable():
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        if arguments is None:  # a process of its own: a Ctrl-C as it ends has nothing to say
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        return status
 
 
 def _run(words: list[str]) -> int:
@@ -152,7 +192,8 @@ def _run(words: list[str]) -> int:
 
             check_code()
         _check_text(words)
-        status = dispatch(words)
+        with _ends():
+            status = dispatch(words)
         sys.stdout.flush()
         return status
     except AvbenchError as error:
