@@ -145,7 +145,7 @@ def plot_stats(stats: dict[str, Any], path: Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**sns.axes_style("whitegrid"), "font.size": 9}):
+    with mpl.rc_context({**sns.axes_style("whitegrid"), "font.size": 9, "text.parse_math": False}):
         figure = Figure(figsize=(11, 8), layout="constrained")
         FigureCanvasAgg(figure)
         values, bins, labels, spread = figure.subplots(2, 2).flat

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avbench.metrics.units import unit
+from avbench.report.tables.formats.markdown import escape
 from avbench.version import __version__
 
 WEIGHTS = "model.safetensors"  # what the weights are called beside their card
@@ -23,13 +26,14 @@ def card(record: Mapping[str, Any], repository: str) -> str:
 
 def _lines(record: Mapping[str, Any], repository: str) -> Iterator[str]:
     task, config = record["task"], record["config"]
-    yield from ("---", "library_name: avbench", "tags:", "- audio-visual", f"- {record['method']}", f"- {task}", "---")
-    yield from ("", f"# {repository.rpartition('/')[2]}", "")
+    tags = (f"- {json.dumps(tag)}" for tag in ("audio-visual", record["method"], task))
+    yield from ("---", "library_name: avbench", "tags:", *tags, "---")
+    yield from ("", f"# {escape(repository.rpartition('/')[2])}", "")
     judged = f"{record['data']} (split {record['split']}, n = {record['n']} clips)"
-    yield f"{record['method']}, judged by {task} on {judged}."
+    yield escape(f"{record['method']}, judged by {task} on {judged}.")
     yield from ("", "| metric | value | 95 % interval over clips | chance |", "| --- | --- | --- | --- |")
     for name, value in record["metrics"].items():
-        yield f"| {name} | {_shown(name, task, value)} | {_interval(record, name)} | {_chance(record, name)} |"
+        yield f"| {escape(name)} | {_shown(name, task, value)} | {_interval(record, name)} | {_chance(record, name)} |"
     trained = {key: config.get("train", {}).get(key) for key in ("steps", "epochs", "batch_size", "lr")}
     facts = {
         "run": record["id"],
@@ -42,9 +46,10 @@ def _lines(record: Mapping[str, Any], repository: str) -> Iterator[str]:
         "avbench": record["versions"].get("avbench", __version__),
         "torch": record["versions"].get("torch", ""),
     }
-    yield from ("", "| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in facts.items()))
+    yield from ("", "| | |", "| --- | --- |", *(f"| {name} | {escape(str(value))} |" for name, value in facts.items()))
     yield from ("", "Judge it again; all settings are in `record.json`:", "", "```sh")
-    yield f"avbench evaluate --method {record['method']} --checkpoint hf:{repository}/{WEIGHTS} --task {task}"
+    words = ("--method", record["method"], "--checkpoint", f"hf:{repository}/{WEIGHTS}", "--task", task)
+    yield shlex.join(("avbench", "evaluate", *words))
     yield "```"
 
 

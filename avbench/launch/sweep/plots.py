@@ -56,6 +56,7 @@ def slice_of(sweep: Sweep, complete: Sequence[TrialResult], parameter: Parameter
         NothingToDraw: No trial completed.
     """
     import pandas as pd
+    from matplotlib.ticker import NullFormatter
 
     if not complete:
         raise NothingToDraw("no trial completed.")
@@ -72,6 +73,8 @@ def slice_of(sweep: Sweep, complete: Sequence[TrialResult], parameter: Parameter
             marks += _line(axis, parameter, objective, rows, named, colour[name], _label(name, split))
         if parameter.log:
             axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
         if named:
             axis.set_xticks(range(len(named)), named, rotation=20 if max(map(len, named)) > 8 else 0)
         elif parameter.values:

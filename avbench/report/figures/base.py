@@ -180,6 +180,7 @@ def style() -> None:
             "legend.frameon": False,
             "pdf.fonttype": 42,
             "svg.hashsalt": "avbench",
+            "text.parse_math": False,  # a dollar in a name of the data is one
         }
     )
 

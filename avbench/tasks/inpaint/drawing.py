@@ -35,7 +35,7 @@ def draw(path: Path, clip: str, panels: Sequence[Panel], model: Inpainter) -> No
     figure = Figure(figsize=(_WIDTH, height))
     FigureCanvasAgg(figure)
     note = "\nmodel of normalised patches: those in-painted have the true mean and deviation of their patch"
-    figure.suptitle(clip + note * model.norm_pix_loss, fontsize=10, y=1 - 0.08 / height, va="top")
+    figure.suptitle(clip + note * model.norm_pix_loss, fontsize=10, y=1 - 0.08 / height, va="top", parse_math=False)
     # Places are fixed: a layout engine would take ten times as long as all else.
     grid = figure.add_gridspec(
         len(panels),
