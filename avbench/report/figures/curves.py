@@ -8,6 +8,8 @@ from typing import Any
 from avbench.compare.configuration import clips, group
 from avbench.metrics.units import unit
 from avbench.report.figures.base import (
+    BAND,
+    MARKS,
     Context,
     Drawing,
     NothingToDraw,
@@ -120,7 +122,9 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
         if log and not text:
             smallest = min(value for value in table["value"] if value > 0)
             axis.set_xscale("symlog", linthresh=smallest)
+            axis.xaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas, which are not read
         axis.set(title=task.replace("_", " "), xlabel=name, ylabel=name_of_axis)
+        axis.plot([], [], color="0.4", label=BAND, **MARKS[BAND])
         axis.legend(fontsize="x-small")
     rows = [row for found in tasks.values() for family in found for each in family.values() for row in each]
     sign = [-1 if unit(key, task).lower else 1 for key, task in zip(table["metric"], table["task"], strict=True)]
