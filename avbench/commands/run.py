@@ -9,10 +9,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from avbench import registry
 from avbench.commands.launching import LauncherOptions, launch
 from avbench.errors import InputError
-from avbench.running.options import ConfigOptions
+from avbench.running.options import ConfigOptions, encoder_named
 
 if TYPE_CHECKING:
     from avbench.running.folds import Pooled
@@ -101,11 +100,7 @@ class Command(LauncherOptions, ConfigOptions):
         Raises:
             InputError: An encoder is a method, or is not there.
         """
-        for name in self.encoder:
-            if name in registry.entries("method"):
-                raise InputError(f"--encoder {name}: found a method, valid: --method {name}.")
-            registry.encoder(name)
-        return (*self.method, *self.encoder)
+        return (*self.method, *map(encoder_named, self.encoder))
 
     def _submit(self) -> int:
         from avbench.commands import outline

@@ -183,3 +183,15 @@ def _start(name: str, results: Path) -> str:
         )
     check_file(weights)
     return str(weights)
+
+
+def encoder_named(name: str) -> str:
+    """Returns the name that ``--encoder`` was given, whose code is there.
+
+    Raises:
+        InputError: It is a method, or is not there.
+    """
+    if name in registry.entries("method"):
+        raise InputError(f"--encoder {name}: found a method, valid: --method {name}.")
+    registry.encoder(name)
+    return name

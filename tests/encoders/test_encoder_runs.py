@@ -88,6 +88,21 @@ def test_it_hears_the_waveform_and_sees_the_pictures(judge: Judge, videos: Path)
     assert found["visual"][0, 0] == pytest.approx(pixels.mean((0, 1, 2))[:2], abs=3)
 
 
+def test_features_are_written_of_an_encoder_and_judge_as_its_run(
+    judge: Judge, videos: Path, capsys: pytest.CaptureFixture
+) -> None:
+    judge(PLAIN, "--set", "data.split=all")
+    words = ["features", "--encoder", "mine.py:Mine", "--data", str(videos), "--out", "x.npz"]
+    assert cli.main([*words, "--set", "train.workers=0"]) == 0
+    with np.load("x.npz") as file:
+        assert (file["audio"].shape, file["visual"].shape) == ((len(file["id"]), 1, 2),) * 2
+    assert len(list(Path("results/stages/vectors").iterdir())) == 1  # those of the run
+    for wrong in (["--encoder", "cavmae"], ["--method", "cav", "--encoder", "mine.py:Mine"], []):
+        assert cli.main(["features", *wrong, "--data", str(videos), "--out", "y.npz"]) == 2
+    assert capsys.readouterr().err.count("valid: ") == 3
+    assert not Path("y.npz").exists()
+
+
 def test_an_id_holds_source_arguments_and_checkpoint_but_no_path(judge: Judge) -> None:
     _, (plain,) = judge(SCALED)
     _, (set_,) = judge(SCALED, "--set", "encoder.power=2")
