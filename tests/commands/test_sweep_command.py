@@ -72,7 +72,7 @@ def use_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_papers_ablations_are_there() -> None:
-    assert set(names()) == {*SHIPPED.split(), "pretraining_data", "registers"}
+    assert set(names()) == {*SHIPPED.split(), "pretraining_data", "registers", "corruption"}
 
 
 def _cases() -> list[tuple[str, str]]:
