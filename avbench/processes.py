@@ -12,8 +12,6 @@ import fcntl
 import functools
 import logging
 import os
-import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +25,7 @@ from typing import IO, Any
 
 from avbench.errors import InputError
 from avbench.files import sha256_file, sha256_text
+from avbench.files.leftovers import is_left, remove
 from avbench.files.unwritten import writing
 
 log = logging.getLogger("avbench")
@@ -274,21 +273,8 @@ def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator
 
 def sweep(path: Path) -> None:
     """Removes what writers of this machine that are gone left of a path, or in a folder; the caller holds its lock."""
-    for left in [*path.parent.glob(f".{path.name}.*"), *path.glob(".*.tmp")]:
-        name, _, process = left.name.removesuffix(".old").removesuffix(".tmp").rpartition(".")
-        own = name.endswith(f".{platform.node()}") or name == ".job"
-        if own and process.isdecimal() and not _alive(int(process)):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True
+    for left in filter(is_left, [*path.parent.glob(f".{path.name}.*"), *path.glob(".*.tmp")]):
+        remove(left)
 
 
 def is_locked(path: Path) -> bool:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +39,28 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> Non
         raise RuntimeError
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_killed_writers_left_an_hour_ago_goes_with_the_next_write(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    host = platform.node()
+    names = {
+        "old": f".a.csv.{host}.{dead.pid}.tmp",
+        "folder": f".b.{host}.{dead.pid}.tmp",
+        "young": f".c.csv.{host}.{dead.pid}.tmp",
+        "alive": f".d.csv.{host}.{os.getpid()}.tmp",
+        "elsewhere": f".e.csv.another{host}.{dead.pid}.tmp",
+        "theirs": ".notes.tmp",
+    }
+    for name, file in names.items():
+        path = tmp_path / file
+        (path.mkdir if name == "folder" else path.touch)()
+        hours = 0 if name == "young" else 2
+        os.utime(path, (time.time() - 3600 * hours,) * 2)
+    write_text(tmp_path / "table.tex", "new")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"table.tex", *(names[name] for name in ("young", "alive", "elsewhere", "theirs"))}
 
 
 def test_a_failed_folder_leaves_the_old_folder_and_no_litter(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench.errors import InputError
+from avbench.files import leftovers
 from avbench.files.unwritten import writing
 
 _EXCHANGE = 2  # RENAME_EXCHANGE of linux/fs.h
@@ -70,6 +71,7 @@ def atomic_path(path: Path, needed: int = 0) -> Iterator[Path]:
     try:
         with writing(path, needed, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
+            leftovers.clear(path.parent)
             yield temporary
             with temporary.open("rb+") as handle:
                 os.fsync(handle.fileno())
@@ -94,6 +96,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     try:
         with writing(path, temporary=temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
+            leftovers.clear(path.parent)
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
