@@ -30,6 +30,7 @@ class Push:
 
     def execute(self) -> int:
         """Writes, and brings it to the hub unless a folder is named."""
+        from avbench.files import atomic_path, write_text
         from avbench.report.card import WEIGHTS, card
         from avbench.store.records import read_record, stage_folder
         from avbench.store.seal import check_file
@@ -49,10 +50,11 @@ class Push:
         check_file(weights)
         with tempfile.TemporaryDirectory() as scratch:
             folder = self.out or Path(scratch)
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(weights, folder / WEIGHTS)
-            shutil.copyfile(self.results / "runs" / self.run / "record.json", folder / "record.json")
-            (folder / "README.md").write_text(card(record, self.repository), encoding="utf-8")
+            copied = {WEIGHTS: weights, "record.json": self.results / "runs" / self.run / "record.json"}
+            for name, file in copied.items():
+                with atomic_path(folder / name, file.stat().st_size) as temporary:
+                    shutil.copyfile(file, temporary)
+            write_text(folder / "README.md", card(record, self.repository))
             if self.out is None:
                 self._upload(folder)
         sys.stdout.write(f"{self.out or f'hf:{self.repository}/{WEIGHTS}'}\n")
