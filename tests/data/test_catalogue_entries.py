@@ -74,7 +74,7 @@ def test_copies_on_the_hub_come_with_what_is_wrong_with_them(name: str) -> None:
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert names() == sorted(LISTED)
+    assert list(names()) == sorted(LISTED)
 
 
 @pytest.mark.parametrize("name", [name for name, found in LISTED.items() if found])
