@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from avbench import registry
 from avbench.config import RunConfig
 from avbench.data.corpus.changed import changed
-from avbench.data.corpus.corrupted import damaged
 from avbench.data.corpus.folds import has_folds
 from avbench.data.corpus.pair import Corpus, remembered
 from avbench.errors import InputError
@@ -126,7 +125,10 @@ def make_plan(
     pretrain = _pretrain(config, train, division.tune, results, annotated) if config.weights == "pretrained" else None
     # Of what pretraining has seen nothing changes, whatever part of it a task may train on.
     supervised = labelled(config, division) if trains else division
-    supervised = dataclasses.replace(supervised, evaluated=damaged(division.evaluated, config.data.corruption))
+    if config.data.corruption:
+        from avbench.data.corpus.corrupted import damaged
+
+        supervised = dataclasses.replace(supervised, evaluated=damaged(division.evaluated, config.data.corruption))
     train, evaluated = supervised.train, supervised.evaluated
     if TRAINING_CLIPS in needs and train is None:
         raise InputError(

@@ -192,7 +192,7 @@ def test_a_recipe_is_named_once_and_says_the_method(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", names())
 def test_every_sweep_that_comes_along_resolves_on_each_of_its_data(name: str) -> None:
     path = find(name)
-    for data in yaml.safe_load(path.read_text())["on_data"]:
+    for data in yaml.safe_load(path.read_text()).get("on_data", ["soundshapes"]):
         sweep = read_sweep(path, Changes(data=data))
         point = sweep.grid()[-1]
         for step in wanted_of(sweep, point, (0,), ConfigOptions()):
