@@ -72,7 +72,7 @@ def _of_runs(context: Context, task: str) -> Iterator[dict[str, Any]]:
             kind, _, severity = value.partition("@")
             for row in rows:
                 keys = tuple(judged(row))
-                for each in [kind] if kind else kinds:
+                for each in ([kind] if kind else kinds) if keys else ():
                     yield _point(row, each, int(severity or 0), keys, [row.metrics[key] for key in keys])
 
 

@@ -53,12 +53,12 @@ def draw(context: Context) -> list[Drawing]:
         of_task = means.loc[task]
         name, factor = axis_of(table[table["task"] == task]["metric"], task)
         for method in (each for each in colour if each in of_task.index):
-            minutes, score = of_task["device_minutes"][method], of_task["score"][method]
-            axis.scatter(minutes, factor * score, color=colour[method], s=26, label=label(method), zorder=3)
+            spent, score = of_task["device_minutes"][method], of_task["score"][method]
+            axis.scatter(spent, factor * score, color=colour[method], s=26, label=label(method), zorder=3)
         axis.set_xscale("log")
         axis.minorticks_off()
-        ends = of_task["device_minutes"].min(), of_task["device_minutes"].max()
-        axis.set_xticks(sorted({float(f"{value:.2g}") for value in np.geomspace(*ends, 4)}))
+        minutes = of_task["device_minutes"].clip(lower=1e-3)  # 0 has no place on the axis
+        axis.set_xticks(sorted({float(f"{value:.2g}") for value in np.geomspace(minutes.min(), minutes.max(), 4)}))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(
             title=task.replace("_", " "),
