@@ -10,6 +10,7 @@ import errno
 import importlib
 import logging
 import os
+import select
 import signal
 import sys
 import threading
@@ -45,7 +46,8 @@ COMMANDS = {
 }
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CLOSED = (errno.EACCES, errno.EROFS, errno.EPERM)
-_BROKEN = (errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOLCK)
+_LIMITS = (errno.EMFILE, errno.ENFILE, errno.ENOLCK)
+_BROKEN = (errno.EIO, errno.EPIPE, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, *_LIMITS)
 _NAMES = (errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _CODE = "AVBENCH_CODE"  # avbench.processes.CODE, without the import: --help takes half the time
 USAGE = "usage: avbench COMMAND [options]"
@@ -170,10 +172,12 @@ def _ends() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the ``avbench`` script; returns the exit status (0 done, 1 a run failed, 2 bad input)."""
     with printable():
-        status = _run(list(sys.argv[1:] if arguments is None else arguments))
-        if arguments is None:  # a process of its own: a Ctrl-C as it ends has nothing to say
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        return status
+        try:
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
+        finally:
+            if arguments is None:  # a process of its own: as it ends, nothing is said of a Ctrl-C or a closed output
+                _drop_output()
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:
@@ -184,8 +188,6 @@ def _run(words: list[str]) -> int:
     logging.captureWarnings(True)
     threading.excepthook = _tell_thread
     logging.getLogger("py.warnings").setLevel(logging.INFO if debug else logging.ERROR)
-    with contextlib.suppress(ValueError):  # only the main thread may set handlers
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         if _CODE in os.environ:
             from avbench.processes import check_code
@@ -199,36 +201,53 @@ def _run(words: list[str]) -> int:
     except AvbenchError as error:
         if debug:
             raise
-        sys.stderr.write(f"avbench: error: {one_line(str(error))}\n")
+        _tell(f"avbench: error: {one_line(str(error))}")
         return error.exit_status
     except KeyboardInterrupt as stop:
         text = str(stop) or "interrupted; the same command resumes where it stopped."
-        sys.stderr.write(f"avbench: {one_line(text)}\n")
+        _tell(f"avbench: {one_line(text)}")
         return 128 + (getattr(stop, "signal_number", None) or signal.SIGINT)
     except OSError as error:
+        if error.errno == errno.EPIPE and _drop_output():  # who reads it has seen enough, such as head
+            return 128 + signal.SIGPIPE
         temporary = error.errno == errno.ENOENT and "temporary directory" in str(error)  # nowhere to write, /tmp too
         if debug or not (temporary or error.errno in (*_FULL, *_CLOSED, *_BROKEN, *_NAMES)):
             raise
         name = one_line(str(error.filename or "writing"))
         if error.errno == errno.ENAMETOOLONG:  # of what a user named: no name of ours is that long
-            sys.stderr.write(f"avbench: error: {name}: found a name that is too long, valid: 255 bytes.\n")
+            _tell(f"avbench: error: {name}: found a name that is too long, valid: 255 bytes.")
             return 2
         fix = "make room or name another folder" if temporary or error.errno in _FULL else "name another file or folder"
         fix = "name another, or one that you may use" if error.errno in _CLOSED else fix
         fix = "look at the disk or the limits of the system" if error.errno in _BROKEN else fix
-        sys.stderr.write(f"avbench: error: {name}: {error.strerror}; nothing was lost, ")
-        sys.stderr.write(f"{fix} and run the same command again.\n")
-        with contextlib.suppress(OSError):
-            _drop_output()
+        _tell(f"avbench: error: {name}: {error.strerror}; nothing was lost, {fix} and run the same command again.")
         return 1
 
 
-def _drop_output() -> None:
-    """Lets what standard output could not take go, where it is full: else the interpreter fails on it as it ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+def _tell(line: str) -> None:
+    """Writes a line to standard error, where somebody reads it."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+
+
+def _drop_output() -> bool:
+    """Lets go what an output cannot take, which is full or read by nobody: the interpreter would fail on it.
+
+    Returns whether there is such an output.
+    """
+    dropped = False
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        ended = select.poll()
+        ended.register(number, 0)  # asks for errors alone: nobody reads
+        try:
+            stream.flush()
+            taken = not ended.poll(0)
+        except OSError:
+            taken = False
+        if not taken:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+            dropped = True
+    return dropped
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,39 @@ def test_every_command_has_help(command: str) -> None:
     )
     assert answer.returncode == 0
     assert f"usage: avbench {command}" in answer.stdout
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("words", [["--help"], ["list", "settings"], ["check"], ["run", "--help"], ["list", "--help"]])
+def test_output_that_nobody_reads_ends_a_command_without_a_word(words: list[str], buffered: bool) -> None:
+    end = unread(words, buffered, stderr=subprocess.PIPE)
+    assert end.stderr == ""
+    assert end.returncode in (0, 128 + signal.SIGPIPE)  # 0 where argparse lets its help go
+
+
+def test_an_error_that_nobody_reads_keeps_its_status() -> None:
+    assert unread(["lst"], True, stderr=subprocess.STDOUT).returncode == 2
+
+
+def unread(words: list[str], buffered: bool, stderr: int) -> subprocess.CompletedProcess[str]:
+    """Runs a command whose standard output is a pipe that was closed at its other end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    environment |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "avbench", *words]
+    try:
+        return subprocess.run(command, stdout=writer, stderr=stderr, text=True, env=environment, check=False)
+    finally:
+        os.close(writer)
+
+
+def test_a_pipe_that_breaks_inside_a_command_does_not_end_its_process() -> None:
+    # Pools of processes write to one that was killed: the command line let the signal end the whole without a word.
+    code = "import os; from avbench.cli import main; main([]); r, w = os.pipe(); os.close(r)\ntry: os.write(w, b'x')\n"
+    code += "except BrokenPipeError: print('seen')"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines()[-1] == "seen"
 
 
 @pytest.mark.parametrize(

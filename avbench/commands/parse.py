@@ -50,6 +50,7 @@ def parse(command_class: type, program: str, arguments: Sequence[str], default: 
             )
     except SystemExit as leave:
         if leave.code in (0, None):
+            sys.stdout.flush()  # whether somebody reads it
             raise
         raise InputError(_one_line(errors.getvalue(), program, names)) from None
 

@@ -10,7 +10,6 @@ import contextlib
 import datetime
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -209,9 +208,6 @@ def join(device: str, parallel: Parallel = "ddp") -> Iterator[ProcessGroup]:
 
     if device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    # Gloo may write to a process that has just ended; the command line lets that end this one without a word.
-    with contextlib.suppress(ValueError):  # only the main thread may set handlers
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     distributed.init_process_group(_BACKENDS[device], timeout=_PATIENCE)
     try:
         group = ProcessGroup(distributed.get_rank(), distributed.get_world_size(), parallel)
