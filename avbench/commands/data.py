@@ -34,8 +34,8 @@ class List:
 class Make:
     """Writes the embedded set for inspection: videos, labels, masks and a preview picture."""
 
-    name: tyro.conf.Positional[Literal["soundshapes"]]
-    """The set."""
+    name: tyro.conf.Positional[Literal["soundshapes", "soundshapes-2"]]
+    """The set; in the second, pitch and height go one way, so that every moment of a clip comes once."""
     out: Path
     """The folder to write."""
     clips: int = 100
@@ -47,6 +47,7 @@ class Make:
 
     def execute(self) -> int:
         """Makes it and says where it is."""
+        from avbench.data.locate import EMBEDDED
         from avbench.data.soundshapes import make
 
         if self.clips < 3:
@@ -55,7 +56,8 @@ class Make:
             raise InputError(f"--seed: found {self.seed}, valid: at least 0.")
         tune = max(1, self.clips // 10)
         train = max(1, self.clips * 6 // 10)
-        make(self.out, train=train, tune=tune, test=self.clips - train - tune, seed=self.seed, workers=self.workers)
+        counts = {"train": train, "tune": tune, "test": self.clips - train - tune}
+        make(self.out, **counts, seed=self.seed, version=EMBEDDED[self.name], workers=self.workers)
         sys.stdout.write(f"{self.out}: {self.clips} clips; look at {self.out / 'preview.png'}\n")
         return 0
 

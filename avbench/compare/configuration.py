@@ -77,7 +77,7 @@ def _group(members: Sequence[Row]) -> Group:
 def clips(row: Row) -> str:
     """Returns what tells the clips that were judged from others: numbers of other clips do not compare.
 
-    These are the ids; generated clips have the same ids whatever the seed they were made from.
+    These are the ids; generated clips have the same ids whatever the seed and version they were made from.
     """
     return clips_of(row.ids_sha256, row.data, row.config.settings)
 
@@ -90,8 +90,9 @@ def clips_of(ids_sha256: str, data: str, config: Mapping[str, Any]) -> str:
         data: The name of the data.
         config: The record's.
     """
-    seed = (config.get("data") or {}).get("clips_seed") if data == EMBEDDED else 0
-    return f"{ids_sha256} {seed}" if seed else ids_sha256
+    version = EMBEDDED.get(data, 0)
+    seed = (config.get("data") or {}).get("clips_seed") if version else 0
+    return ids_sha256 + (f" {seed}" if seed else "") + (f" {data}" if version > 1 else "")
 
 
 def facts(config: Config) -> Mapping[str, Any]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from avbench.data.wants import Wants
 
 log = logging.getLogger("avbench")
-EMBEDDED = "soundshapes"
+SOUNDSHAPES = "soundshapes"
+EMBEDDED = {SOUNDSHAPES: 1, "soundshapes-2": 2}  # sets made on this machine, and the version that each is
 PREPARED, AUTHORS = "manifest.parquet", "manifest.json"  # what the folder of either kind of clips holds
 TUNE_SHARE = 20  # one tuning clip for every so many test clips
 
@@ -46,6 +47,7 @@ class Source:
     settings: PrepareSettings | None = None
     counts: tuple[int, int, int] | None = None  # generated clips: train, tune, test
     seed: int = 0
+    version: int = 1  # of generated clips
     frames: FrameGrid | None = None  # those a run looks at; None: all there are
     nearest: bool = False  # or those nearest to them, where they are not among the stored ones
     modality: Modality = "auto"  # which of sound and pictures is used
@@ -75,8 +77,8 @@ def locate(data: DataConfig, inputs: InputConfig, *, option: str = "--data", wan
     from avbench.data.media.prepare_settings import LIKE, PrepareSettings
 
     frames = FrameGrid(data.n_frames, data.sampling) if wants is None else wants.grid
-    modality = "both" if data.source == EMBEDDED else data.modality
-    if wants is None or data.source == EMBEDDED:
+    modality = "both" if data.source in EMBEDDED else data.modality
+    if wants is None or data.source in EMBEDDED:
         settings = _settings(data, inputs, FrameGrid(data.n_frames, data.sampling))
     else:
         settings = build(PrepareSettings, {**LIKE.get(data.like, {}), **wants.preparation(data.n_frames)})
@@ -104,7 +106,7 @@ def _settings(data: DataConfig, inputs: InputConfig, frames: FrameGrid) -> Prepa
 def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source:
     from avbench.data.catalogue.entry import names
 
-    if data.source == EMBEDDED:
+    if data.source in EMBEDDED:
         return _embedded(data, settings)
     path = expanded(data.source)
     if data.source in names():
@@ -112,8 +114,8 @@ def _located(data: DataConfig, settings: PrepareSettings, option: str) -> Source
     elif not path.exists():
         raise InputError(
             f"{option} {data.source}: no such name, file or folder.{did_you_mean(data.source, names())} Valid:"
-            f" {EMBEDDED}, a data set prepared from the catalogue (avbench list data), a folder or CSV of videos,"
-            " shards (.tar) or tables (.parquet, .arrow) of videos, a prepared folder, a manifest.json."
+            f" {', '.join(EMBEDDED)}, a data set prepared from the catalogue (avbench list data), a folder or CSV of"
+            " videos, shards (.tar) or tables (.parquet, .arrow) of videos, a prepared folder, a manifest.json."
         )
     if path.is_dir() and not (path / PREPARED).exists() and (path / AUTHORS).is_file():
         path = path / AUTHORS  # what preparing a set of pictures and sounds writes, and the authors' usual name
@@ -168,14 +170,19 @@ def _listing(path: Path) -> list[list[object]]:
 
 
 def _embedded(data: DataConfig, settings: PrepareSettings) -> Source:
-    from avbench.data.soundshapes import VERSION
-
+    version = EMBEDDED[data.source]
     counts = (data.train_clips, max(2, data.test_clips // TUNE_SHARE), data.test_clips)
-    name = f"{EMBEDDED}-v{VERSION}-seed{data.clips_seed}-" + "-".join(map(str, counts))
+    name = f"{SOUNDSHAPES}-v{version}-seed{data.clips_seed}-" + "-".join(map(str, counts))
     key = sha256_text(canonical_json([name, _identity(settings)]))[:16]
     cache = cache_folder()
     return Source(
-        EMBEDDED, cache / "prepared" / key, videos=cache / name, settings=settings, counts=counts, seed=data.clips_seed
+        data.source,
+        cache / "prepared" / key,
+        videos=cache / name,
+        settings=settings,
+        counts=counts,
+        seed=data.clips_seed,
+        version=version,
     )
 
 
@@ -216,7 +223,7 @@ def open_source(source: Source, *, workers: int = -1, progress: bool = True) -> 
                     from avbench.data.soundshapes import make
 
                     counts = dict(zip(("train", "tune", "test"), source.counts, strict=True))
-                    make(videos, **counts, seed=source.seed, workers=workers, progress=progress)
+                    make(videos, **counts, seed=source.seed, version=source.version, workers=workers, progress=progress)
                     videos = videos / "labels.csv"
                 prepare(videos, source.clips, source.settings, workers=workers, progress=progress)
     stored = open_clips(source.clips, source.labels)

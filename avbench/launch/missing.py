@@ -216,7 +216,7 @@ def _text(value: Any) -> str:
 
 def _clips(archive: Records, data: str | None) -> dict[str, Any]:
     """Returns the settings by which new runs judge the clips of the ones there are (embedded set)."""
-    if data != EMBEDDED:
+    if data not in EMBEDDED:
         return {}
     seeds = Counter(facts(row.config).get("data.clips_seed") for row in archive.rows if row.data == data)
     main = seeds.most_common(1)[0][0] if seeds else 0

@@ -121,8 +121,6 @@ def _built(settings: Mapping[str, Any], row: Row) -> RunConfig:
 
 def _made(config: RunConfig) -> dict[str, Any]:
     """Returns what the ids of a run hold of settings and code: all but clips, weights and seed."""
-    from avbench.data.soundshapes import VERSION
-
     entry = registry.find("task", config.task_name)
     usual = identity.identified(DataConfig())  # left out: a setting that is new changes no clips
     return {
@@ -134,5 +132,5 @@ def _made(config: RunConfig) -> dict[str, Any]:
         **identity.sources("task_source", entry),
         "task_options": identity.identified(config.task),
         "data": {name: value for name, value in identity.identified(config.data).items() if value != usual[name]},
-        "embedded": VERSION if config.data.source == EMBEDDED else None,
+        "embedded": EMBEDDED.get(config.data.source),
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig, Weights
-from avbench.data.locate import EMBEDDED
+from avbench.data.locate import EMBEDDED, SOUNDSHAPES
 from avbench.errors import InputError
 from avbench.recipes import presets
 from avbench.running.layers import apply, read_layers, task_class
@@ -42,7 +42,7 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
         "train": TrainConfig(),
         "task": task_class(request.task)(),
     }
-    own = (EMBEDDED,) if source == EMBEDDED and EMBEDDED not in request.presets else ()
+    own = (SOUNDSHAPES,) if source in EMBEDDED and SOUNDSHAPES not in request.presets else ()
     for name in (*own, *request.presets):
         preset = presets.load(name)
         of_task = preset.get(presets.TASKS, {}).get(request.task, {})

@@ -15,7 +15,7 @@ from typing import Any
 
 from avbench import registry
 from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
-from avbench.data.locate import EMBEDDED
+from avbench.data.locate import EMBEDDED, SOUNDSHAPES
 from avbench.errors import InputError
 from avbench.recipes import presets, recipe
 from avbench.running import encoded
@@ -51,9 +51,9 @@ def resolve(request: Request) -> RunConfig:
     )
     names = (*chosen.preset, *request.presets)
     if not names and request.checkpoint is None:
-        names = (EMBEDDED if source == EMBEDDED else "starter",)
-    elif source == EMBEDDED:
-        names = names if names[:1] == (EMBEDDED,) else (EMBEDDED, *names)
+        names = (SOUNDSHAPES if source in EMBEDDED else "starter",)
+    elif source in EMBEDDED:
+        names = names if names[:1] == (SOUNDSHAPES,) else (SOUNDSHAPES, *names)
     layers: list[tuple[str, Mapping[str, Any]]] = [(f"preset {name}", presets.load(name)) for name in names]
     layers.insert(len(names) - len(request.presets), (f"recipe {chosen.name}", chosen.sections))
     sections: dict[str, Settings] = {
@@ -216,8 +216,8 @@ def data_options(source: str, labels: str, sets: tuple[str, ...]) -> tuple[DataC
         InputError: An unknown key, a wrong value, or a setting of another section.
     """
     sections: dict[str, Settings] = {"data": DataConfig(source=source, labels=labels), "input": InputConfig()}
-    if source == EMBEDDED:
-        preset = presets.load(EMBEDDED)
+    if source in EMBEDDED:
+        preset = presets.load(SOUNDSHAPES)
         sections = apply(sections, {name: preset.get(name, {}) for name in sections}, "")
     for text in sets:
         key, value = split_set(text)

@@ -80,7 +80,7 @@ class Localization(Task[LocalizationConfig]):
                 content_sha256(Path(path))
         if options.annotations:
             detect(Path(options.annotations))
-        elif config.data.judged.source != EMBEDDED:
+        elif config.data.judged.source not in EMBEDDED:
             raise InputError(
                 "task.annotations: found nothing, valid: an annotation file (docs/tasks.md, Localization)."
             )

@@ -92,9 +92,10 @@ def test_configurations_compare_on_the_same_clips_however_these_were_prepared(tm
     table_records.retrieval(tmp_path, "b", "cavmae", 2.0, data_sha256="larger pictures")
     table_records.retrieval(tmp_path, "c", "cav", 2.0, settings={"data.clips_seed": 1})
     table_records.retrieval(tmp_path, "d", "cav", 2.0, data="vggsound", settings={"data.clips_seed": 1})
-    a, b, c, d = map(clips, index.read(tmp_path).rows)
-    assert a == b == d  # only generated clips depend on a seed
-    assert c != a
+    table_records.retrieval(tmp_path, "e", "cav", 2.0, data="soundshapes-2")
+    a, b, c, d, e = map(clips, index.read(tmp_path).rows)
+    assert a == b == d  # only generated clips depend on a seed and a version
+    assert len({a, c, e}) == 3
 
 
 def test_records_older_than_a_setting_did_what_its_default_does(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ LISTED = {  # where the shared folder has a list of the set, and how many clips 
     "kinetics-sounds": ("kinetics_sounds", {"train": 17396, "test": 1320}),
     "msrvtt": ("msrvtt", {"test": 1000}),
     "soundshapes": None,
+    "soundshapes-2": None,
     "vggsound": ("vggsound", {"test": 15446}),
     "vggsounder": ("vggsounder", {"test": 12014}),
     "vggss": ("vggss", {"test": 5158}),

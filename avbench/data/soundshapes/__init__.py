@@ -4,11 +4,8 @@
 what its label is: :mod:`avbench.data.soundshapes.factors`.
 """
 
-from avbench.data.soundshapes.factors import VERSION, Factors, clip_factors
+from avbench.data.soundshapes.factors import Factors, clip_factors
 from avbench.data.soundshapes.make import make
 from avbench.data.soundshapes.render import Rendered, render
 
-#: The same number under the name that says of what.
-SOUNDSHAPES_VERSION = VERSION
-
-__all__ = ["SOUNDSHAPES_VERSION", "VERSION", "Factors", "Rendered", "clip_factors", "make", "render"]
+__all__ = ["Factors", "Rendered", "clip_factors", "make", "render"]

@@ -18,20 +18,20 @@ rest       nuisance size, column, drift, angle, colour strength,     level, hum,
 
 The label is (shape, mean pitch below or above the middle, pulsed, rimmed): 32 classes of equal probability. Two of
 its parts can be seen and heard, one only seen, one only heard, so one modality alone can be right half of the time.
+
+Version 1 is the set ``soundshapes``: its pitch swings to and fro and its row stays, so that moments come back. In
+version 2, ``soundshapes-2``, pitch and row go one way through the clip, each up or down: every moment comes once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from avbench.errors import InputError
 from avbench.rng import numpy_stream
-
-#: Changes whenever any pixel or sample of any clip does.
-VERSION = 1
 
 SPLITS = ("train", "tune", "test")
 SHAPES = ("disk", "square", "triangle", "ring")
@@ -79,6 +79,7 @@ class Factors:
     """All that decides a clip, but for noise.
 
     Attributes:
+        version: Of the set, see above.
         seed: Of the set.
         split: One of ``SPLITS``.
         index: Of the clip in its split.
@@ -90,7 +91,9 @@ class Factors:
         swing: Amplitude of s.
         cycles: Periods of s in the clip; whole, so that ``level`` is its mean.
         phase: Of s, radians.
-        row: Of the object's centre in its range, in [0, 1] from the top.
+        glide: How far s goes one way through the clip.
+        row: Of the object's centre in its range, in [0, 1] from the top; half-way through the clip.
+        fall: How far it goes down through the clip, of its range.
         column: The same from the left.
         radius: Of the disk of the same area, pixels.
         drift: Amplitude of the object's slow way to and fro, pixels.
@@ -105,6 +108,7 @@ class Factors:
         silent: The silent objects.
     """
 
+    version: int
     seed: int
     split: str
     index: int
@@ -116,7 +120,9 @@ class Factors:
     swing: float
     cycles: int
     phase: float
+    glide: float
     row: float
+    fall: float
     column: float
     radius: float
     drift: float
@@ -147,25 +153,33 @@ class Factors:
             )
         )
 
-    @property
-    def value(self) -> float:
-        """Brightness of the object's colour, in [0, 1]: higher objects are brighter."""
-        return 1.0 - 0.55 * self.row
-
     def pitch(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns s at times in seconds: what hue and fundamental follow."""
         angle = 2 * np.pi * self.cycles * times / DURATION + self.phase
-        return np.asarray(self.level + self.swing * np.sin(angle))
+        return np.asarray(self.level + self.swing * np.sin(angle) + self.glide * _way(times))
+
+    def rows(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the row at times in seconds, in [0, 1] from the top: what brightness and hiss follow, too."""
+        return np.asarray(self.row + self.fall * _way(times))
+
+    def value(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the brightness of the object's colour at times in seconds, in [0, 1]: higher objects are brighter."""
+        return np.asarray(1.0 - 0.55 * self.rows(times))
 
     def centre(self, times: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns the object's centre at times in seconds: rows and columns, pixels."""
         span = SIZE - 2 * _MARGIN
         sway = self.drift * np.sin(2 * np.pi * times / DURATION + self.drift_phase)
-        return np.full_like(times, _MARGIN + span * self.row), np.asarray(_MARGIN + span * self.column + sway)
+        return _MARGIN + span * self.rows(times), np.asarray(_MARGIN + span * self.column + sway)
 
     def stream(self, name: str) -> np.random.Generator:
         """Returns the clip's own random stream of that name."""
-        return _stream(self.seed, self.split, self.index, name)
+        return _stream(self.version, self.seed, self.split, self.index, name)
+
+
+def _way(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far a clip is at times in seconds: -0.5 at its start to 0.5 at its end."""
+    return times / DURATION - 0.5
 
 
 def clip_id(split: str, index: int) -> str:
@@ -173,30 +187,31 @@ def clip_id(split: str, index: int) -> str:
     return f"{split}_{index:06d}"
 
 
-def _stream(seed: int, split: str, index: int, name: str) -> np.random.Generator:
-    return numpy_stream(seed, f"soundshapes/{split}/{name}", VERSION, index)
+def _stream(version: int, seed: int, split: str, index: int, name: str) -> np.random.Generator:
+    return numpy_stream(seed, f"soundshapes/{split}/{name}", version, index)
 
 
-def clip_factors(seed: int, split: str, index: int) -> Factors:
-    """Draws the factors of one clip; a function of its arguments and of ``VERSION`` alone.
+def clip_factors(seed: int, split: str, index: int, version: int = 1) -> Factors:
+    """Draws the factors of one clip; a function of its arguments alone.
 
     Args:
         seed: Of the set.
         split: One of ``SPLITS``; each has streams of its own.
         index: Of the clip in its split.
+        version: Of the set, 1 or 2; there is a new one whenever any pixel or sample of any clip changes.
 
     Raises:
         InputError: There is no such split.
     """
     if split not in SPLITS:
         raise InputError(f"split: found '{split}', valid: {', '.join(SPLITS)}.")
-    shared = _stream(seed, split, index, "shared")
-    private = _stream(seed, split, index, "private")
-    picture = _stream(seed, split, index, "picture")
-    sound = _stream(seed, split, index, "sound")
+    shared, private, picture, sound = (
+        _stream(version, seed, split, index, name) for name in ("shared", "private", "picture", "sound")
+    )
     high = bool(shared.integers(2))
     radius = float(picture.uniform(22.0, 30.0))
     factors = Factors(
+        version=version,
         seed=seed,
         split=split,
         index=index,
@@ -208,7 +223,9 @@ def clip_factors(seed: int, split: str, index: int) -> Factors:
         swing=float(shared.uniform(0.04, 0.12)),
         cycles=int(shared.integers(1, 3)),
         phase=float(shared.uniform(0, 2 * np.pi)),
+        glide=0.0,
         row=float(shared.uniform(0, 1)),
+        fall=0.0,
         column=float(picture.uniform(0, 1)),
         radius=radius,
         drift=float(picture.uniform(2.0, 7.0)),
@@ -222,8 +239,18 @@ def clip_factors(seed: int, split: str, index: int) -> Factors:
         noise_slope=float(sound.uniform(0.0, 1.0)),
         silent=(),
     )
+    if version == 2:  # in the same half of the pitches, from one end of its range to the other
+        glide = float(shared.uniform(0.36, 0.44)) * _side(shared)
+        fall = float(shared.uniform(0.6, 0.9)) * _side(shared)
+        level = float(shared.uniform(0.23, 0.27)) + (0.5 if high else 0.0)
+        row = float(shared.uniform(abs(fall) / 2, 1 - abs(fall) / 2))
+        factors = replace(factors, level=level, swing=0.0, glide=glide, row=row, fall=fall)
     silent = tuple(_silent(picture, factors) for _ in range(int(picture.integers(1, 3))))
-    return Factors(**{**factors.__dict__, "silent": silent})
+    return replace(factors, silent=silent)
+
+
+def _side(rng: np.random.Generator) -> int:
+    return 1 if rng.integers(2) else -1
 
 
 def _silent(rng: np.random.Generator, factors: Factors) -> Silent:

@@ -19,7 +19,6 @@ from avbench.data.soundshapes.factors import (
     SHAPES,
     SIZE,
     SPLITS,
-    VERSION,
     Factors,
     clip_factors,
     clip_id,
@@ -32,10 +31,21 @@ from avbench.files.unwritten import amount, free
 
 _IDENTITY = "soundshapes.json"
 _BYTES_PER_CLIP = 80_000  # on disk, mask included
-_LEFT_OUT = ("seed", "split", "index", "silent")  # factors that are no column of their own
+# Factors that are no column of their own, and those that the first version has not.
+_LEFT_OUT, _NEW = ("version", "seed", "split", "index", "silent"), ("glide", "fall")
 
 
-def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int = -1, progress: bool = True) -> Path:
+def make(
+    out: Path,
+    *,
+    train: int,
+    tune: int,
+    test: int,
+    seed: int,
+    version: int = 1,
+    workers: int = -1,
+    progress: bool = True,
+) -> Path:
     """Writes the set; what an earlier, interrupted call with the same seed left is kept.
 
     In ``out``: ``videos/SPLIT_INDEX.mp4``; ``labels.csv`` with file, label, split and the factors, as ``avbench data
@@ -49,6 +59,7 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
         tune: Clips to choose settings with.
         test: Test clips.
         seed: Of the set; the clips of a smaller set are the first ones of a larger set.
+        version: Of the set.
         workers: Processes; -1: one per core.
         progress: Say how far it is.
 
@@ -61,10 +72,10 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
     """
     counts = {"train": train, "tune": tune, "test": test}
     _check_counts(counts)
-    identity = {"name": "soundshapes", "version": VERSION, "seed": seed}
+    identity = {"name": "soundshapes", "version": version, "seed": seed}
     if _begin(out, identity, counts):
         return out
-    jobs = [Order(seed, split, index) for split in SPLITS for index in range(counts[split])]
+    jobs = [Order(seed, split, index, version) for split in SPLITS for index in range(counts[split])]
     videos = out / "videos"
     videos.mkdir(parents=True, exist_ok=True)
     write_sealed(out / _IDENTITY, {**identity, "clips": counts, "complete": False})
@@ -74,7 +85,7 @@ def make(out: Path, *, train: int, tune: int, test: int, seed: int, workers: int
         _write_masks(temporary, _counted(finish(jobs, videos, workers), bar))
     from avbench.data.soundshapes.preview import contact_sheet
 
-    clips = [clip_factors(job.seed, job.split, job.index) for job in jobs]
+    clips = [clip_factors(job.seed, job.split, job.index, job.version) for job in jobs]
     write_text(out / "labels.csv", _labels(clips))
     with atomic_path(out / "preview.png") as temporary:
         contact_sheet(_varied(clips)).save(temporary, format="png")
@@ -152,7 +163,8 @@ def _varied(clips: list[Factors]) -> list[Factors]:
 
 
 def _labels(clips: list[Factors]) -> str:
-    columns = [field.name for field in dataclasses.fields(Factors) if field.name not in _LEFT_OUT]
+    without = _LEFT_OUT + (_NEW if clips[0].version == 1 else ())
+    columns = [field.name for field in dataclasses.fields(Factors) if field.name not in without]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "label", "split", *columns])

@@ -67,7 +67,7 @@ def masks(factors: Factors, times: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def _pose(factors: Factors, times: NDArray[np.float64]) -> _Pose:
     rows, columns = factors.centre(times)
-    colour = hsv_to_rgb(0.75 * factors.pitch(times), factors.saturation, factors.value)
+    colour = hsv_to_rgb(0.75 * factors.pitch(times), factors.saturation, factors.value(times))
     return _Pose(factors.shape, rows, columns, factors.radius, factors.angle, colour, _RIM * factors.rimmed)
 
 
@@ -78,16 +78,17 @@ def _silent_pose(silent: Silent, times: NDArray[np.float64]) -> _Pose:
     return _Pose(silent.kind, rows, columns, silent.radius, silent.angle, colour, _THIN_RIM * silent.rimmed)
 
 
-def hsv_to_rgb(hue: NDArray[np.float64], saturation: float, value: float) -> Floats:
+def hsv_to_rgb(hue: NDArray[np.float64], saturation: float, value: NDArray[np.float64] | float) -> Floats:
     """Returns the (N, 3) colours of hues (N,), all in [0, 1].
 
     Args:
         hue: (N,), in [0, 1].
-        saturation: (N,), in [0, 1].
-        value: (N,), in [0, 1].
+        saturation: Of all, in [0, 1].
+        value: (N,) or one for all, in [0, 1].
     """
     k = (hue[:, None] * 6.0 + np.array([5.0, 3.0, 1.0])) % 6.0
-    return np.asarray(value * (1.0 - saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)), dtype=np.float32)
+    full = 1.0 - saturation * np.clip(np.minimum(k, 4.0 - k), 0.0, 1.0)
+    return np.asarray(np.broadcast_to(value, hue.shape)[:, None] * full, dtype=np.float32)
 
 
 def _background(rng: np.random.Generator) -> Floats:

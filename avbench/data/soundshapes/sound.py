@@ -13,6 +13,7 @@ _LOWEST_HZ = 200.0
 _PITCH_RANGE = 6.0  # highest over lowest fundamental
 _HISS_LOW_HZ, _HISS_RANGE = 1900.0, 3.7
 _HISS_OCTAVES = 0.2  # standard deviation of the band on a logarithmic axis
+_BANDS = 9  # of a hiss that moves, 0.24 octaves apart
 _HISS_LEVEL = 0.8  # root mean square over the tone's
 _PULSE_HZ = 5.0
 _FADE_HZ = 7200.0  # partials above are faded out within 400 Hz
@@ -71,11 +72,28 @@ def _octaves() -> NDArray[np.float32]:
 def _noises(factors: Factors, rng: np.random.Generator) -> NDArray[np.float64]:
     """Coloured noise and the band of hiss, shaped together in the frequency domain."""
     octaves = _octaves()
-    spectrum = rng.standard_normal((len(octaves), 2), dtype=np.float32).view(np.complex64)[:, 0]
-    coloured = np.exp2(np.float32(-factors.noise_slope / 2) * octaves)
-    centre = np.float32(np.log2(_HISS_LOW_HZ * _HISS_RANGE ** (1.0 - factors.row)))
-    hiss = np.exp(np.float32(-0.5 / _HISS_OCTAVES**2) * np.square(octaves - centre))
-    gain = 10 ** (factors.noise_db / 20) * _unit(coloured) + _HISS_LEVEL * _unit(hiss)
+    coloured = 10 ** (factors.noise_db / 20) * _unit(np.exp2(np.float32(-factors.noise_slope / 2) * octaves))
+    if not factors.fall:
+        return _shaped(coloured + _HISS_LEVEL * _unit(_band(factors.row)), rng)
+    # A band that moves: bands side by side, each the louder the nearer the object; their noises are independent, so the
+    # squares of their levels add up to one.
+    place = factors.rows(np.arange(N_SAMPLES) / SAMPLE_RATE) * (_BANDS - 1)
+    moving = np.zeros(N_SAMPLES)
+    for number in range(_BANDS):
+        level = np.cos(np.pi / 2 * np.clip(np.abs(place - number), 0.0, 1.0))
+        moving += level * _shaped(_unit(_band(number / (_BANDS - 1))), rng)
+    return _shaped(coloured, rng) + _HISS_LEVEL * moving
+
+
+def _band(row: float) -> NDArray[np.float32]:
+    """The spectrum of the hiss of an object in that row."""
+    centre = np.float32(np.log2(_HISS_LOW_HZ * _HISS_RANGE ** (1.0 - row)))
+    return np.asarray(np.exp(np.float32(-0.5 / _HISS_OCTAVES**2) * np.square(_octaves() - centre)))
+
+
+def _shaped(gain: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Noise of that spectrum, (N_SAMPLES,)."""
+    spectrum = rng.standard_normal((len(gain), 2), dtype=np.float32).view(np.complex64)[:, 0]
     return np.asarray(np.fft.irfft(spectrum * gain, N_SAMPLES))
 
 

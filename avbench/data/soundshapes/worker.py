@@ -28,6 +28,7 @@ class Order:
     seed: int
     split: str
     index: int
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _next(child: Child) -> Made:
 
 
 def _make(job: Order, folder: Path) -> Made:
-    factors = clip_factors(job.seed, job.split, job.index)
+    factors = clip_factors(job.seed, job.split, job.index, job.version)
     path = folder / f"{factors.id}.mp4"
     if not path.exists():
         # Renamed when whole. It is not forced to the disk: thousands of such waits would take longer than the clips.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from avbench.data.locate import EMBEDDED
+from avbench.data.locate import SOUNDSHAPES
 from avbench.errors import InputError, did_you_mean
 from avbench.launch.sweep.space import Parameter, Scalar, check_settings
 from avbench.metrics.units import Unit, unit
@@ -101,7 +101,7 @@ class Sweep(_Part):
     source: str = setting("", "the paper's table or figure")
     method: str = setting("", "of trials, unless it is varied")
     task: tuple[str, ...] = setting((), "tasks of one 'avbench run', where evaluate names none")
-    data: str = setting(EMBEDDED, "the data")
+    data: str = setting(SOUNDSHAPES, "the data")
     preset: tuple[str, ...] = setting((), "of every command")
     init: str = setting("", "weights that runs which pretrain start from")
     set: Mapping[str, Any] = setting({}, "settings of every command")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from avbench.data.locate import EMBEDDED
+from avbench.data.locate import SOUNDSHAPES
 from avbench.errors import InputError, did_you_mean
 from avbench.files.paths import check_folder_name
 from avbench.launch.sweep.comparable import check_metric, check_pruner
@@ -47,7 +47,7 @@ def read_sweep(path: Path, changes: Changes) -> Sweep:
     if changes.name:
         check_folder_name("--name", changes.name)
     values = read_yaml(path)
-    default = values.get("data", EMBEDDED)
+    default = values.get("data", SOUNDSHAPES)
     try:
         sweep = _sweep(_for_data(values, changes.data))
         given = {key: getattr(changes, key) for key in ("seeds", "trials", "parallel", "init")}
@@ -98,7 +98,7 @@ def _for_data(values: dict[str, Any], data: str | None) -> dict[str, Any]:
                 )
     if data is not None:
         values["data"] = data
-    name = str(values.setdefault("data", EMBEDDED))
+    name = str(values.setdefault("data", SOUNDSHAPES))
     for key, value in sections.get(name, {}).items():
         if key in _MERGED:
             merged = {**_mapping(values.get(key, {}), key), **_mapping(value, f"{ON}.{name}.{key}")}

@@ -166,7 +166,7 @@ def _find(subject: Subject, config: LocalizationConfig) -> tuple[Annotations | N
     if config.annotations:
         return None, MaskFile(Path(config.annotations))
     data = subject.config.data.judged
-    if data.source == EMBEDDED and config.protocol in ("auto", "soundshapes"):
+    if data.source in EMBEDDED and config.protocol in ("auto", "soundshapes"):
         videos = locate(data, subject.config.input).videos
         return None, None if videos is None else MaskFile(videos / "masks.npz")
     return None, None
@@ -239,7 +239,7 @@ def _frame(subject: Subject, config: LocalizationConfig, tokens: Tokens, row: in
         raise InputError(f"task.frame: found {config.frame}, valid: -1 to {tokens.visual.shape[1] - 1}.")
     if config.frame >= 0:
         return int(min(config.frame, count - 1))
-    if subject.config.data.judged.source == EMBEDDED:
+    if subject.config.data.judged.source in EMBEDDED:
         return int(min(eval_frame(subject.evaluated, row, subject.config.input), count - 1))
     times = _times(subject.evaluated, row)
     return count // 2 if time is None or times is None else int(np.abs(times[:count] - time).argmin())

@@ -45,6 +45,22 @@ def test_pitch_changes_in_time_and_stays_in_range() -> None:
         assert pitch.max() <= 1.05
 
 
+def test_in_the_second_version_every_moment_comes_once() -> None:
+    times = np.linspace(0, DURATION, 200)
+    directions = set()
+    for index in range(40):
+        factors = clip_factors(2, "train", index, version=2)
+        pitch, rows = factors.pitch(times), factors.rows(times)
+        directions.add((pitch[-1] > pitch[0], rows[-1] > rows[0]))
+        assert (np.sign(np.diff(pitch)) == np.sign(factors.glide)).all()
+        assert (np.sign(np.diff(rows)) == np.sign(factors.fall)).all()
+        assert 0 <= pitch.min() < pitch.max() <= 1
+        assert ((pitch > 0.5) == factors.high).all()
+        assert 0 <= rows.min() < rows.max() <= 1
+        assert rows.max() - rows.min() > 0.5
+    assert len(directions) == 4  # neither tells the other's
+
+
 def test_positions_spread_over_both_axes() -> None:
     at = np.array([DURATION / 2])
     centres = np.array([np.concatenate(clip_factors(0, "train", index).centre(at)) for index in range(400)])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from avbench.data.prepare.source import list_source
-from avbench.data.soundshapes import VERSION, clip_factors, make, render
+from avbench.data.soundshapes import clip_factors, make, render
 from avbench.errors import InputError
 
 
@@ -40,6 +40,15 @@ def test_labels_hold_the_factors(made: Path) -> None:
     assert rows["train_000001"]["rimmed"] == str(int(factors.rimmed))
 
 
+def test_the_second_version_is_another_set_with_factors_of_its_own(made: Path, tmp_path: Path) -> None:
+    out = make(tmp_path / "set", train=1, tune=1, test=1, seed=5, version=2, progress=False)
+    assert json.loads((out / "soundshapes.json").read_text())["version"] == 2
+    first, second = ((folder / "labels.csv").read_text().splitlines() for folder in (made, out))
+    assert set(second[0].split(",")) - set(first[0].split(",")) == {"glide", "fall"}
+    with pytest.raises(InputError, match="found the set of version 2, seed 5, asked for version 1"):
+        make(out, train=1, tune=1, test=1, seed=5, progress=False)
+
+
 def test_masks_are_those_of_the_frames(made: Path) -> None:
     with np.load(made / "masks.npz") as archive:
         assert len(archive.files) == 12
@@ -56,7 +65,7 @@ def test_preview_and_record(made: Path) -> None:
         assert min(preview.size) > 600
     record = json.loads((made / "soundshapes.json").read_text())
     assert record["complete"] is True
-    assert (record["version"], record["seed"]) == (VERSION, 5)
+    assert (record["version"], record["seed"]) == (1, 5)
     assert record["clips"] == {"train": 6, "tune": 2, "test": 3}
 
 

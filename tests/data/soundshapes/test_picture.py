@@ -25,7 +25,7 @@ def test_frames_are_reproducible_and_all_different() -> None:
 def test_colour_inside_the_mask_follows_pitch() -> None:
     factors = _clip(swing=0.12, cycles=1, saturation=1.0)
     frames, inside = draw(factors), masks(factors, frame_times())
-    expected = 255 * hsv_to_rgb(0.75 * factors.pitch(frame_times()), 1.0, factors.value)
+    expected = 255 * hsv_to_rgb(0.75 * factors.pitch(frame_times()), 1.0, factors.value(frame_times()))
     for frame, mask, colour in zip(frames, inside, expected, strict=True):
         assert np.abs(np.median(frame[mask], axis=0) - colour).max() < 6
     assert np.ptp(expected, axis=0).max() > 30

@@ -45,6 +45,21 @@ def test_hiss_rises_with_the_object() -> None:
     assert centres[0] > 1.5 * centres[1] > 2.2 * centres[2]
 
 
+def test_hiss_moves_with_an_object_that_falls() -> None:
+    wave = synthesise(_clip(row=0.5, fall=0.9))
+    parts = [wave[k * N_SAMPLES // 4 :][: N_SAMPLES // 4] for k in range(4)]
+    centres = []
+    for part in parts:
+        power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+        hertz = np.fft.rfftfreq(len(part), 1 / SAMPLE_RATE)
+        high = hertz > 1600
+        centres.append(float((power[high] * hertz[high]).sum() / power[high].sum()))
+    assert centres == sorted(centres, reverse=True)
+    assert centres[0] > 1.8 * centres[3]
+    still = synthesise(_clip(row=0.5))
+    assert np.sqrt((wave**2).mean()) == pytest.approx(np.sqrt((still**2).mean()), rel=0.1)  # as loud
+
+
 def test_pulses_and_timbres_can_be_told_apart() -> None:
     def envelope_depth(wave: np.ndarray) -> float:
         level = np.sqrt((wave[: len(wave) // 320 * 320].reshape(-1, 320) ** 2).mean(axis=1))
