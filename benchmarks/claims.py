@@ -45,22 +45,25 @@ class Side:
         method: Of which method.
         task: Of which task.
         metric: Of which metric.
+        data: On which data.
         where: Facts in which its records differ from the usual settings of the embedded set.
     """
 
     method: str
     task: str
     metric: str
+    data: str = DATA
     where: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str, task: str, metric: str) -> Side:
+    def parse(cls, text: str, task: str, metric: str, data: str) -> Side:
         """Reads ``METHOD [untrained] [KEY=VALUE ...] [@METRIC]``.
 
         Args:
             text: The side.
             task: The claim's task.
             metric: The metric where the side names none.
+            data: On which data.
         """
         method, *rest = text.split()
         where: dict[str, Any] = {}
@@ -72,7 +75,7 @@ class Side:
                 where[key] = yaml.safe_load(value)
             else:
                 where["weights"] = word
-        return cls(method, task, metric, where)
+        return cls(method, task, metric, data, where)
 
     def name(self, shown: str) -> str:
         """Returns what to call it in a line that is about the metric ``shown``."""
@@ -116,12 +119,12 @@ class Means:
     def find(self, side: Side) -> Measured | None:
         """Returns the mean of the records with the usual settings but for those of the side; None: there is none."""
         query = Query(
-            method=side.method, task=side.task, data=(DATA,), metric=side.metric, where=side.where, presets=PRESETS
+            method=side.method, task=side.task, data=(side.data,), metric=side.metric, where=side.where, presets=PRESETS
         )
         usual = standard(side.method, side.task, PRESETS)
         found = [
             group
-            for group in self.archive.of(side.method, side.task, DATA)
+            for group in self.archive.of(side.method, side.task, side.data)
             if side.metric in group.first.metrics
             and fits(group, query)
             and all(
@@ -159,7 +162,7 @@ def answers(records: Means, claim: Mapping[str, Any]) -> list[Answer]:
     """Returns the answers to a claim's questions, their p-values not corrected yet."""
     found = []
     for task, metric, kind, words in _questions(claim):
-        sides = tuple(Side.parse(text, task, metric) for text in words)
+        sides = tuple(Side.parse(text, task, metric, claim.get("data", DATA)) for text in words)
         found.append(_chance(records, sides[0]) if kind == "chance" else _compared(records, kind, sides, claim))
     return found
 

@@ -56,8 +56,8 @@ class Make:
             raise InputError(f"--seed: found {self.seed}, valid: at least 0.")
         tune = max(1, self.clips // 10)
         train = max(1, self.clips * 6 // 10)
-        counts = {"train": train, "tune": tune, "test": self.clips - train - tune}
-        make(self.out, **counts, seed=self.seed, version=EMBEDDED[self.name], workers=self.workers)
+        test, version = self.clips - train - tune, EMBEDDED[self.name]
+        make(self.out, train=train, tune=tune, test=test, seed=self.seed, version=version, workers=self.workers)
         sys.stdout.write(f"{self.out}: {self.clips} clips; look at {self.out / 'preview.png'}\n")
         return 0
 
