@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Any
 
 from avbench.commands.terminal import one_line, printable
-from avbench.errors import AvbenchError, InputError, unknown
+from avbench.errors import AvbenchError, InputError, Stopped, unknown
 from avbench.version import __version__
 
 COMMANDS = {
@@ -133,14 +133,6 @@ def _tell_thread(ended: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(ended)
 
 
-class _Ended(KeyboardInterrupt):
-    """A scheduler or a terminal that closes asked for the end."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__()
-        self.signal_number = signal_number
-
-
 @contextlib.contextmanager
 def _ends() -> Iterator[None]:
     """Makes SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it began is cleaned up.
@@ -154,7 +146,7 @@ def _ends() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         if os.getpid() != own:
             os.kill(os.getpid(), number)
-        raise _Ended(number)
+        raise Stopped(signal_number=number)
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     mine = [number for number, handler in before.items() if handler is signal.SIG_DFL]

@@ -1,4 +1,4 @@
-"""The two ways a command can fail, and the wording they share.
+"""The two ways a command can fail, the one in which it is stopped, and the wording they share.
 
 Exit status 2 (:class:`InputError`) means nothing was started: the message names the file or key, what was
 found, what is valid, and the fix. Exit status 1 (:class:`RunError`) means work began and could not finish.
@@ -26,6 +26,21 @@ class RunError(AvbenchError):
     """A run began and failed; what it finished before stays on disk."""
 
     exit_status = 1
+
+
+class Stopped(KeyboardInterrupt):
+    """A user, a scheduler or a terminal that closes asked for the end; the exit status says by which signal.
+
+    It is a KeyboardInterrupt so that what handles failures of single runs does not continue with the next run.
+
+    Args:
+        message: What was kept, and how to resume; empty: the command line's own words.
+        signal_number: The signal; None: it came by another way.
+    """
+
+    def __init__(self, message: str = "", signal_number: int | None = None) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str:

@@ -19,10 +19,10 @@ from typing import Literal
 
 from preemption_work import STEPS, Diary, Work, evaluate, newest_checkpoint, pretrain
 
+from avbench.errors import Stopped
 from avbench.launch.job import is_full
 from avbench.launch.profile import Profile
 from avbench.launch.queue import SlurmJob
-from avbench.training.interrupt import Interrupted
 
 _FULL = (
     "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
@@ -323,6 +323,6 @@ def _run(work: Work, results: Path, diary: Diary, fails_at: int, log: Path) -> N
             if fails_at:
                 raise OSError("the node has no memory left.")
             evaluate(work, results, diary)
-    except Interrupted as stopped:
+    except Stopped as stopped:
         os.write(2, f"{stopped}\n".encode())
         os._exit(_STOPPED)

@@ -123,12 +123,7 @@ class Command:
             common = dataclasses.replace(common, set=(tuple(settings),))
             driver = Driver(sweep, study, pool, runner, common, folder, _say)
             _say(f"{sweep.name}: {sweep.summary}; {pool.slots} jobs at a time, in {folder}")
-            try:
-                failed = driver.run(running)
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(
-                    "interrupted; jobs kept their state, and the same command resumes the same trials."
-                ) from None
+            failed = driver.run(running)
             self._finish(study, sweep, dataclasses.replace(common, set=()), folder)
         for text in failed:
             sys.stderr.write(f"failed: {text}\n")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avbench.errors import AvbenchError
+from avbench.errors import AvbenchError, Stopped
 from avbench.launch import planner
 from avbench.launch.job import Finished, Job
 from avbench.launch.planner import Wanted
@@ -127,13 +127,13 @@ class Schedule:
         """Takes turns until one says that it was the last.
 
         Raises:
-            KeyboardInterrupt: SIGINT or SIGTERM came; the commands have ended and left what they had.
+            Stopped: A signal came that asks for the end; the commands have ended and left what they had.
         """
         with stop_signals() as received:
             try:
                 while turn():
                     if received:
-                        raise KeyboardInterrupt
+                        raise Stopped("interrupted; jobs kept their state, the same command resumes them.", received[0])
                     time.sleep(_POLL_S)
             except BaseException:
                 self._pool.close()
@@ -147,7 +147,7 @@ class Schedule:
             report: Called with each command as it ends.
 
         Raises:
-            KeyboardInterrupt: As for :meth:`until`.
+            Stopped: As for :meth:`until`.
         """
         self.add(chains)
 

@@ -132,7 +132,7 @@ def finetune(
     Raises:
         InputError: Fewer clips than a batch, or a folder with another fine-tuning.
         RunError: The loss is not finite, or the disk is full.
-        Interrupted: A signal; the same call resumes there.
+        Stopped: A signal; the same call resumes there.
     """
     if config.freeze:
         model.freeze()

@@ -10,17 +10,6 @@ from types import FrameType
 from avbench.processes import stops
 
 
-class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop and its state is on disk; the message says where, and how to resume.
-
-    It is a KeyboardInterrupt so that what handles failures of single runs does not continue with the next run.
-    """
-
-    def __init__(self, message: str, signal_number: int | None = None) -> None:
-        super().__init__(message)
-        self.signal_number = signal_number
-
-
 class StopRequest:
     """Whether, and why, training is to stop after the step in flight."""
 

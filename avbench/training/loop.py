@@ -20,13 +20,13 @@ from torch import nn
 from avbench.config import Precision, TrainConfig
 from avbench.data.feed.batch import moved
 from avbench.data.progress import Progress
-from avbench.errors import InputError, RunError
+from avbench.errors import InputError, RunError, Stopped
 from avbench.methods.base import Method
 from avbench.training import best, fitting
 from avbench.training.compiled import compile_blocks
 from avbench.training.device import torch_threads
 from avbench.training.group import ProcessGroup
-from avbench.training.interrupt import Interrupted, stop_on_signals
+from avbench.training.interrupt import stop_on_signals
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.objective import Objective, PretrainingLoss, TrainingBatch
 from avbench.training.optimizer import build_optimizer
@@ -141,7 +141,7 @@ def train(
     Raises:
         InputError: A setting that does not fit, or checkpoints of another pretraining in ``directory``.
         RunError: The loss is not finite, the disk is full, or the data ended early.
-        Interrupted: SIGINT, SIGTERM, SIGHUP or ``stop``; the same call resumes there.
+        Stopped: SIGINT, SIGTERM, SIGHUP or ``stop``; the same call resumes there.
     """
     _check(config, steps_per_epoch, section, validating=validate is not None)
     steps = config.steps or config.epochs * steps_per_epoch
@@ -226,7 +226,7 @@ def train(
         saved = session.save()
         if stopped or group.any(bool(request.reason)):
             reason = request.reason or "a signal to another of its processes"
-            raise Interrupted(
+            raise Stopped(
                 f"training stopped by {reason} after step {state.step} of {steps}; its state is in {saved}."
                 " The same command resumes there.",
                 request.signal_number,

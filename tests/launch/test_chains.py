@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from avbench.errors import Stopped
 from avbench.launch import planner, schedule
 from avbench.launch.job import Finished, Job
 from avbench.launch.planner import Wanted, shell
@@ -90,22 +91,26 @@ def test_weights_are_handed_on_shared_and_what_needs_missing_ones_is_left_out(wo
     assert {job.together for job in world.began if job.arguments[0] == "pretrain"} == {True}
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_closes_the_pool_and_begins_nothing_more(
-    monkeypatch: pytest.MonkeyPatch, world: Instant, tmp_path: Path
+    ending: signal.Signals, world: Instant, tmp_path: Path
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(ending)
+    if before is signal.SIG_IGN:
+        pytest.skip("started under nohup, where it is ignored")
     reported: list[Finished] = []
 
     def interrupted(finished: Finished) -> None:
         reported.append(finished)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(ending)
 
     chains = [Chain(str(seed), [run("cav", seeds=(seed,))], tmp_path / "log.log") for seed in range(5)]
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped, match="the same command resumes") as stopped:
         Schedule(world, None).run(chains, interrupted)
+    assert stopped.value.signal_number == ending  # what the exit status is made of
     assert world.closed
     assert len(world.began) == 2
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(ending) is before
 
 
 def test_without_a_look_at_the_results_each_command_is_run_once(world: Instant, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,6 +14,16 @@ import pytest
 from faults import Fault, give, start
 from test_at_once import PATIENCE_S, stopped, wait_for
 from test_crash_points import litter, numbers
+from tormented import SMALL
+
+SWEEP = """summary: weight of the contrastive loss
+method: cavmae
+task: retrieval
+space:
+  method.lambda_c: {values: [0.01, 0.1], log: true}
+objectives:
+  retrieval a2v/R@5: maximize
+"""
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -37,6 +48,36 @@ def test_a_signal_outside_of_training(
     assert litter(results) == []
     assert give([*words, "--results", str(results)], [results], tmp_path / "again").status == 0
     assert numbers(results) == numbers(whole)
+
+
+@pytest.mark.parametrize(("name", "ending"), [("grid", signal.SIGTERM), ("sweep", signal.SIGHUP)])
+def test_a_signal_ends_a_driver_and_its_jobs(name: str, ending: signal.Signals, cache: Path, tmp_path: Path) -> None:
+    if signal.getsignal(ending) is signal.SIG_IGN:
+        pytest.skip("started under nohup, where it is ignored")
+    results = tmp_path / "results"
+    (tmp_path / "weight.yaml").write_text(SWEEP)
+    words = {
+        "grid": ["grid", "--methods", "cavmae", "--jobs", "1"],
+        "sweep": ["sweep", str(tmp_path / "weight.yaml"), "--parallel", "1"],
+    }
+    process = start([*words[name], *SMALL, "--results", str(results)], [results], tmp_path / "told")
+    wait_for(lambda: bool(list(results.rglob("logs/*.log"))))  # its first job has begun
+    os.kill(process.pid, ending)
+    process.join(PATIENCE_S)
+    told = (tmp_path / "told").read_text()
+    assert process.exitcode == 128 + ending, told
+    assert told.rstrip().endswith("avbench: interrupted; jobs kept their state, the same command resumes them.")
+    assert working_for(results) == []
+    assert litter(results) == []
+
+
+def working_for(folder: Path) -> list[bytes]:
+    """Returns the command lines that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return [line for line in found if os.fsencode(folder) in line]
 
 
 def test_a_terminal_that_closes_ends_nothing_under_nohup(tmp_path: Path) -> None:

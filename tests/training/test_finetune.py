@@ -15,7 +15,7 @@ from torch import nn
 from avbench import registry
 from avbench.config import FinetuneConfig, TrainConfig
 from avbench.data.feed.dataset import AudioVisualDataset
-from avbench.errors import InputError
+from avbench.errors import InputError, Stopped
 from avbench.methods.classifier import Classifier, build_classifier
 from avbench.methods.heads import KEYS
 from avbench.settings import change
@@ -24,7 +24,6 @@ from avbench.training import finetune as module
 from avbench.training.averaging import WeightAverage
 from avbench.training.checkpoints import read_checkpoint
 from avbench.training.finetune import Work, epoch_order, finetune, train_settings
-from avbench.training.interrupt import Interrupted
 from avbench.training.loop import train
 from avbench.training.objective import classification_loss
 from avbench.training.optimizer import RATIO, build_optimizer, optimizer_tensors, restore_optimizer
@@ -87,7 +86,7 @@ def test_stopped_anywhere_it_ends_with_the_same_weights(
 ) -> None:
     whole = run(tmp_path / "whole")
     asked = itertools.count(1)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(module, "train", lambda *a, **k: train(*a, **k, stop=lambda: next(asked) > 2 * stop_after))
         run(tmp_path / "stopped")
     assert not (tmp_path / "stopped" / module.FINETUNED).exists()
@@ -111,7 +110,7 @@ def test_a_sum_of_weights_that_was_changed_is_not_averaged(
 ) -> None:
     whole = run(tmp_path / "whole")
     asked = itertools.count(1)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(module, "train", lambda *a, **k: train(*a, **k, stop=lambda: next(asked) > 12))
         run(tmp_path / "stopped")
     path = tmp_path / "stopped" / "average.safetensors"
@@ -263,7 +262,7 @@ def test_more_clips_a_batch_than_there_are(tmp_path: Path) -> None:
 
 def test_another_fine_tuning_in_the_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = itertools.count(1)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(module, "train", lambda *a, **k: train(*a, **k, stop=lambda: next(asked) > 9))
         run(tmp_path)
     other = Work(**{**vars(work(tmp_path)), "stage": "t"})

@@ -111,7 +111,7 @@ def poisoned(epoch: int, skip: int) -> Iterator[tiny.TinyBatch]:
 
 
 def test_nan_names_step_clips_and_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(tiny.Interrupted):
+    with pytest.raises(tiny.Stopped):
         tiny.train(tmp_path, stop=tiny.Stop(20))
     with pytest.raises(RunError, match=r"step 14 of 23.*clip\d+, clip\d+, clip\d+ \.\.\..*step-000000\d\d") as caught:
         tiny.train(tmp_path, feed=poisoned)

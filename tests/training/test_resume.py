@@ -16,8 +16,8 @@ import tiny_method as tiny
 import torch
 from safetensors.torch import load_file
 
-from avbench.errors import InputError, RunError
-from avbench.training.interrupt import Interrupted, stop_on_signals
+from avbench.errors import InputError, RunError, Stopped
+from avbench.training.interrupt import stop_on_signals
 from avbench.training.loop import TrainResult
 
 
@@ -83,7 +83,7 @@ def test_signals_finish_the_step_and_leave_a_checkpoint(
     timer = threading.Timer(0.03, os.kill, (os.getpid(), number))
     before = signal.getsignal(number)
     timer.start()
-    with pytest.raises(Interrupted, match=rf"{number.name} after step \d+ of 23.*step-.*resumes") as caught:
+    with pytest.raises(Stopped, match=rf"{number.name} after step \d+ of 23.*step-.*resumes") as caught:
         tiny.train(tmp_path / "stopped", feed=tiny.slow)
     assert caught.value.signal_number == number
     assert signal.getsignal(number) is before
@@ -106,7 +106,7 @@ def test_a_terminal_that_closes_stops_nothing_under_nohup() -> None:
 @pytest.mark.parametrize(("after", "settings"), [(1, {}), (9, {"optimizer": "adamw", "clip_norm": 0.1}), (22, {})])
 def test_stopped_between_steps(tmp_path: Path, after: int, settings: dict[str, object]) -> None:
     config = tiny.config(schedule="cosine", warmup=0.2, **settings)
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         tiny.train(tmp_path / "stopped", config, stop=tiny.Stop(after))
     resumed = tiny.train(tmp_path / "stopped", config)
     whole = tiny.train(tmp_path / "whole", config)
@@ -136,7 +136,7 @@ def test_fp16_scale_is_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "avbench.training.loop.gradient_scaler",
         lambda precision, device: torch.amp.GradScaler(device, init_scale=8.0, growth_interval=4),
     )
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         tiny.train(tmp_path / "stopped", precision="fp16", stop=tiny.Stop(20))
     stopped = tiny.train(tmp_path / "stopped", precision="fp16")
     whole = tiny.train(tmp_path / "whole", precision="fp16")
@@ -182,7 +182,7 @@ def test_cavmae_goes_on_exactly(tmp_path: Path) -> None:
         method = CavMae(CavMaeConfig(lambda_c=0.1), model, sizes, seed=1)
         return tiny.train(tmp_path / name, tiny.config(accumulate=2), method=method, feed=batches, **options)
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         run("stopped", stop=tiny.Stop(17))
     stopped, whole = run("stopped"), run("whole")
     assert 0 < stopped.resumed_from < 23

@@ -95,7 +95,7 @@ def test_a_run_of_weights_and_biases_holds_the_rows_and_settings(tmp_path: Path)
 @pytest.mark.usefixtures("offline")
 def test_a_training_that_resumes_continues_its_run(tmp_path: Path) -> None:
     settings = tiny.config(wandb="harness")
-    with pytest.raises(tiny.Interrupted):
+    with pytest.raises(tiny.Stopped):
         tiny.train(tmp_path / "run", settings, stop=tiny.Stop(9))
     (first,) = (tmp_path / "run/wandb").glob("offline-run-*")
     tiny.train(tmp_path / "run", settings)

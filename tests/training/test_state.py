@@ -15,9 +15,8 @@ import tiny_method as tiny
 import torch
 from safetensors.torch import load_file
 
-from avbench.errors import RunError
+from avbench.errors import RunError, Stopped
 from avbench.methods.base import Method
-from avbench.training.interrupt import Interrupted
 from avbench.training.metrics_log import MetricsLog
 from avbench.training.optimizer import build_optimizer
 from avbench.training.state import Checkpoints, TrainState
@@ -79,7 +78,7 @@ def test_best_weights_that_were_changed_are_not_handed_over(
     whole = load_file(tiny.train(tmp_path / "whole", config, validate=tiny.tuning).weights)
     folder = tmp_path / "changed"
     if when == "stopped":
-        with pytest.raises(Interrupted):
+        with pytest.raises(Stopped):
             tiny.train(folder, config, validate=tiny.tuning, stop=tiny.Stop(18))
         flip(folder / "best/model.safetensors")
     else:
@@ -127,7 +126,7 @@ def test_weights_of_a_checkpoint_are_a_checkpoint_for_everyone(tmp_path: Path) -
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Interrupted):
+    with pytest.raises(Stopped):
         tiny.train(tmp_path, stop=tiny.Stop(20))
     before = saved(tmp_path)
 

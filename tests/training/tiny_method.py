@@ -13,16 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from avbench.config import InputConfig, ModelConfig, TrainConfig
-from avbench.errors import RunError
+from avbench.errors import RunError, Stopped
 from avbench.methods.base import Method
 from avbench.methods.masking import Draws, MaskNoise
 from avbench.methods.objectives import PretrainOutput
 from avbench.rng import numpy_stream, torch_stream
 from avbench.settings import Settings
-from avbench.training.interrupt import Interrupted
 from avbench.training.loop import TrainResult, pretrain
 
-__all__ = ["Interrupted", "RunError", "torch_stream"]
+__all__ = ["RunError", "Stopped", "torch_stream"]
 
 WIDTH, CLIPS, BATCH = 12, 40, 8
 PER_EPOCH = CLIPS // BATCH

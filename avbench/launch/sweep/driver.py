@@ -93,7 +93,7 @@ class Driver:
             What is to be said of each trial that failed.
 
         Raises:
-            KeyboardInterrupt: SIGINT or SIGTERM came; the jobs have ended and left what they had.
+            Stopped: As for :meth:`avbench.launch.schedule.Schedule.until`.
         """
         self._left = studies.left(self.study, self.sweep)
         self._total = self._left + len(running)

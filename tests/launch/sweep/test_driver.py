@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from sweep_fakes import LAMBDA, FakePool, Killed, World, drive, fakes, settings_of, sweep_of
 
-from avbench.errors import InputError
+from avbench.errors import InputError, Stopped
 from avbench.launch.sweep import study as studies
 from avbench.launch.sweep.file import Changes
 
@@ -220,8 +220,9 @@ def test_a_signal_closes_the_pool_and_the_trials_go_on_later(fakes: World) -> No
             return super().ended()
 
     pool = Interrupted(fakes)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Stopped) as stopped:
         drive(sweep, pool)
+    assert stopped.value.signal_number == signal.SIGTERM
     assert pool.running == {}
     study, _ = drive(sweep, FakePool(fakes))
     assert len(values(study)) == len(study.trials) == 3
