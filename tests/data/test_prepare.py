@@ -9,7 +9,10 @@ import subprocess
 import sys
 import tarfile
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,6 +21,7 @@ from video_files import tone, write_video
 
 import avbench
 from avbench.data.corpus.prepared import PreparedClips
+from avbench.data.prepare import pool
 from avbench.data.prepare.driver import PrepareSettings, prepare
 from avbench.data.prepare.pool import Decoders
 from avbench.data.prepare.verify import verify
@@ -182,15 +186,44 @@ def test_files_that_take_too_long_are_refused_and_the_run_goes_on(videos: Path, 
     assert report.reasons["timed out after 0.0005 s"] > 0
 
 
+def test_a_process_that_stood_still_with_this_one_has_time_left(videos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a scheduler suspends a job: files that were being decoded are none that took too long."""
+    clock = [0.0]
+
+    def waited(*arguments: Any, **options: Any) -> Any:
+        found = wait(*arguments, **options)
+        clock[0] += 10 * SMALL.file_timeout
+        return found
+
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(pool, "wait", waited)
+    heard = []
+    with Decoders([(0, str(videos / "dog" / "b c.mp4"))], SMALL, 1) as decoders:
+        while "Done" not in heard:
+            heard += [getattr(message, "reason", type(message).__name__) for _, message in decoders.messages()]
+            clock[0] += 10 * SMALL.file_timeout
+    assert heard == ["EncodedClip", "Done"]
+
+
+def test_a_process_that_is_to_end_before_the_driver_is_no_crash(videos: Path) -> None:
+    heard = []
+    with Decoders([(0, str(videos / "dog" / "b c.mp4"))], SMALL, 1) as decoders:
+        while "Done" not in heard:
+            if decoders._workers[0].ready:
+                os.kill(decoders._workers[0].child.pid, signal.SIGTERM)
+            heard += [getattr(message, "reason", type(message).__name__) for _, message in decoders.messages()]
+    assert heard == ["EncodedClip", "Done"]
+
+
 def test_a_process_that_dies_is_replaced_and_its_file_named(videos: Path) -> None:
     jobs = [(number, str(path)) for number, path in enumerate(sorted((videos / "cat").glob("*.mkv"))[:3])]
     seen: dict[int, list[str]] = {number: [] for number, _ in jobs}
     killed = False
-    with Decoders(jobs, SMALL, 1) as pool:
+    with Decoders(jobs, SMALL, 1) as decoders:
         while sum("Done" in kinds for kinds in seen.values()) < len(jobs):
-            for number, message in pool.messages():
+            for number, message in decoders.messages():
                 seen[number].append(getattr(message, "reason", type(message).__name__))
-            worker = pool._workers[0]
+            worker = decoders._workers[0]
             if worker.job == 1 and not killed:
                 os.kill(worker.child.pid, signal.SIGKILL)
                 killed = True

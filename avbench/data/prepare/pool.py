@@ -17,6 +17,7 @@ from avbench.processes import ONE_CORE, Child
 from avbench.settings import to_dict
 
 _START_TIMEOUT_S = 120.0
+_TURN_S = 1.0
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Decoders:
     ) -> None:
         self._jobs = iter(jobs)
         self._settings, self._decode = settings, decode
+        self._turned = time.monotonic()
         # A process that is ended leaves what it unpacked.
         self._unpacked = tempfile.TemporaryDirectory(prefix="avbench-", ignore_cleanup_errors=True)
         self._workers = [self._start() for _ in range(min(workers, len(jobs)))]
@@ -66,7 +68,7 @@ class Decoders:
         self._unpacked.cleanup()
 
     def messages(self, only: int | None = None) -> Iterator[tuple[int, Message]]:
-        """Waits until there is news and yields it as (number of the job, message).
+        """Waits for news, a second at most, and yields it as (number of the job, message).
 
         The last message of each job is ``Done``; a process that dies or exceeds its time is replaced, and a
         ``Refusal`` says so before its job's ``Done``.
@@ -75,16 +77,28 @@ class Decoders:
             only: Hear only the process that works on this job, so that the others wait with their results.
         """
         heard = [w for w in self._workers if only is None or w.job == only or not w.ready]
+        now = self._now()
         for worker in self._workers:
             if worker not in heard:
-                worker.deadline = time.monotonic() + self._settings.file_timeout
-        nearest = min((w.deadline for w in heard), default=time.monotonic())
-        ready = wait([w.child.connection for w in heard], timeout=max(0.0, nearest - time.monotonic()))
+                worker.deadline = now + self._settings.file_timeout
+        nearest = min((w.deadline for w in heard), default=now)
+        ready = wait([w.child.connection for w in heard], timeout=min(max(0.0, nearest - now), _TURN_S))
+        now = self._now()
         for worker in heard:
             if worker.child.connection in ready:
                 yield from self._receive(worker)
-            elif worker.deadline < time.monotonic():
+            elif worker.deadline < now:
                 yield from self._replace(worker, f"timed out after {self._settings.file_timeout:g} s")
+
+    def _now(self) -> float:
+        """Returns the time; all get back what this process stood still: a scheduler that stops it stops all."""
+        now = time.monotonic()
+        stood = now - self._turned
+        if stood > 2 * _TURN_S:
+            for worker in self._workers:
+                worker.deadline += stood
+        self._turned = now
+        return now
 
     def _receive(self, worker: _Worker) -> Iterator[tuple[int, Message]]:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 from multiprocessing.connection import Connection
 
 from avbench.data.media.decode import DecodedSpan, decode_windows
@@ -28,6 +29,8 @@ def serve(connection: Connection, options: str) -> None:
         options: :class:`PrepareSettings` as JSON, and whether files are decoded or asked what they have.
     """
     leave_stops_to_parent()
+    # A scheduler ends all processes at once: one that went before the driver would be taken for a crash of its file.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     asked = json.loads(options)
     settings, work = build(PrepareSettings, asked["settings"]), _decode if asked["decode"] else _ask
     _limit_memory(settings.memory_gb)
