@@ -31,6 +31,13 @@ def finished(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def videos(finished: Path, cache: Path) -> Path:
+    """The clips as they were before they were prepared."""
+    (labels,) = cache.glob("soundshapes-*/labels.csv")
+    return labels
+
+
+@pytest.fixture(scope="session")
 def ready(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
     """Returns the words of a command by name, once its clips are prepared."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults import Fault, give
+from tormented import prepare
 
 FAULTS = [Fault("kill", 0), Fault("torn", 0), Fault("ENOSPC", 0, lasting=True), Fault("EIO", 0)]
 FEW = 2  # operations of each fault in the short form
@@ -58,16 +59,6 @@ def torment(words: list[str], before: Path | None, out: Path, place: Path, few: 
             elif words[0] == "data" and list(out.rglob(".*.tmp")):
                 wrong.append(f"{fault.kind} at {whole.operations[at]}: something left")
     return wrong
-
-
-@pytest.fixture(scope="module")
-def videos(finished: Path, cache: Path) -> Path:
-    (labels,) = cache.glob("soundshapes-*/labels.csv")
-    return labels
-
-
-def prepare(videos: Path, out: Path) -> list[str]:
-    return ["data", "prepare", str(videos), "--out", str(out), "--workers", "1", "--size", "32", "--n-frames", "2"]
 
 
 def test_tables_are_written_whole_or_not(finished: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 from faults import Fault, give, start
 from test_at_once import PATIENCE_S, stopped, wait_for
 from test_crash_points import litter, numbers
-from tormented import SMALL
+from test_places import content
+from tormented import SMALL, prepare
 
 SWEEP = """summary: weight of the contrastive loss
 method: cavmae
@@ -78,6 +79,42 @@ def working_for(folder: Path) -> list[bytes]:
         with contextlib.suppress(OSError):
             found.append(path.read_bytes())
     return [line for line in found if os.fsencode(folder) in line]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCONT])
+def test_clips_that_a_signal_leaves_are_kept_and_the_rest_follows(
+    ending: signal.Signals, videos: Path, tmp_path: Path
+) -> None:
+    if signal.getsignal(ending) is signal.SIG_IGN:
+        pytest.skip("started under nohup, where it is ignored")
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    operations = give(prepare(videos, whole), [whole], tmp_path / "whole.told").operations
+    half = next(number for number, text in enumerate(operations) if "000001.json" in text)  # its shard is there
+    process = start(prepare(videos, out), [out], tmp_path / "told", Fault("stop", half))
+    wait_for(lambda: stopped(process))
+    (decoder,) = children(process.pid)
+    os.kill(process.pid, ending)
+    os.kill(process.pid, signal.SIGCONT)
+    process.join(PATIENCE_S)
+    told = (tmp_path / "told").read_text()
+    assert "Traceback" not in told
+    assert not Path(f"/proc/{decoder}").exists()
+    if ending == signal.SIGCONT:
+        assert process.exitcode == 0, told
+    else:
+        assert process.exitcode == 128 + ending, told
+        assert told.rstrip().endswith("avbench: interrupted; the same command resumes where it stopped.")
+        assert not (out / "prepare.json").exists()
+        assert litter(out) == []
+        kept = (out / "shards" / "000000.tar").stat().st_mtime_ns
+        assert give(prepare(videos, out), [out], tmp_path / "again").status == 0
+        assert (out / "shards" / "000000.tar").stat().st_mtime_ns == kept
+    assert content(out) == content(whole)
+
+
+def children(process: int) -> list[int]:
+    """Returns the numbers of the processes that one has started and that run."""
+    return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 def test_a_terminal_that_closes_ends_nothing_under_nohup(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 _CLIPS = ["data.train_clips=8", "data.test_clips=8", "train.workers=0"]
 SMALL = ["--set", *_CLIPS, "train.batch_size=4", "train.steps=3", "train.checkpoint_seconds=0.001"]
 RUN = ["run", "--method", "cavmae", "--skip-untrained", *SMALL]
@@ -15,3 +17,8 @@ COMMANDS = {
 }
 LISTS = (["status"], ["list", "runs"], ["tables", "--cost"], ["report"])
 FINISHED = (RUN, FINETUNE, *LISTS)
+
+
+def prepare(videos: Path, out: Path) -> list[str]:
+    """Returns the words that prepare clips in parts of four."""
+    return ["data", "prepare", str(videos), "--out", str(out), "--workers", "1", "--size", "32", "--n-frames", "2"]
