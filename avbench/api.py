@@ -13,6 +13,7 @@ from avbench.settings import shown
 if TYPE_CHECKING:
     import pandas as pd
 
+    from avbench.encoders.base import Encoder
     from avbench.running.embed import Model
 
 
@@ -73,7 +74,7 @@ def run(
         recipe=recipe,
         preset=(preset,) if isinstance(preset, str) else tuple(preset),
         config=None if config is None else Path(config),
-        set=(tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items()),),
+        set=(_as_sets(settings),),
         device=device,  # type: ignore[arg-type]  # checked where it is resolved
         precision=precision,  # type: ignore[arg-type]
         results=Path(results),
@@ -97,33 +98,54 @@ def results(folder: str | Path = "results") -> pd.DataFrame:
     return load_table(Path(folder))
 
 
-def load_model(method: str, checkpoint: str | Path, *, device: str = "auto", precision: str = "auto") -> Model:
-    """Loads weights, strictly, into a model that embeds videos.
+def load_model(
+    method: str | type[Encoder],
+    checkpoint: str | Path | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Model:
+    """Loads a method or an encoder, its weights strictly, as a model that embeds videos.
 
     Args:
-        method: Its name, such as ``cavmae``.
+        method: A method's name, such as ``cavmae``, or anybody's encoder: ``FILE.py:Class``, ``PACKAGE.MODULE:Class``,
+            a name of ``avbench list encoders``, or the class itself.
         checkpoint: Ours (.safetensors) or the authors' (.pth), or hf:OWNER/REPO/FILE@REVISION; the sizes are read from
-            it.
+            it. An encoder may do without.
+        settings: Single settings, such as an encoder's arguments: ``{"encoder.size": 32}``.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
-        InputError: No such method or file, or keys that are missing, unexpected or of another shape.
+        InputError: No such method, encoder or file, or keys that are missing, unexpected or of another shape.
+        RunError: The encoder cannot be loaded.
     """
+    from avbench.registry import encoders
     from avbench.running.embed import Model
-    from avbench.training.hub import fetched
 
-    return Model.load(method, fetched(Path(checkpoint)), device=device, precision=precision)
+    encoders.forget()
+    return Model.load(
+        encoders.named(method),
+        None if checkpoint is None else Path(checkpoint),
+        settings=_as_sets(settings),
+        device=device,
+        precision=precision,
+    )
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """Cosines between two videos, averaged over all pairs of their windows; each in [-1, 1]."""
+    """How similar two videos are, averaged over all pairs of their windows; None where one lacks the modality.
 
-    audio_to_visual: float  # the sound of a with the picture of b
-    visual_to_audio: float  # the picture of a with the sound of b
-    audio_to_audio: float
-    visual_to_visual: float
+    These are cosines, each in [-1, 1]; sound and picture are compared by an encoder's own ``similarity`` where it has
+    one.
+    """
+
+    audio_to_visual: float | None  # the sound of a with the picture of b
+    visual_to_audio: float | None  # the picture of a with the sound of b
+    audio_to_audio: float | None
+    visual_to_visual: float | None
 
 
 def similarity(
@@ -132,29 +154,31 @@ def similarity(
     """Compares two videos of any length, rate and size.
 
     Args:
-        video_a: A file with sound and picture.
+        video_a: A file with sound and picture, or one of them.
         video_b: Another.
         model: From :func:`load_model`; without it, the newest weights that were pretrained into ``results``.
         results: The results folder to look in.
 
     Raises:
-        InputError: A file cannot be used, or there is no model.
+        InputError: A file cannot be used, there is no model, or it does not compare sounds with pictures.
+        RunError: An encoder's function failed.
     """
-    from avbench.running.embed import Model
+    from avbench.running.embed import Model, cosine
 
     if model is None:
         model = Model.newest(Path(results))
     a, b = model.embed_video(video_a), model.embed_video(video_b)
-
-    def cosine(x: Any, y: Any) -> float:
-        return float((x @ y.T).mean())
-
     return Similarity(
-        cosine(a.audio, b.visual), cosine(a.visual, b.audio), cosine(a.audio, b.audio), cosine(a.visual, b.visual)
+        model.similarity(a, b), model.similarity(b, a), cosine(a.audio, b.audio), cosine(a.visual, b.visual)
     )
 
 
 __all__ = ["InputError", "RunError", "Similarity", "load_model", "results", "run", "similarity"]
+
+
+def _as_sets(settings: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Returns settings as ``--set`` has them."""
+    return tuple(f"{key}={_as_yaml(key, value)}" for key, value in (settings or {}).items())
 
 
 def _as_yaml(key: str, value: Any) -> str:

@@ -23,7 +23,7 @@ from avbench.encoders.made import build, is_drawn, wants_of
 from avbench.encoders.returned import Float32
 from avbench.errors import AvbenchError, RunError
 from avbench.methods.classifier import Classifier, Streams
-from avbench.registry.encoders import told
+from avbench.registry.encoders import defines, told
 from avbench.store.extracted import Arrays, Kind
 from avbench.training.precision import autocast
 
@@ -77,7 +77,7 @@ class Adapted:
     @property
     def scores(self) -> Callable[[Float32, Float32], Iterator[Float32]] | None:
         """What compares clips where the encoder does so by a similarity of its own."""
-        return self._similarities if hasattr(self.encoder, "similarity") else None
+        return self._similarities if defines(self.encoder, "similarity") else None
 
     def heard(self, clips: Clips) -> HeardClips:
         """Returns what reads clips for it; it may return other shapes of these than of others before."""
@@ -89,7 +89,7 @@ class Adapted:
         """What its ``prepare_`` functions do to one clip, as :class:`~avbench.data.feed.heard.HeardClips` calls it."""
         names = {each: f"prepare_{each}" for each in self.wants.modalities}
         return {
-            each: functools.partial(self._prepare, name) for each, name in names.items() if hasattr(self.encoder, name)
+            each: functools.partial(self._prepare, name) for each, name in names.items() if defines(self.encoder, name)
         }
 
     def _prepare(self, name: str, clip: str, value: Any, beside: Any) -> Any:
@@ -143,7 +143,7 @@ class Adapted:
         """
         given = {"audio": batch.sounds, "visual": batch.pictures}
         found = {each: self._vectors(each, batch, clips) for each in self.wants.modalities if given[each]}
-        if hasattr(self.encoder, "joint") and len(found) == len(given):
+        if defines(self.encoder, "joint") and len(found) == len(given):
             found["joint"] = self._vectors("joint", batch, clips)
         return found
 
@@ -154,7 +154,7 @@ class Adapted:
         """
         patches = self.checked("patches", batch, clips)
         patches = patches if patches.ndim == 5 else patches[:, None]
-        if hasattr(self.encoder, "audio_tokens"):
+        if defines(self.encoder, "audio_tokens"):
             sounds = self.checked("audio_tokens", batch, clips).mean(axis=1, keepdims=True)
         else:
             sounds = self._vectors("audio", batch, clips)
@@ -206,7 +206,7 @@ class Adapted:
     @property
     def functions(self) -> tuple[str, ...]:
         """Those that it defines."""
-        return tuple(name for name in returned.SHAPES if hasattr(self.encoder, name))
+        return tuple(name for name in returned.SHAPES if defines(self.encoder, name))
 
     def answers(self, function: str, batch: HeardBatch, clips: Sequence[str]) -> Arrays:
         """Returns what a function gives, by its name; arguments as for :meth:`checked`.

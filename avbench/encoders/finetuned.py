@@ -17,7 +17,7 @@ from avbench.data.feed.heard_training import HeardFeed, Several
 from avbench.data.wants import Wants
 from avbench.errors import AvbenchError, InputError, RunError
 from avbench.methods.classifier import Classifier
-from avbench.registry.encoders import told
+from avbench.registry.encoders import defines, told
 
 _SOUNDLESS, _BLIND = ("videoonly", "missingvideoonly"), ("audioonly", "missingaudioonly")
 _SIDE = 224  # of a picture whose size the encoder leaves open, pixels
@@ -97,7 +97,7 @@ class HeardEncoder(nn.Module):
 
     @property
     def _joint(self) -> bool:
-        return hasattr(self.module, "joint")
+        return defines(self.module, "joint")
 
     def _vector(self, name: str, *arguments: Any) -> Tensor:
         """Returns one vector a clip, (N, W).

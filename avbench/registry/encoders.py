@@ -33,6 +33,7 @@ OURS = {  # adapters, by name
     "pe_av": "avbench.encoders.pe_av:PeAv",
 }
 _FOLDERS: set[str] = set()  # where files of encoders were
+_GIVEN: dict[str, Any] = {}  # classes that were given themselves, by the names that stand for them
 # What it defines, and how that is called (arguments beside self).
 CALLED_WITH = {
     "revision": (),
@@ -70,7 +71,7 @@ class EncoderComponent(Component):
     @functools.cached_property
     def card(self) -> dict[str, Any]:
         """What a method's card says, from the functions that the class defines."""
-        has = {name for name in CALLED_WITH if callable(getattr(self.cls, name, None))}
+        has = {name for name in CALLED_WITH if defines(self.cls, name)}
         modalities = tuple(each for each in ("audio", "visual") if each in has)
         offered = {
             "embeddings": len(modalities) == 2,
@@ -80,12 +81,10 @@ class EncoderComponent(Component):
             "texts": "texts" in has,
         }
         doc = (inspect.getdoc(self.cls) or "").partition("\n")[0] if self.cls.__doc__ else ""
-        frames = getattr(self.cls, "frames", 1)
         return {
             "summary": doc or f"{self.shown}: an encoder",
             "modalities": modalities,
             "abilities": tuple(name for name, offers in offered.items() if offers),
-            "frames": (frames if isinstance(frames, int) and frames > 0 else 1, "centre"),
         }
 
     def load(self) -> types.ModuleType:
@@ -116,6 +115,28 @@ def is_encoder(name: str) -> bool:
     return ":" in name or name.endswith(".py") or name in names()
 
 
+def defines(encoder: Any, name: str) -> bool:
+    """Returns whether an encoder, or its class, has a function; None in its place takes away an inherited one."""
+    return callable(getattr(encoder, name, None))
+
+
+def named(encoder: str | type) -> str:
+    """Returns the name of an encoder; of a class itself, of a notebook or a function, one that stands for it.
+
+    The next :func:`forget` ends what such a name stands for.
+
+    Raises:
+        InputError: It is neither a name nor a class.
+    """
+    if isinstance(encoder, str):
+        return encoder
+    if not isinstance(encoder, type):
+        raise InputError(f"encoder: found {encoder!r}, valid: a name, FILE.py:Class, or a class of encoders.")
+    name = f"{encoder.__module__}:{encoder.__qualname__}"
+    _GIVEN[name] = encoder
+    return name
+
+
 @functools.cache
 def find(name: str) -> EncoderComponent:
     """Returns an encoder, imported and checked.
@@ -131,12 +152,19 @@ def find(name: str) -> EncoderComponent:
         )
     cls, _ = _load(name)
     origin = OWN if cls.__module__.startswith(f"{OWN}.") else cls.__module__
-    return EncoderComponent(name, cls.__module__, Path(inspect.getfile(cls)), origin, "method")
+    try:
+        path = Path(inspect.getfile(cls))
+    except (OSError, TypeError):  # typed at a prompt
+        path = Path(cls.__module__)
+    return EncoderComponent(name, cls.__module__, path, origin, "method")
 
 
 @functools.cache
 def _load(name: str) -> tuple[Any, dict[str, str]]:
     """Returns an encoder's class, checked, and what it is made of."""
+    if name in _GIVEN:
+        _check(name, _GIVEN[name])
+        return _GIVEN[name], {}
     place, _, wanted = names().get(name, name).rpartition(":")
     if not place or not wanted:
         there = _classes(_of_file(name, expanded(name))) if name.endswith(".py") else []
@@ -158,6 +186,7 @@ def _classes(module: types.ModuleType) -> list[str]:
 
 def forget() -> None:
     """Forgets the encoders of files, which may have been edited: a notebook's next run reads them again."""
+    _GIVEN.clear()
     _load.cache_clear()
     find.cache_clear()
     for called, module in list(sys.modules.items()):
@@ -226,7 +255,7 @@ def _check(name: str, cls: Any) -> None:
     """
     if not _is_encoder(cls):
         raise InputError(f"--encoder {name}: found {cls!r}, valid: a subclass of avbench.Encoder.")
-    if not {"audio", "visual"} & {each for each in ("audio", "visual") if callable(getattr(cls, each, None))}:
+    if not (defines(cls, "audio") or defines(cls, "visual")):
         raise InputError(f"--encoder {name}: {cls.__name__} defines neither audio nor visual; define one of them.")
     if cls.trainable and ("torch.nn.modules.module", "Module") not in {(c.__module__, c.__name__) for c in cls.__mro__}:
         raise InputError(
@@ -234,12 +263,11 @@ def _check(name: str, cls: Any) -> None:
             " avbench.Encoder and torch.nn.Module."
         )
     for each, arguments in CALLED_WITH.items():
-        function = getattr(cls, each, None)
-        if function is None or not callable(function):
+        if not defines(cls, each):
             continue
         given = arguments if isinstance(inspect.getattr_static(cls, each), staticmethod) else ("self", *arguments)
         try:
-            inspect.signature(function).bind(*given)
+            inspect.signature(getattr(cls, each)).bind(*given)
         except TypeError as error:
             raise InputError(
                 f"--encoder {name}: {cls.__name__}.{each}: {error}; valid: {each}(self, {', '.join(arguments)})."

@@ -31,14 +31,20 @@ def resolve(request: Request, entry: registry.Component) -> RunConfig:
     """
     if request.recipe:
         raise InputError(f"--recipe {request.recipe}: not used with an encoder; leave it out.")
+    from avbench.encoders.made import wants_of
+
     user = read_layers(request.config, request.sets, method=request.method, task=request.task)
     source = request.data or next(
         (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
     )
+    options: Settings = entry.config_class()
+    for layer in user:
+        options = change(options, layer.get(entry.section, {}), entry.section)
+    seen = wants_of(request.method, options).grid  # which its arguments may decide
     sections: dict[str, Settings] = {
-        "data": change(DataConfig(), dict(zip(("n_frames", "sampling"), entry.card["frames"], strict=True))),
+        "data": change(DataConfig(), {"n_frames": seen.count, "sampling": seen.sampling}),
         "input": InputConfig(),
-        entry.section: entry.config_class(),
+        entry.section: options,
         "train": TrainConfig(),
         "task": task_class(request.task)(),
     }

@@ -87,11 +87,21 @@ def features(folder: Path, ids: Sequence[str], config: Mapping[str, Any]) -> Fea
         InputError: There is neither sound nor picture among the vectors.
     """
     found = _of(folder, list(ids))
-    prefix = EMBEDDING if any(name.startswith(EMBEDDING) for name in found) else ""
-    sides = {side: unit_length(found[f"{prefix}{side}"]) for side in MODALITIES if f"{prefix}{side}" in found}
-    if not sides:
-        raise InputError(f"method {config['method']['name']}: found no vector of sound or picture, valid: one or both.")
+    sides = {side: unit_length(values) for side, values in embeddings(found, config["method"]["name"]).items()}
     return paired(list(ids), sides, config, found.get(SCORES))
+
+
+def embeddings(found: Arrays, method: str) -> Arrays:
+    """Returns those of a method's vectors that retrieval compares, ``audio``, ``visual`` or both.
+
+    Raises:
+        InputError: There is neither.
+    """
+    prefix = EMBEDDING if any(name.startswith(EMBEDDING) for name in found) else ""
+    sides = {side: found[f"{prefix}{side}"] for side in MODALITIES if f"{prefix}{side}" in found}
+    if not sides:
+        raise InputError(f"method {method}: found no vector of sound or picture, valid: one or both.")
+    return sides
 
 
 def paired(ids: list[str], sides: Arrays, config: Mapping[str, Any], scores: Vectors | None) -> Features:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from avbench.config import MODALITIES
 from avbench.data.corpus.clips import hash_ids
 from avbench.data.media.decode import DecodedSpan, decode_windows
 from avbench.data.media.prepare_settings import PrepareSettings
@@ -72,9 +73,21 @@ class DecodedClips:
         """Returns when each frame of window ``i`` was captured, seconds from its start."""
         return self.windows[i].frame_times
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the windows have."""
+        heard = all(window.samples is not None for window in self.windows)
+        seen = all(window.frames for window in self.windows)
+        return tuple(name for name, there in zip(MODALITIES, (heard, seen), strict=True) if there)
+
     def waveform(self, i: int) -> tuple[NDArray[np.float32], int]:
-        """Returns the mono waveform (samples,) in [-1, 1] and its sample rate."""
-        return self.windows[i].waveform, self.windows[i].sample_rate
+        """Returns the mono waveform (samples,) in [-1, 1] and its sample rate; two channels are averaged."""
+        found, rate = self.channels(i)
+        return found if found.ndim == 1 else found.mean(axis=0), rate
+
+    def channels(self, i: int) -> tuple[NDArray[np.float32], int]:
+        """Returns the waveform as it was decoded, (samples,) or (2, samples), and its sample rate."""
+        return self.windows[i].waveform.T, self.windows[i].sample_rate
 
     def frame(self, i: int, k: int) -> NDArray[np.uint8]:
         """Returns frame ``k`` as RGB (H, W, 3); beyond the last one, the last one."""

@@ -40,7 +40,7 @@ class DecodedSpan:
         duration: Seconds covered by sound or picture.
         frames: ``n_frames`` RGB pictures, resized and cropped; none where sound alone is wanted.
         frame_times: When each was captured, seconds from ``start``; at least 0.
-        samples: int16 (n,) mono waveform, beginning at ``start``; None where pictures alone are wanted.
+        samples: int16 (n,) mono waveform, or (n, 2), beginning at ``start``; None where pictures alone are wanted.
         sample_rate: Samples per second.
         notes: What is unusual about it, or "".
         last: Whether another programme begins within the span, which none of the following spans is then of.
@@ -62,7 +62,7 @@ class DecodedSpan:
 
     @property
     def waveform(self) -> NDArray[np.float32]:
-        """The sound as float32 (n,) in [-1, 1].
+        """The sound as float32 (n,) or (n, 2) in [-1, 1].
 
         Raises:
             ValueError: There is none.
