@@ -12,7 +12,6 @@ does. The two agree on complete test sets, where every class has clips; only the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from statistics import NormalDist
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -20,17 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from avbench.errors import InputError, unknown
+from avbench.metrics.positives import in_parts
 
 Array = npt.NDArray[Any]
 Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 Absent = Literal["present", "reference"]
 
 ABSENT: tuple[Absent, ...] = get_args(Absent)
 TOP = (1, 5)
 METRICS = ("top1", "top5", "mAP", "mAUC", "d_prime")  # the first two of clips with one label each
 MEANS = {"mAP": 0.0, "mAUC": -1.0}  # in the order of PerClass; what absent classes count by the reference's rule
-GATHERED = 2**25  # weights of one class sorted at a time, bytes
 _NAMED = 3  # clips named in an error
 
 
@@ -39,60 +37,6 @@ class PerClass(NamedTuple):
 
     ap: Float64
     auc: Float64
-
-
-class _Column:
-    """One class: its clips by rising score, cut at the scores of its positive clips.
-
-    Args:
-        scores: (n,).
-        positive: (n,) bool.
-    """
-
-    def __init__(self, scores: Array, positive: npt.NDArray[np.bool_]) -> None:
-        self.order = np.argsort(scores)
-        ranked = scores[self.order]
-        self.positives = self.order[positive[self.order]]
-        # K distinct scores of positives: 2 K + 1 segments, below the first, equal to it, between it and the next ...
-        rising = scores[self.positives]
-        first = np.ones(len(rising), np.bool_)
-        np.not_equal(rising[1:], rising[:-1], out=first[1:])
-        self.starts = np.flatnonzero(first)
-        thresholds = rising[self.starts]
-        self.edges = np.empty(2 * len(thresholds) + 2, np.int64)
-        self.edges[0], self.edges[-1] = 0, len(scores)
-        self.edges[1:-1:2] = np.searchsorted(ranked, thresholds, side="left")
-        self.edges[2:-1:2] = np.searchsorted(ranked, thresholds, side="right")
-
-    def statistics(self, weights: npt.NDArray[np.uint8] | None = None) -> tuple[Float64, Float64]:
-        """Returns AP and AUC, (R,) each, of resamples in which each clip counts ``weights`` (n, R) times; None: once.
-
-        Without positive (or, for the AUC, negative) clips they are NaN.
-        """
-        if weights is None:
-            segments = np.diff(self.edges)[:, None].astype(np.float64)  # (2 K + 1, R)
-            hits = np.diff(self.starts, append=len(self.positives))[:, None].astype(np.float64)  # (K, R)
-        else:
-            segments = _sums(weights[self.order], self.edges)
-            hits = _sums(weights[self.positives], np.append(self.starts, len(self.positives)))
-        below = segments.cumsum(axis=0)
-        total, below = below[-1], below[:-1:2]  # (R,), (K, R)
-        found = hits[::-1].cumsum(axis=0)[::-1]  # positives at this score or above
-        positives = found[0] if len(found) else np.zeros_like(total)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            precision = np.where(hits > 0, found / (total - below), 0.0)
-            ap = (hits * precision).sum(axis=0) / positives
-            beaten = below - (positives - found) + (segments[1::2] - hits) / 2  # negatives, ties counted half
-            auc = (hits * beaten).sum(axis=0) / (positives * (total - positives))
-        return ap, auc
-
-
-def _sums(values: npt.NDArray[np.uint8], edges: Int64) -> Float64:
-    """Returns the sums of the rows between consecutive edges: (len(edges) - 1, R)."""
-    sums = np.zeros((len(edges) - 1, values.shape[1]), np.int32)
-    for i in np.flatnonzero(np.diff(edges)).tolist():
-        np.add.reduce(values[edges[i] : edges[i + 1]], axis=0, dtype=np.int32, out=sums[i])
-    return sums.astype(np.float64)
 
 
 def check(scores: Array, target: Array) -> npt.NDArray[np.bool_]:
@@ -133,17 +77,8 @@ def check(scores: Array, target: Array) -> npt.NDArray[np.bool_]:
 
 def per_class(scores: Array, target: Array) -> PerClass:
     """Returns average precision and ROC AUC of each class; arguments and errors as in :func:`check`."""
-    pairs = [column.statistics() for column in columns(scores, check(scores, target))]
-    ap, auc = (np.concatenate(values) for values in zip(*pairs, strict=True))
-    return PerClass(ap, auc)
-
-
-def columns(scores: Array, positive: npt.NDArray[np.bool_]) -> Iterator[_Column]:
-    """Yields each class's scores, sorted, with which clips are of it: (n, C) both."""
-    # Sorting half precision is many times slower than sorting the same numbers in single.
-    scores = scores.astype(np.float32) if scores.dtype == np.float16 else scores
-    for values, marks in zip(np.ascontiguousarray(scores.T), np.ascontiguousarray(positive.T), strict=True):
-        yield _Column(values, marks)
+    pairs = [each.areas() for each in in_parts(scores, check(scores, target))]
+    return PerClass(*map(np.concatenate, zip(*pairs, strict=True)))
 
 
 def d_prime(mean_auc: float) -> float:
@@ -180,7 +115,7 @@ def places(n_classes: int, target: Array) -> tuple[int, ...]:
     return tuple(k for k in TOP if k == 1 or k < n_classes) if target.ndim == 1 else ()
 
 
-def _means(found: PerClass, absent: Absent) -> dict[str, float]:
+def means(found: PerClass, absent: Absent) -> dict[str, float]:
     """Returns the means over classes, by the rule for those that have no value, and d'."""
     if absent not in ABSENT:
         raise unknown("rule for absent classes", absent, ABSENT)
@@ -213,7 +148,7 @@ def summarise(scores: Array, target: Array, *, absent: Absent = "present") -> di
     """
     found = per_class(scores, target)
     values = {f"top{k}": float(top_k(scores, target, k).mean()) for k in places(scores.shape[1], target)}
-    return values | _means(found, absent)
+    return values | means(found, absent)
 
 
 def chance(target: Array, n_classes: int, *, absent: Absent = "present") -> dict[str, float]:
@@ -236,4 +171,4 @@ def chance(target: Array, n_classes: int, *, absent: Absent = "present") -> dict
     if target.ndim == 1:
         shares = np.sort(positives)[::-1] / n
         values = {f"top{k}": float(shares[:k].sum()) for k in places(n_classes, target)}
-    return values | _means(PerClass(*(np.where(positives > 0, each, np.nan) for each in (ap, auc))), absent)
+    return values | means(PerClass(*(np.where(positives > 0, each, np.nan) for each in (ap, auc))), absent)

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from avbench.metrics import bootstrap
 from avbench.metrics.classification import (
-    GATHERED,
     MEANS,
     Absent,
     Array,
     Float64,
+    PerClass,
     check,
-    columns,
     d_prime,
+    means,
     places,
-    summarise,
     top_k,
 )
+from avbench.metrics.positives import in_parts
 from avbench.metrics.shares import wilson
-
-MOST_POSITIVE = 64  # clips of a class, up to which comparing each with all is faster than sorting them
-COMPARED = 2**19  # comparisons held at a time: more would leave the cache, and take twice as long
 
 
 def intervals(
@@ -58,7 +54,6 @@ def intervals(
         InputError: As in :func:`check`.
     """
     positive = check(scores, target)
-    values = summarise(scores, target, absent=absent)
     if resamples == 0:
         return {}
     ends: dict[str, tuple[float, float]] = {}
@@ -66,7 +61,7 @@ def intervals(
         hits = top_k(scores, target, k)
         ends[f"top{k}"] = wilson(float(hits.mean()), len(hits), level=level)
     tail = (1 - level) / 2
-    drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
+    values, drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
     for (name, stands_for), means_of in zip(MEANS.items(), drawn, strict=True):
         estimates = means_of[np.isfinite(means_of)]
         if name in values and len(estimates):
@@ -80,8 +75,8 @@ def intervals(
 
 def resampled_means(
     scores: Array, positive: npt.NDArray[np.bool_], *, absent: Absent, resamples: int, seed: int
-) -> Float64:
-    """Returns mAP and mAUC of every resample, (2, R); NaN where no class has one.
+) -> tuple[dict[str, float], Float64]:
+    """Returns mAP, mAUC and d' of all clips, and the first two of every resample, (2, R); NaN where no class has one.
 
     Args:
         scores: (n, C).
@@ -90,78 +85,16 @@ def resampled_means(
         resamples: R.
         seed: Seed of the draws.
     """
-    sums, counts = np.zeros((2, resamples)), np.zeros((2, resamples))
     weights = _weights(len(scores), resamples, seed)
-    chunk = max(1, GATHERED // len(scores))
-    for first in range(0, resamples, chunk):
-        part = slice(first, first + chunk)
-        for pair in statistics(scores, positive, weights[:, part]):
-            for i, found in enumerate(pair):
-                known = ~np.isnan(found)
-                sums[i, part] += np.where(known, found, 0.0)
-                counts[i, part] += known
+    parts = [(*each.areas(), *each.resampled(weights)) for each in in_parts(scores, positive)]
+    ap, auc, *drawn = (np.concatenate(each) for each in zip(*parts, strict=True))
+    known = ~np.isnan(drawn)  # (2, C, R)
+    sums, counts = np.where(known, drawn, 0.0).sum(axis=1), known.sum(axis=1).astype(np.float64)
     if absent == "reference":
         sums += np.array([*MEANS.values()])[:, None] * (scores.shape[1] - counts)
         counts[:] = scores.shape[1]
     with np.errstate(invalid="ignore"):
-        return np.asarray(sums / counts)
-
-
-def statistics(
-    scores: Array, positive: npt.NDArray[np.bool_], weights: npt.NDArray[np.uint8]
-) -> Iterator[tuple[Float64, Float64]]:
-    """Yields AP and AUC of each class that has positive clips, (R,) each; NaN where they are not defined.
-
-    Args:
-        scores: (n, C).
-        positive: (n, C).
-        weights: (n, R) how often each resample has each clip.
-    """
-    counts = np.count_nonzero(positive, axis=0)
-    if counts.max() > MOST_POSITIVE:
-        for column in columns(scores, positive):
-            yield column.statistics(weights)
-        return
-    by_class = np.ascontiguousarray(scores.T)
-    single, total = weights.astype(np.float32), weights.sum(axis=0, dtype=np.float32)
-    present = np.flatnonzero(counts)
-    size = max(1, COMPARED // (len(scores) * MOST_POSITIVE))
-    for start in range(0, len(present), size):
-        chosen = present[start : start + size]
-        yield from zip(*_compared(by_class[chosen], positive[:, chosen].T, single, total), strict=True)
-
-
-def _compared(
-    scores: Array, positive: npt.NDArray[np.bool_], weights: npt.NDArray[np.float32], total: npt.NDArray[np.float32]
-) -> tuple[Float64, Float64]:
-    """Returns AP and AUC, (C, R) each: every positive clip is compared with all clips, and a product counts.
-
-    Single precision counts clips exactly, up to 2^24.
-
-    Args:
-        scores: (C, n).
-        positive: (C, n), one or more in each row.
-        weights: (n, R).
-        total: (R,) their sums.
-    """
-    most = np.count_nonzero(positive, axis=1).max()
-    own = np.argsort(~positive, axis=1, kind="stable")[:, :most]  # (C, p); the rest of a row are no positive clips
-    real = np.take_along_axis(positive, own, axis=1)
-    level = np.take_along_axis(scores, own, axis=1)[..., None]  # (C, p, 1)
-    as_good = (scores[:, None] >= level).astype(np.float32)  # (C, p, n)
-    ranks = as_good @ weights  # (C, p, R) clips at its score or above
-    hits = weights[own] * real[..., None]
-    found = np.take_along_axis(as_good, own[:, None], axis=2) @ hits
-    positives = hits.sum(axis=1)  # (C, R)
-    beaten = total - ranks - (positives[:, None] - found)  # negatives below it
-    ranked = np.sort(scores, axis=1)
-    for c in np.flatnonzero((ranked[:, 1:] == ranked[:, :-1]).any(axis=1)).tolist():
-        tied = (scores[c] == level[c]) & ~positive[c]  # (p, n), counted half
-        beaten[c] += tied.astype(np.float32) @ weights / 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ap = (hits * found / np.maximum(ranks, 1).astype(np.float64)).sum(axis=1) / positives
-        auc = (hits * beaten.astype(np.float64)).sum(axis=1) / (positives.astype(np.float64) * (total - positives))
-    return ap, auc
+        return means(PerClass(ap, auc), absent), np.asarray(sums / counts)
 
 
 @functools.lru_cache(maxsize=2)

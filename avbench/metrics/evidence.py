@@ -174,11 +174,11 @@ def of_scores(units: Array, scores: Array, target: Array, *, absent: Absent = "p
     metrics = Later(lambda: summarise(scores, target, absent=absent))
 
     def draw(resamples: int, seed: int) -> dict[str, Float64]:
-        drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
+        values, drawn = resampled_means(scores, positive, absent=absent, resamples=resamples, seed=seed)
         found = {
-            name: estimates - estimates[np.isfinite(estimates)].mean() + metrics[name]
+            name: estimates - estimates[np.isfinite(estimates)].mean() + values[name]
             for name, estimates in zip(MEANS, drawn, strict=True)
-            if name in metrics and np.isfinite(estimates).any()
+            if name in values and np.isfinite(estimates).any()
         }
         if "mAUC" in found:
             found["d_prime"] = np.array([d_prime(area) for area in found["mAUC"].tolist()])
