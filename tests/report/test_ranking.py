@@ -13,9 +13,9 @@ from avbench.compare import outputs
 from avbench.compare.outputs import Measured, Outputs, Ran
 from avbench.metrics.hierarchical import holm, typical
 from avbench.report import ranking
-from avbench.report.ranking import Judge, Ranked, judged
-from avbench.report.tables import formats
-from avbench.report.tables.table import Table, TableRow
+from avbench.report.ranking import Family, Judge, Ranked, judged
+from avbench.report.tables import formats, notes
+from avbench.report.tables.table import Cell, Table, TableRow
 from avbench.report.tables.tables_of import tables_of
 from avbench.store import index
 from avbench.store.records import read_record, write_record
@@ -88,6 +88,13 @@ def test_the_note_says_what_difference_could_have_been_found(results: Path) -> N
     assert "(80 % power): R@1 " in note
     assert note.endswith(f", R@10 {100 * typical(sizes).shown(0.05 / 9):.1f}.")
     assert not any("Smallest" in note for note in only(results, "table_03", None).notes)
+
+
+def test_the_note_tells_streams_apart_and_says_what_no_difference_could_reach() -> None:
+    places = ("joint/top1", 0.125), ("audio/top1", 1.1), ("d_prime", 1.5)
+    family = Family({}, 3, {("classification", name): size for name, size in places})
+    *_, note = notes._tests({(0, 0): Cell(p=0.5)}, family)
+    assert note.endswith("(80 % power): joint/top1 12.5, audio/top1 over 100, d' 1.500.")
 
 
 def test_of_single_seeds_a_note_says_once_that_nothing_is_tested(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,10 +62,13 @@ def _tests(cells: Mapping[Place, Cell], family: Family[Place]) -> list[str]:
         f" table together (Holm); unmarked: separated, {ranking.meaning(ranking.TIED)}"
         + (f", {ranking.meaning(ranking.UNTESTED)} ({reasons})." if reasons else ".")
     ]
+    short = Counter(metric.rpartition("/")[2] for _, metric in family.shown)
     shown = []
     for (task, metric), size in family.shown.items():
-        own = unit(metric, task)
-        shown.append(f"{own.name or metric.rpartition('/')[2]} {size * own.factor:.{own.coarse}f}")
+        own, last = unit(metric, task), metric.rpartition("/")[2]
+        name = (own.name or last) if short[last] == 1 else metric  # two of a name are told apart by the whole
+        value = size * own.factor
+        shown.append(f"{name} {'over 100' if own.symbol == '%' and value > 100 else f'{value:.{own.coarse}f}'}")
     return [*notes, f"Smallest difference that this could have shown (80 % power): {', '.join(dict.fromkeys(shown))}."]
 
 
