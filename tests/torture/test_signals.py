@@ -15,16 +15,7 @@ from faults import Fault, give, start
 from test_at_once import PATIENCE_S, stopped, wait_for
 from test_crash_points import litter, numbers
 from test_places import content
-from tormented import SMALL, prepare
-
-SWEEP = """summary: weight of the contrastive loss
-method: cavmae
-task: retrieval
-space:
-  method.lambda_c: {values: [0.01, 0.1], log: true}
-objectives:
-  retrieval a2v/R@5: maximize
-"""
+from tormented import SMALL, SWEEP, prepare
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_CLIPS = ["data.train_clips=8", "data.test_clips=8", "train.workers=0"]
-SMALL = ["--set", *_CLIPS, "train.batch_size=4", "train.steps=3", "train.checkpoint_seconds=0.001"]
+CLIPS = ["data.train_clips=8", "data.test_clips=8", "train.workers=0"]
+SMALL = ["--set", *CLIPS, "train.batch_size=4", "train.steps=3", "train.checkpoint_seconds=0.001"]
 RUN = ["run", "--method", "cavmae", "--skip-untrained", *SMALL]
 _TUNED = ["task.steps=4", "task.batch_size=4", "task.average_from=1", "task.average_to=2"]
 FINETUNE = ["run", "--method", "cavmae", "--task", "classification", "--skip-untrained", *SMALL, *_TUNED]
@@ -17,6 +17,15 @@ COMMANDS = {
 }
 LISTS = (["status"], ["list", "runs"], ["tables", "--cost"], ["report"])
 FINISHED = (RUN, FINETUNE, *LISTS)
+
+SWEEP = """summary: weight of the contrastive loss
+method: cavmae
+task: retrieval
+space:
+  method.lambda_c: {values: [0.01, 0.1], log: true}
+objectives:
+  retrieval a2v/R@5: maximize
+"""
 
 
 def prepare(videos: Path, out: Path) -> list[str]:

@@ -77,8 +77,8 @@ def make(
         return out
     jobs = [Order(seed, split, index, version) for split in SPLITS for index in range(counts[split])]
     videos = out / "videos"
-    videos.mkdir(parents=True, exist_ok=True)
     write_sealed(out / _IDENTITY, {**identity, "clips": counts, "complete": False})
+    videos.mkdir(exist_ok=True)  # after what says whose it is: a call that ends between them is resumed, too
     with ExitStack() as stack:
         bar = stack.enter_context(Progress("soundshapes", len(jobs), unit="clip", enabled=progress))
         temporary = stack.enter_context(atomic_path(out / "masks.npz"))
@@ -120,7 +120,7 @@ def _begin(out: Path, identity: dict[str, object], counts: dict[str, int]) -> bo
             )
         if found.get("complete") and found.get("clips") == counts and _all_there(out, counts):
             return True
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and any(path.suffix != ".tmp" for path in out.iterdir()):
         raise InputError(f"{out}: found other files in it, valid: an empty or new folder; name another.")
     need, room = sum(counts.values()) * _BYTES_PER_CLIP, free(out)
     if need > room and not record.exists():
