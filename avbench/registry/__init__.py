@@ -216,6 +216,12 @@ def installed(kind: Kind, name: str) -> Component:
     return known[name]
 
 
+def title(task: str) -> str:
+    """Returns what a text calls a task, by its name in data: ``linear probe``, or ``kNN``, which is a proper name."""
+    known = entries("task").get(task)
+    return (known.card.get("title") if known is not None else None) or task.replace("_", " ")
+
+
 def is_encoder(kind: Kind, name: str) -> bool:
     """Returns whether a name stands for anybody's encoder."""
     if kind != "method" or name in entries("method"):

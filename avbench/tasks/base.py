@@ -50,6 +50,7 @@ class TaskCard:
     needs: tuple[str, ...]  # of NEEDS: all that it may ask a subject for
     modalities: tuple[str, ...] = ()  # those a method must take
     abilities: tuple[str, ...] = ()  # those a method must have; see avbench.methods.base.Card
+    title: str = ""  # its proper name, as in kNN; none: ``name`` in words
     columns: tuple[str, ...] = ()  # last parts of metric keys that the printed table shows; none: all
     units: InitVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})  # of its own metrics: avbench.metrics.units
 

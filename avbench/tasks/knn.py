@@ -30,6 +30,7 @@ log = logging.getLogger("avbench")
 
 CARD = TaskCard(
     summary="the classes of the nearest training clips, by frozen vectors of sound, picture and both: accuracy or mAP",
+    title="kNN",
     needs=("vectors", "training vectors", "training clips"),
     abilities=("vectors",),
     columns=("top1", "top5", "mAP", "d_prime"),

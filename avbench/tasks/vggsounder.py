@@ -29,6 +29,7 @@ log = logging.getLogger("avbench")
 Array = npt.NDArray[Any]
 
 CARD = TaskCard(
+    title="VGGSounder",
     summary="recorded VGGSound scores against all labels heard and seen: hits, F1, mAP by modality, modality confusion",
     needs=("scores", "annotations"),
     columns=("hit@1", "hit@5", "F1@1", "accuracy@1", "mAP", "confusion"),

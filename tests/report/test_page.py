@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import table_records
 from page_records import HOSTILE, study
 
 from avbench.commands.report import Command
@@ -162,3 +163,15 @@ def test_ranks_and_losses_are_better_when_less_and_controls_have_no_best() -> No
     ]
     assert not metric_info("oracle/AUC")["ranked"]
     assert metric_info("a2v/R@10")["label"] == "R@10, audio → visual"
+
+
+def test_a_task_is_called_by_its_proper_name(tmp_path: Path) -> None:
+    """Also one that is not installed here."""
+    names = {"knn": "kNN", "linear_probe": "Linear probe", "vggsounder": "VGGSounder", "of_others": "Of others"}
+    for i, task in enumerate(names):
+        table_records.scored(tmp_path / "results", f"{i}" * 16, "cavmae", task, {"joint": 3.0}, device_hours=0.1)
+    write(tmp_path / "results", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'class="card-task">(.*?)<', text)) == sorted(names.values())
+    tasks = {name: task["title"] for name, task in data(text)["tasks"].items()}
+    assert tasks == names | {"linear_probe": "linear probe", "of_others": "of others"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from avbench.registry import title
 from avbench.report.figures.base import (
     Context,
     Drawing,
@@ -61,7 +62,7 @@ def draw(context: Context) -> list[Drawing]:
         axis.set_xticks(sorted({float(f"{value:.2g}") for value in np.geomspace(minutes.min(), minutes.max(), 4)}))
         axis.xaxis.set_major_formatter("{x:g}")
         axis.set(
-            title=task.replace("_", " "),
+            title=title(task),
             xlabel="device-minutes of all stages",
             ylabel=name,
         )

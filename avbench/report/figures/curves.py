@@ -7,6 +7,7 @@ from typing import Any
 
 from avbench.compare.configuration import clips, group
 from avbench.metrics.units import unit
+from avbench.registry import title
 from avbench.report.figures.base import (
     BAND,
     MARKS,
@@ -123,7 +124,7 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
             smallest = min(value for value in table["value"] if value > 0)
             axis.set_xscale("symlog", linthresh=smallest)
             axis.xaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas, which are not read
-        axis.set(title=task.replace("_", " "), xlabel=name, ylabel=name_of_axis)
+        axis.set(title=title(task), xlabel=name, ylabel=name_of_axis)
         axis.plot([], [], color="0.4", label=BAND, **MARKS[BAND])
         axis.legend(fontsize="x-small")
     rows = [row for found in tasks.values() for family in found for each in family.values() for row in each]

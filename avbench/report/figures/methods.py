@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from avbench.registry import title
 from avbench.report.figures.base import (
     CHANCE,
     MEAN,
@@ -50,7 +51,7 @@ def draw(context: Context) -> list[Drawing]:
     for axis, task in zip(axes[0], tasks, strict=True):
         name, factor = axis_of(table[table["task"] == task]["metric"], task)
         _panel(axis, table[table["task"] == task], factor, place, colour)
-        axis.set(title=task.replace("_", " "), xlabel=name)
+        axis.set(title=title(task), xlabel=name)
         axis.set_yticks(list(place.values()), [label(method) for method in place])
     legend(canvas, axes, TRAINED, MEAN, UNTRAINED, CHANCE)
     rows = [row for each in tasks.values() for row in each]

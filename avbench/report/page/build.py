@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from avbench import registry
 from avbench.errors import InputError
 from avbench.files import write_text
 from avbench.report.page import drawn, gallery, groups, health, leaders, media, runs
@@ -131,6 +132,7 @@ def _glance(rows: Sequence[BoardRow], main: groups.MainClips, leads: leaders.Lea
         for each in members:
             if key in each.values and groups.competes(each, main):
                 places.setdefault(each.first.data, []).append(each)
+        name = registry.title(task)
         for data, candidates in places.items():
             best = (max if info["up"] else min)(candidates, key=lambda each: each.values[key][0] or 0.0)
             _, _, low, high, level = best.values[key]
@@ -141,7 +143,7 @@ def _glance(rows: Sequence[BoardRow], main: groups.MainClips, leads: leaders.Lea
             )
             found.append(
                 {
-                    "task": task.replace("_", " "),
+                    "task": name.capitalize() if name.islower() else name,  # kNN has its capitals
                     "name": task,
                     "data": data,
                     "method": "none clear of chance" if nothing else best.first.method,

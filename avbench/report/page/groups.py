@@ -15,6 +15,7 @@ from avbench.compare.configuration import Group, clips, group
 from avbench.compare.outputs import Measured, measured
 from avbench.compare.terminal import DIRECTIONS, columns
 from avbench.metrics.units import unit
+from avbench.registry import title
 from avbench.report.ranking import Judge
 from avbench.store.rows import Row
 
@@ -162,4 +163,4 @@ def task_info(task: str, groups: Sequence[BoardRow]) -> dict[str, Any]:
     most = max(counts.values(), default=0)
     first = next((key for key in offered if 2 * counts[key] > most), "")
     main = [key for key in offered if not place(key)[0]]
-    return {"metrics": main, "more": [key for key in keys if key not in main], "first": first}
+    return {"title": title(task), "metrics": main, "more": [key for key in keys if key not in main], "first": first}

@@ -76,7 +76,7 @@
     row.peers = `${row.task}\n${row.data}\n${row.clips}`;
     if (!peers.has(row.peers)) peers.set(row.peers, []);
     peers.get(row.peers).push(row);
-    row.search = [row.method, row.weights, row.task, words(row.task), row.data, ...row.settings, ...row.runs].join(" ").toLowerCase();
+    row.search = [row.method, row.weights, row.task, D.tasks[row.task].title, row.data, ...row.settings, ...row.runs].join(" ").toLowerCase();
   }
   const scales = new Map();
   function scaleOf(row, key) {
@@ -123,7 +123,7 @@
         el("button", { type: "button", class: "open", "aria-haspopup": "dialog" }, row.method),
         best ? el("span", { class: "badge" }, "best") : lead ? el("abbr", { class: "badge unsure", title: `best mean, ${lead}` }, "top") : null,
         row.settings.length ? el("span", { class: "settings" }, row.settings.join(", ")) : null),
-      el("td", {}, row.weights), el("td", {}, words(row.task)), el("td", {}, row.data),
+      el("td", {}, row.weights), el("td", {}, D.tasks[row.task].title), el("td", {}, row.data),
       el("td", { class: "number value" }, shown(value[0], key), value[1] == null ? null : el("small", {}, ` ± ${shown(value[1], key)}`), note),
       el("td", {}, bar(row, key)),
       el("td", { class: "number" }, row.n.toLocaleString("en"),
@@ -191,12 +191,12 @@
   }
   function several(field, label) {
     const values = [...new Set(D.groups.map((row) => row[field]))].sort();
-    return [[ALL, label], ...values.map((value) => [value, words(value)])];
+    return [[ALL, label], ...values.map((value) => [value, value])];
   }
   if (D.groups.length) {
     const tasks = Object.keys(D.tasks);
     chooseTask(tasks[0]);
-    options($("f-task"), [...tasks.map((task) => [task, words(task)]), [ALL, "all tasks"]], tasks[0]);
+    options($("f-task"), [...tasks.map((task) => [task, D.tasks[task].title]), [ALL, "all tasks"]], tasks[0]);
     options($("f-data"), several("data", "all"), ALL);
     options($("f-weights"), several("weights", "all"), ALL);
     options($("f-method"), [[ALL, "all"], ...[...new Set(D.groups.map((row) => row.method))].sort().map((name) => [name, name])], ALL);
@@ -329,7 +329,7 @@
     $("runs").showModal();
     $("runs").scrollTop = 0;
   }
-  const name = (group) => `${group.method}, ${group.weights}: ${words(group.task)} on ${group.data}`;
+  const name = (group) => `${group.method}, ${group.weights}: ${D.tasks[group.task].title} on ${group.data}`;
   $("runs").addEventListener("click", (event) => { if (event.target === $("runs")) $("runs").close(); });
   for (const button of document.querySelectorAll("[data-open]")) button.addEventListener("click", () => openRuns([button.dataset.open]));
   for (const cell of document.querySelectorAll("td[data-runs]")) {
