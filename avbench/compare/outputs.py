@@ -102,8 +102,10 @@ class Outputs:
 
     def sample(self, measured: Measured) -> Resampled | None:
         """Returns a metric of every seed on the same resamples; None: outputs are gone, or not of the same clips."""
+        names = [(run.id, measured.metric) for run in measured.runs]
         try:
-            drawn = [self._estimates(run.id, measured) for run in measured.runs]
+            self._draw(measured, [run_id for run_id, metric in names if (run_id, metric) not in self._drawn])
+            drawn = [self._drawn[name] for name in names]
         except (InputError, KeyError, ValueError):
             return None
         units = {self._units[run.id] for run in measured.runs}
@@ -117,21 +119,21 @@ class Outputs:
         sample = self.sample(measured)
         return None if sample is None else mean(sample).interval(share=unit(measured.metric, measured.task).share)
 
-    def _estimates(self, run_id: str, measured: Measured) -> Float64:
-        if (run_id, measured.metric) not in self._drawn:
-            self._drawn |= {(run_id, name): drawn for name, drawn in self._drawn_of(run_id, measured).items()}
-        return self._drawn[run_id, measured.metric]
-
-    def _drawn_of(self, run_id: str, measured: Measured) -> dict[str, Float64]:
-        """Returns estimates on the resamples, (R,) each: of all means, and of all that are none if the metric is."""
-        evidence = archived(self.results, run_id) or self._evidence(run_id, measured)
-        if run_id not in self._units:
-            self._units[run_id] = len(evidence.units), sha256_text("\0".join(map(str, evidence.units.tolist())))
-        found = {} if measured.metric in evidence.means else draws(evidence)
-        if any((run_id, name) not in self._drawn for name in evidence.means):
-            weights = self._resamples(len(evidence.units))
-            found |= dict(zip(evidence.means, _means(evidence.means, weights), strict=True))
-        return found
+    def _draw(self, measured: Measured, run_ids: Sequence[str]) -> None:
+        """Draws the estimates of some runs, (R,) each: of all means, and of all that are none if the metric is."""
+        means: dict[int, dict[tuple[str, str], Mean]] = {}  # by how many units there are
+        for run_id in run_ids:
+            evidence = archived(self.results, run_id) or self._evidence(run_id, measured)
+            n = len(evidence.units)
+            if run_id not in self._units:
+                self._units[run_id] = n, sha256_text("\0".join(map(str, evidence.units.tolist())))
+            if measured.metric not in evidence.means:
+                self._drawn |= {(run_id, name): drawn for name, drawn in draws(evidence).items()}
+            new = {(run_id, name): mean for name, mean in evidence.means.items() if (run_id, name) not in self._drawn}
+            means.setdefault(n, {}).update(new)
+        for n, each in means.items():
+            if each:
+                self._drawn |= dict(zip(each, _means(each, self._resamples(n)), strict=True))
 
     def _evidence(self, run_id: str, measured: Measured) -> Evidence:
         """Returns what was made of a run's outputs for this or another metric of its streams."""
@@ -195,7 +197,7 @@ def draws(evidence: Evidence) -> dict[str, Float64]:
     return dict(evidence.draw(FEW if len(evidence.units) <= MANY else FEWEST, 0))
 
 
-def _means(means: Mapping[str, Mean], weights: Float64) -> Float64:
+def _means(means: Mapping[tuple[str, str], Mean], weights: Float64) -> Float64:
     """Returns means on resamples, (K, R), by one product with all totals and with each different count of samples."""
     counts = {each.counts.tobytes(): each.counts for each in means.values()}
     kinds = [len(means) + [*counts].index(each.counts.tobytes()) for each in means.values()]

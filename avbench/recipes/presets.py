@@ -8,6 +8,7 @@ name, settings of that task.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ TASKS = "tasks"  # settings for one task alone, by its name
 FOLDER = Path(__file__).parent / "presets"
 
 
-def names() -> list[str]:
+@functools.cache
+def names() -> tuple[str, ...]:
     """Returns the names of all presets."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.yaml")))
 
 
 def load(name: str) -> dict[str, Any]:

@@ -28,12 +28,13 @@ def inpainted(context: Context, ratio: float, strategies: Sequence[Any], *, fram
     """
     import pandas as pd
 
-    from avbench.tasks.inpaint.drawing import show
-    from avbench.tasks.inpaint.panels import inpaint
-
     row = chosen_row(context, "reconstruction")
     record = context.record(row)
     clips = judged_clips(context, record)
+    # Only here: they import torch, which takes longer than all other figures together.
+    from avbench.tasks.inpaint.drawing import show
+    from avbench.tasks.inpaint.panels import inpaint
+
     ids = list(clips.ids)
     names = drawn_ids(ids, CLIPS)
     options = record["config"]["task"]
