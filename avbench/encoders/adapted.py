@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,13 @@ from avbench.store.extracted import Arrays, Kind
 from avbench.training.precision import autocast
 
 _BLOCK = 1024  # pictures that are compared at once
+
+
+def _parts(encoder: Any) -> Iterator[torch.nn.Module]:
+    """Yields the modules that an encoder holds: attributes, and what is in lists and mappings of them."""
+    for value in vars(encoder).values():
+        held = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else (value,)
+        yield from (each for each in held if isinstance(each, torch.nn.Module))
 
 
 class Adapted:
@@ -60,6 +67,8 @@ class Adapted:
             self.encoder.load(device, config.checkpoint)
             if isinstance(self.encoder, torch.nn.Module):
                 self.encoder.to(device).eval()
+            for part in _parts(self.encoder):
+                part.eval()
         except AvbenchError:
             raise
         except Exception as error:  # whatever somebody's code raises

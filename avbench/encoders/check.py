@@ -115,6 +115,12 @@ def _pairs(judged: Judged, audio: Float32, visual: Float32) -> Iterator[Finding]
         widths = f"{audio.shape[-1]} and {visual.shape[-1]}"
         yield Finding(False, f"audio and visual: widths {widths}; valid for retrieval: the same, or define similarity")
         return
+    several = {audio.shape[1:-1], visual.shape[1:-1]} - {(), (1,)}
+    if own is None and len(several) > 1:
+        counts = f"{audio.shape[1]} and {visual.shape[1]} vectors a clip"
+        fix = "as many of both, one of either, or --set task.aggregation=mean"
+        yield Finding(False, f"audio and visual: {counts}; valid for retrieval: {fix}")
+        return
     try:
         close = np.concatenate(list(own(_frames(audio), _frames(visual)))) if own else _cosines(audio, visual)
     except AvbenchError as error:

@@ -116,7 +116,7 @@ def sides(audio: Array, visual: Array, aggregation: Aggregation, ids: Sequence[s
         raise InputError(f"audio and visual: found widths {a.width} and {v.width}, valid: the same.")
     if aggregation.startswith("diagonal") and a.frames != v.frames:
         raise InputError(
-            f"aggregation {aggregation}: found {a.frames} audio and {v.frames} visual frames, valid: as many of both;"
-            " use mean or max."
+            f"aggregation {aggregation}: found {a.frames} audio and {v.frames} visual frames, valid: as many of both,"
+            " or one of either; retrieval takes others by --set task.aggregation=mean, or max."
         )
     return a, v

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avbench.data.corpus.changed import Change
 from avbench.data.corpus.clips import Clips, hash_ids
-from avbench.data.corpus.frames import eval_frame
+from avbench.data.corpus.frames import eval_frame, moments
 from avbench.data.corpus.pair import remembered
 from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence, of_means
@@ -220,10 +220,13 @@ def _cosines(features: Features, clips: Clips, inputs: InputConfig) -> Float64:
     """Returns the cosine of each clip's judged frame and its sound, (n,), or what an encoder has in place of it."""
     if features.scores is not None:
         return np.asarray(features.scores.diagonal(), np.float64)
-    pair = features.pair
-    frames = [eval_frame(clips, i, inputs) if pair[1].shape[1] > 1 else 0 for i in range(len(clips))]
     rows = np.arange(len(clips))
-    audio, visual = (side[rows, np.minimum(frames, side.shape[1] - 1)] for side in pair)
+    seen = np.array([(eval_frame(clips, i, inputs) + 0.5) / moments(clips, i) for i in rows.tolist()])
+    heard = seen if inputs.segment_length else np.full(len(clips), 0.5)  # the stretch is centred on the frame
+    audio, visual = (
+        side[rows, (when * side.shape[1]).astype(np.int64)]
+        for side, when in zip(features.pair, (heard, seen), strict=True)
+    )
     return np.asarray(np.einsum("nd,nd->n", audio, visual, dtype=np.float64))
 
 

@@ -81,6 +81,14 @@ def test_a_wrong_one_is_told_what_to_do(checked, change: str, to: str, said: str
     assert any(said in line for line in failed), failed
 
 
+def test_other_numbers_of_vectors_are_told_before_retrieval_refuses_them(checked) -> None:
+    loud, grey = "[w.std(), w.abs().mean()]", "f.float().mean((0, 1, 2))[:2]"
+    several = RIGHT.replace(loud, f"[torch.stack({loud})] * 3").replace(grey, f"torch.stack(2 * [{grey}])")
+    status, _, (failed,) = checked(several)
+    assert status == 1
+    assert "audio and visual: 3 and 2 vectors a clip; valid for retrieval: as many of both" in failed
+
+
 def test_pictures_that_are_far_from_their_sounds_are_noticed(checked) -> None:
     status, _, failed = checked(
         """

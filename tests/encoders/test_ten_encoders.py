@@ -103,6 +103,25 @@ def test_batch_norm_half_precision_and_buffers(judge: Judge) -> None:
     assert of_stage(record)["audio"].dtype == np.float32
 
 
+@pytest.mark.parametrize("held", ["{}", "[{}]", "dict(one={})"])
+def test_what_an_encoder_holds_computes_as_in_evaluation(judge: Judge, held: str) -> None:
+    """It is no module itself, and calls eval() nowhere."""
+    taken = {"{}": "self.norm", "[{}]": "self.norm[0]", "dict(one={})": "self.norm['one']"}[held]
+    status, (record,) = judge(
+        f"""
+class Mine(avbench.Encoder):
+    def load(self, device, checkpoint=None):
+        self.norm = {held.format("torch.nn.BatchNorm1d(2)")}
+
+    def audio(self, waves, rate):
+        return {taken}(torch.stack([torch.stack([w.std(), w.abs().mean()]) for w in waves]))
+""",
+        task="linear_probe",
+    )
+    assert status == 0
+    assert (of_stage(record)["audio"] > 0).all()  # by the statistics of the batch, the mean would be 0
+
+
 def test_joint_vectors_are_probed(judge: Judge) -> None:
     status, (record,) = judge(
         f"""

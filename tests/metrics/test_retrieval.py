@@ -205,7 +205,7 @@ def test_unusable_values_are_named(value: float, words: str, side: int) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     audio, visual = features(6)
     for aggregation in ("diagonal_mean", "diagonal_max"):
-        with pytest.raises(InputError, match="3 audio and 2 visual frames"):
+        with pytest.raises(InputError, match="3 audio and 2 visual frames, valid: as many of both, or one of either"):
             ranks(audio, visual[:, :2], aggregation=aggregation)
     assert len(ranks(audio, visual[:, :2], aggregation="max").a2v) == 6
     with pytest.raises(InputError, match="6 and 5 clips"):

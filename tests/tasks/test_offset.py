@@ -18,8 +18,9 @@ from avbench.data.corpus.changed import Change, changed
 from avbench.data.corpus.clips import Clips, hash_ids
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.errors import InputError
+from avbench.store.extracted import alike
 from avbench.store.features import Features
-from avbench.tasks.offset import TASK, Moved, OffsetConfig, curve, judge
+from avbench.tasks.offset import TASK, Moved, OffsetConfig, _cosines, curve, judge
 from avbench.tasks.subject import Subject
 
 Array = npt.NDArray[Any]
@@ -119,6 +120,20 @@ def test_a_model_in_step_is_right_and_a_late_sound_is_found_late() -> None:
     assert set(result.metrics) >= {"-1 s/cosine", "+1 s/cosine"}
     assert set(result.ci95) == set(result.metrics)
     assert TASK.recompute(result.per_sample, ["clip0", "clip2"], QUICK)["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize(("heard", "seen"), [(5, 1), (5, 5), (10, 4), (1, 4)])
+def test_of_several_vectors_those_of_the_frame_are_compared(heard: int, seen: int) -> None:
+    """Of a stretch around the frame the middle one of the sound's, and of the clip's pictures the judged one."""
+    clips = cast(Clips, Sounds([bump(3.0)], frames=4))
+    audio, visual = np.zeros((1, heard, 2)), np.zeros((1, seen, 2))
+    audio[..., 1] = visual[..., 0] = 1
+    audio[0, heard // 2] = [1, 0]
+    if seen == 4:
+        visual[0] = [0, 1]
+        visual[0, 1] = [1, 0]
+    features = Features(["clip0"], *alike(audio, visual) if 1 in (heard, seen) else (audio, visual))
+    assert _cosines(features, clips, dataclasses.replace(INPUT, eval_frame=1)) == [1.0]
 
 
 def test_a_model_that_does_not_hear_when_is_at_chance() -> None:
