@@ -238,8 +238,9 @@ class Adapted:
         Raises:
             RunError: It failed, or returned something else.
         """
-        sounds, pictures = (moved(each, self.device) for each in (batch.sounds, batch.pictures))
-        times = moved(batch.times, self.device)
+        # Copies, as a function may change what it is given, and the next one gets the same.
+        given = (batch.sounds, batch.pictures, batch.times)
+        sounds, pictures, times = (moved(each, self.device, copy=True) for each in given)
         heard, seen = (sounds, batch.rate), (pictures, times)
         arguments = {"audio": heard, "audio_tokens": heard, "joint": (*heard, *seen)}.get(name, seen)
         value = self._call(name, clips, *arguments)

@@ -48,6 +48,8 @@ CALLED_WITH = {
     "prepare_audio": ("wave", "rate"),
     "prepare_visual": ("frames", "times"),
 }
+# What these are defined beside, as that says what it hears and sees.
+_BESIDE = {"patches": ("visual",), "audio_tokens": ("audio",), "joint": ("audio", "visual")}
 
 
 @dataclass(frozen=True)
@@ -257,6 +259,13 @@ def _check(name: str, cls: Any) -> None:
         raise InputError(f"--encoder {name}: found {cls!r}, valid: a subclass of avbench.Encoder.")
     if not (defines(cls, "audio") or defines(cls, "visual")):
         raise InputError(f"--encoder {name}: {cls.__name__} defines neither audio nor visual; define one of them.")
+    for each, needed in _BESIDE.items():
+        lacking = [function for function in needed if not defines(cls, function)]
+        if defines(cls, each) and lacking:
+            raise InputError(
+                f"--encoder {name}: {cls.__name__} defines {each} without {' and '.join(lacking)}, valid: beside"
+                f" {' and '.join(needed)}, for probes and retrieval; a mean of what it gives will do."
+            )
     if cls.trainable and ("torch.nn.modules.module", "Module") not in {(c.__module__, c.__name__) for c in cls.__mro__}:
         raise InputError(
             f"--encoder {name}: {cls.__name__}: found trainable = True, valid for a torch.nn.Module: derive from"

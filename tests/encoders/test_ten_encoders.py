@@ -122,6 +122,23 @@ class Mine(avbench.Encoder):
     assert (of_stage(record)["audio"] > 0).all()  # by the statistics of the batch, the mean would be 0
 
 
+def test_a_function_may_change_what_it_is_given(judge: Judge) -> None:
+    status, (record,) = judge(
+        f"""
+class Mine(avbench.Encoder):
+{VISUAL}
+    def audio(self, waves, rate):
+        return torch.stack([torch.stack([w.std(), w.sub_(w).add_(1).mean()]) for w in waves])
+
+    def joint(self, waves, rate, frames, times):
+        return torch.stack([torch.stack([w.std(), f.float().std()]) for w, f in zip(waves, frames)])
+""",
+        task="linear_probe",
+    )
+    assert status == 0
+    assert (of_stage(record)["joint"][:, 0, 0] == of_stage(record)["audio"][:, 0, 0]).all()
+
+
 def test_joint_vectors_are_probed(judge: Judge) -> None:
     status, (record,) = judge(
         f"""
@@ -214,6 +231,10 @@ def test_what_goes_wrong_is_told_in_one_line(judge: Judge, capsys: pytest.Captur
     ("source", "said"),
     [
         ("class Mine(avbench.Encoder): ...", "Mine defines neither audio nor visual; define one of them"),
+        (
+            f"class Mine(avbench.Encoder):\n{AUDIO}    def patches(self, frames, times): ...\n",
+            "Mine defines patches without visual, valid: beside visual",
+        ),
         ("class Mine: ...", "valid: a subclass of avbench.Encoder"),
         ("class Min(avbench.Encoder): ...", "unknown class of mine.py 'Mine'. Did you mean 'Min'?"),
         (

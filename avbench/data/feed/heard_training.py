@@ -40,14 +40,14 @@ class Several:
         return Several(*(moved(each, device) for each in (self.items, self.times)))
 
 
-def moved(value: Any, device: str) -> Any:
-    """Returns tensors, alone or in lists, tuples and mappings, on a device."""
+def moved(value: Any, device: str, *, copy: bool = False) -> Any:
+    """Returns tensors, alone or in lists, tuples and mappings, on a device; copies also where they are there."""
     if isinstance(value, torch.Tensor):
-        return value.to(device)
+        return value.to(device, copy=copy)
     if isinstance(value, dict):
-        return {key: moved(each, device) for key, each in value.items()}
+        return {key: moved(each, device, copy=copy) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(moved(each, device) for each in value)
+        return type(value)(moved(each, device, copy=copy) for each in value)
     return value
 
 
