@@ -76,7 +76,7 @@ class Costs:
         clips = steps * config.train.batch_size
         if config.method_name in rates:
             return fmean(rates[config.method_name]) * clips / 3600
-        own = self._step_flops(config.method_name, config)
+        own = self._step_flops(config.method_name, config) if rates else None
         others = [
             fmean(found) * own / flops
             for method, found in rates.items()

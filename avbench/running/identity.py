@@ -64,10 +64,11 @@ class Stage:
     @property
     def done(self) -> bool:
         """Whether its output is complete on disk."""
+        judges = self.name == "evaluate"
         # A Path each costs a second of planning thousands of runs.
-        if any(os.path.exists(f"{self.folder}/{name}") for name in ("done.json", "record.json")):  # noqa: PTH110
+        if os.path.exists(f"{self.folder}/{'record.json' if judges else 'done.json'}"):  # noqa: PTH110
             return True
-        return self.name == "evaluate" and holding(self.folder.parent.parent, self.id) is not None
+        return judges and holding(self.folder.parent.parent, self.id) is not None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -22,7 +22,8 @@ def possible(
     Args:
         runner: Plans them.
         configs: The runs.
-        planning: Nothing will be done: what is not prepared stays so, and its runs are taken to be possible.
+        planning: Nothing will be done: what is not prepared stays so, and its runs are taken to be possible. Where none
+            may be left out, neither are they planned here: whoever tells the plan is refused it there.
         lenient: Leave runs out; else the first that cannot be done is an error.
 
     Raises:
@@ -33,7 +34,7 @@ def possible(
     for config in configs:
         try:
             registry.find("task", config.task_name).load().TASK.check(config)
-            if not planning or all(source.ready for source in runner.sources(config)):
+            if not planning or (lenient and all(source.ready for source in runner.sources(config))):
                 runner.plans(config, with_untrained=False)
         except MissingWeights:
             if not planning:
