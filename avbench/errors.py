@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+RAISED = (Exception, SystemExit)  # whatever somebody's code raises: where it would end the program, its run ends
+
 
 class AvbenchError(Exception):
     """Base of every error that is reported as one line, without a traceback."""

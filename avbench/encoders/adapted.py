@@ -21,7 +21,7 @@ from avbench.encoders import returned
 from avbench.encoders.finetuned import EncoderClassifier, HeardEncoder
 from avbench.encoders.made import build, is_drawn, wants_of
 from avbench.encoders.returned import Float32
-from avbench.errors import AvbenchError, RunError
+from avbench.errors import RAISED, AvbenchError, RunError
 from avbench.methods.classifier import Classifier, Streams
 from avbench.registry.encoders import defines, told
 from avbench.store.extracted import Arrays, Kind
@@ -71,7 +71,7 @@ class Adapted:
                 part.eval()
         except AvbenchError:
             raise
-        except Exception as error:  # whatever somebody's code raises
+        except RAISED as error:
             raise RunError(f"{self._called}: load failed: {told(error, self.file)}.") from error
 
     def __reduce__(self) -> Any:
@@ -104,7 +104,7 @@ class Adapted:
     def _prepare(self, name: str, clip: str, value: Any, beside: Any) -> Any:
         try:
             return getattr(self.encoder, name)(value, beside)
-        except Exception as error:  # whatever somebody's code raises
+        except RAISED as error:
             raise RunError(f"{self._called}: {name} failed with clip '{clip}': {told(error, self.file)}.") from error
 
     def computed(
@@ -197,7 +197,7 @@ class Adapted:
         try:
             with torch.inference_mode(), autocast(self.precision, self.device):
                 value = self.encoder.similarity(sounds, pictures)
-        except Exception as error:  # whatever somebody's code raises
+        except RAISED as error:
             raise RunError(f"{where} failed with {count}: {told(error, self.file)}.") from error
         tensor = isinstance(value, torch.Tensor)
         if not tensor or value.shape != (len(sounds), len(pictures)):
@@ -261,7 +261,7 @@ class Adapted:
                 return function(*arguments)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever somebody's code raises
+        except RAISED as error:
             reason = told(error, self.file)
             if len(clips) == 1:
                 raise RunError(f"{self._called}: {name} failed with clip '{clips[0]}': {reason}.") from error

@@ -15,7 +15,7 @@ from avbench.data.feed.augment import Augment
 from avbench.data.feed.heard import HeardClips
 from avbench.data.feed.heard_training import HeardFeed, Several
 from avbench.data.wants import Wants
-from avbench.errors import AvbenchError, InputError, RunError
+from avbench.errors import RAISED, AvbenchError, InputError, RunError
 from avbench.methods.classifier import Classifier
 from avbench.registry.encoders import defines, told
 
@@ -113,7 +113,7 @@ class HeardEncoder(nn.Module):
             raise
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever somebody's code raises
+        except RAISED as error:
             raise RunError(f"{called} failed in fine-tuning: {told(error, self.adapted[0].file)}.") from error
         count = len(arguments[0])
         if not isinstance(found, Tensor) or found.ndim not in (2, 3) or len(found) != count:

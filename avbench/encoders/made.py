@@ -8,7 +8,7 @@ from typing import Any
 
 from avbench import registry
 from avbench.data.wants import Wants
-from avbench.errors import AvbenchError, InputError
+from avbench.errors import RAISED, AvbenchError, InputError
 from avbench.registry.encoders import told
 from avbench.settings import Settings, shown
 
@@ -61,7 +61,7 @@ def revision_of(name: str, options: Settings) -> str:
         return str(encoder.revision())
     except AvbenchError:
         raise
-    except Exception as error:  # whatever somebody's code raises
+    except RAISED as error:
         raise InputError(f"encoder {entry.shown} ({name}): revision failed: {told(error, entry.path)}.") from error
 
 
@@ -81,7 +81,7 @@ def build(name: str, options: Settings) -> Any:
     arguments = {field.name: getattr(options, field.name) for field in fields(options)}
     try:
         return entry.load().METHOD(**arguments)
-    except Exception as error:  # whatever somebody's code raises
+    except RAISED as error:
         raise InputError(
             f"encoder {entry.shown} ({name}): its constructor failed: {told(error, entry.path)}."
         ) from error

@@ -17,7 +17,7 @@ from avbench.data.feed.batch import Batch, arrays, moved
 from avbench.data.feed.dataset import AudioVisualDataset
 from avbench.data.feed.loader import Feed
 from avbench.encoders import returned
-from avbench.errors import RunError
+from avbench.errors import RAISED, RunError
 from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier, Streams, build_classifier
 from avbench.registry.contract import embeds_apart
@@ -104,7 +104,7 @@ class OfMethod:
         called = f"method {self._config.method_name}: {function}"
         try:
             found = self._computed(cast(Kind, function), batch)
-        except Exception as error:  # whatever another package's code raises
+        except RAISED as error:
             raise RunError(f"{called} failed: {told(error, self._entry.path)}.") from error
         shapes = _TOKENS if function == "tokens" else returned.VECTORS
         names = {"visual": "patches", "audio": "audio_tokens"} if function == "tokens" else {}

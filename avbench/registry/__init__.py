@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from avbench.errors import InputError, unknown
+from avbench.errors import RAISED, InputError, unknown
 from avbench.files import canonical_json, sha256_text
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _load(entry: Component) -> tuple[ModuleType, dict[str, str]]:
 
     try:
         module = importlib.import_module(entry.module)
-    except Exception as error:  # whatever another package's code raises
+    except RAISED as error:
         raise InputError(
             f"plug-in {entry.kind} '{entry.name}' of {entry.origin}: {entry.module} cannot be imported"
             f" ({type(error).__name__}: {error}); mend or remove its package."

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
-from avbench.errors import InputError, did_you_mean, unknown
+from avbench.errors import RAISED, InputError, did_you_mean, unknown
 from avbench.files import sha256_text
 from avbench.files.paths import expanded
 from avbench.registry import ENCODER, OWN, Component
@@ -213,7 +213,7 @@ def _of_file(name: str, path: Path) -> types.ModuleType:
     sys.modules[called] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever somebody's code raises
+    except RAISED as error:
         del sys.modules[called]
         raise InputError(f"--encoder {name}: cannot be imported: {told(error, path)}.") from error
     return module
@@ -225,7 +225,7 @@ def _of_package(name: str, place: str) -> types.ModuleType:
         sys.path.append(folder)
     try:
         return importlib.import_module(place)
-    except Exception as error:  # whatever somebody's code raises
+    except RAISED as error:
         raise InputError(f"--encoder {name}: {place} cannot be imported: {told(error, Path(place))}.") from error
 
 

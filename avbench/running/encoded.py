@@ -3,85 +3,64 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, RunConfig, TrainConfig, Weights
-from avbench.data.locate import EMBEDDED, SOUNDSHAPES
+from avbench.config import DataConfig, ModelConfig, RunConfig, TrainConfig, Weights
 from avbench.errors import InputError
-from avbench.recipes import presets
-from avbench.running.layers import apply, read_layers, task_class
 from avbench.settings import Settings, change
 
 if TYPE_CHECKING:
     from avbench.data.wants import Wants
-    from avbench.running.asked import Request
 
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
 _OF_SPECTROGRAMS = ("freq_mask", "time_mask", "noise")  # settings of fine-tuning
 _SET = {"train": ("workers", "threads", "deterministic")}  # of these sections, what an encoder's run has
 
 
-def resolve(request: Request, entry: registry.Component) -> RunConfig:
-    """Returns the complete configuration of a request; see :func:`avbench.running.request.resolve`.
+def frames(method: str, user: Sequence[Mapping[str, Any]]) -> DataConfig:
+    """Returns the section data as an encoder sees: how many pictures of a clip, which its arguments may decide.
+
+    Args:
+        method: The encoder.
+        user: What the user sets.
 
     Raises:
-        InputError: An unknown key, a wrong value, or a setting of what an encoder has not.
+        InputError: A wrong argument, or it says that it hears or sees something that cannot be.
     """
-    if request.recipe:
-        raise InputError(f"--recipe {request.recipe}: not used with an encoder; leave it out.")
     from avbench.encoders.made import wants_of
 
-    user = read_layers(request.config, request.sets, method=request.method, task=request.task)
-    source = request.data or next(
-        (layer["data"]["source"] for layer in reversed(user) if "source" in layer.get("data", {})), DataConfig().source
-    )
-    options: Settings = entry.config_class()
+    options: Settings = registry.find("method", method).config_class()
     for layer in user:
-        options = change(options, layer.get(entry.section, {}), entry.section)
-    seen = wants_of(request.method, options).grid  # which its arguments may decide
-    sections: dict[str, Settings] = {
-        "data": change(DataConfig(), {"n_frames": seen.count, "sampling": seen.sampling}),
-        "input": InputConfig(),
-        entry.section: options,
-        "train": TrainConfig(),
-        "task": task_class(request.task)(),
-    }
-    own = (SOUNDSHAPES,) if source in EMBEDDED and SOUNDSHAPES not in request.presets else ()
-    for name in (*own, *request.presets):
-        preset = presets.load(name)
-        of_task = preset.get(presets.TASKS, {}).get(request.task, {})
-        for layer in ({key: preset.get(key, {}) for key in ("data", "input", "task")}, {"task": of_task}):
-            sections = apply(sections, layer, f"{name}: ", lenient=("task",))
+        options = change(options, layer.get(registry.ENCODER, {}), registry.ENCODER)
+    seen = wants_of(method, options).grid
+    return change(DataConfig(), {"n_frames": seen.count, "sampling": seen.sampling})
+
+
+def of_presets(sections: Mapping[str, Settings], user: Sequence[Mapping[str, Any]]) -> dict[str, Settings]:
+    """Returns the sections of an encoder after presets, without what these say of spectrograms and of training.
+
+    Args:
+        sections: As presets leave them.
+        user: What the user sets.
+
+    Raises:
+        InputError: The user sets something that changes nothing of what an encoder does.
+    """
     unheard = {name: type(value)() for name, value in vars(sections["task"]).items() if name in _OF_SPECTROGRAMS}
-    sections["task"] = change(sections["task"], unheard, "task")
     for layer in user:
-        _check_sections(layer, sections)
-        sections = apply(sections, layer, "")
-    for name, none in unheard.items():
-        if getattr(sections["task"], name) != none:
-            raise InputError(f"task.{name}: not used with an encoder, which hears waveforms, valid: {none}.")
-    named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
-    sections["data"] = change(sections["data"], named)
-    options = sections.pop(entry.section)
-    config = RunConfig(
-        method_name=request.method,
-        task_name=request.task,
-        seed=request.seed,
-        precision="fp32" if request.precision == "auto" else request.precision,
-        weights=GIVEN,
-        checkpoint=request.checkpoint,
-        presets=(*own, *request.presets),
-        method=options,
-        model=ModelConfig(),
-        **sections,  # type: ignore[arg-type]  # each section has the type its default was made with
-    )
-    wants(config)
-    return config
+        _check_sections(layer)
+        for name, value in layer.get("task", {}).items():
+            if value != unheard.get(name, value):
+                raise InputError(
+                    f"task.{name}: not used with an encoder, which hears waveforms, valid: {unheard[name]}."
+                )
+    changed = {"model": ModelConfig(), "train": TrainConfig(), "task": change(sections["task"], unheard, "task")}
+    return {**sections, **changed}
 
 
-def _check_sections(layer: Mapping[str, Any], sections: Mapping[str, Settings]) -> None:
+def _check_sections(layer: Mapping[str, Any]) -> None:
     """Refuses settings that change nothing of what an encoder does.
 
     Raises:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avbench import registry
-from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig
+from avbench.config import DataConfig, InputConfig, ModelConfig, Precision, RunConfig, TrainConfig, Weights
 from avbench.data.locate import EMBEDDED, SOUNDSHAPES
 from avbench.errors import InputError
 from avbench.recipes import presets, recipe
@@ -37,8 +37,8 @@ def resolve(request: Request) -> RunConfig:
     trained = bool(method.card.get("objectives"))
     if request.task:
         _check_pair(method, registry.find("task", request.task))
-        if method.encoder:
-            return encoded.resolve(request, method)
+        if method.encoder and request.recipe:
+            raise InputError(f"--recipe {request.recipe}: not used with an encoder; leave it out.")
     elif not trained:
         if method.encoder:
             raise InputError(f"encoder '{method.name}': found nothing to pretrain, valid: avbench run --encoder.")
@@ -50,17 +50,17 @@ def resolve(request: Request) -> RunConfig:
         chosen.data or DataConfig().source,
     )
     names = (*chosen.preset, *request.presets)
-    if not names and request.checkpoint is None:
-        names = (SOUNDSHAPES if source in EMBEDDED else "starter",)
-    elif source in EMBEDDED:
+    if source in [*EMBEDDED]:  # a source that is no text is refused later
         names = names if names[:1] == (SOUNDSHAPES,) else (SOUNDSHAPES, *names)
+    elif not names and request.checkpoint is None and not method.encoder:
+        names = ("starter",)
     layers: list[tuple[str, Mapping[str, Any]]] = [(f"preset {name}", presets.load(name)) for name in names]
     layers.insert(len(names) - len(request.presets), (f"recipe {chosen.name}", chosen.sections))
     sections: dict[str, Settings] = {
-        "data": frames_of(method.card),
+        "data": encoded.frames(request.method, user) if method.encoder else frames_of(method.card),
         "input": InputConfig(),
         "model": ModelConfig(),
-        "method": method.config_class(),
+        method.section: method.config_class(),
         "train": TrainConfig(),
         "task": task_class(request.task)(),
     }
@@ -80,7 +80,9 @@ def resolve(request: Request) -> RunConfig:
         sections = apply(sections, of_task, f"{name}: ")
     if chosen.start is not None and request.checkpoint is None:
         _check_start(chosen, user)
-    if request.checkpoint is not None:
+    if method.encoder:
+        sections, fits_batch = encoded.of_presets(sections, user), False
+    elif request.checkpoint is not None:
         given = [f"{name}.{key}" for layer in user for name, values in layer.items() for key in values]
         sizes = _checkpoint_sizes(request.checkpoint, request.method, given)
         sections = apply(sections, sizes, f"{request.checkpoint}: ")
@@ -88,13 +90,16 @@ def resolve(request: Request) -> RunConfig:
         sections = apply(sections, layer, "")
     named = {"source": source} | ({} if request.eval_data is None else {"eval_source": request.eval_data})
     sections["data"] = change(sections["data"], named)
-    _check_frame(sections["data"], sections["input"])
+    if not method.encoder:
+        _check_frame(sections["data"], sections["input"])
+    sections["method"] = sections.pop(method.section)
+    weights: Weights = "checkpoint" if request.checkpoint else "pretrained" if trained else "untrained"
     return RunConfig(
         method_name=request.method,
         task_name=request.task,
         seed=request.seed,
         precision=_precision(request, sections["model"], trained=trained),
-        weights="checkpoint" if request.checkpoint else "pretrained" if trained else "untrained",
+        weights=encoded.GIVEN if method.encoder else weights,
         checkpoint=request.checkpoint,
         presets=names,
         fits_batch=fits_batch and not any("batch_size" in layer.get("train", {}) for layer in user),

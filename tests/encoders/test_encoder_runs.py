@@ -140,6 +140,7 @@ def test_what_it_imports_from_beside_it_belongs_to_its_id(judge: Judge) -> None:
         (["input.image_size=64"], "input.image_size: not used with an encoder; it says itself what it hears and sees"),
         (["train.steps=3"], "train.steps: not used with an encoder"),
         (["method.power=2"], "unknown section 'method'"),
+        (["encoder.power=2", "--preset", "finetune-audioset20k-a"], "found task 'retrieval', valid: classification"),
         (["encoder.kind=least"], "its constructor failed: AssertionError"),
     ],
 )

@@ -187,6 +187,10 @@ class Mine(avbench.Encoder):
             "audio failed with clip 'train_000001': ZeroDivisionError: division by zero (mine.py, line 6)",
         ),
         (
+            "    def audio(self, waves, rate):\n        raise SystemExit(3)\n",
+            "audio failed with clip 'train_000001': SystemExit: 3 (mine.py, line 6)",
+        ),
+        (
             "    def audio(self, waves, rate):\n        return torch.full((len(waves), 2), torch.nan)\n",
             "returned values that are not finite for clip 'train_000001', 'train_000003', 'train_000005' and 5 more",
         ),
@@ -241,6 +245,7 @@ def test_what_goes_wrong_is_told_in_one_line(judge: Judge, capsys: pytest.Captur
             "import nothing_of_the_kind",
             "cannot be imported: ModuleNotFoundError: No module named 'nothing_of_the_kind'",
         ),
+        ("raise SystemExit('usage: mine.py')", "cannot be imported: SystemExit: usage: mine.py"),
         ("class Mine(avbench.Encoder\n", "cannot be imported: SyntaxError"),
         ("class Mine(avbench.Encoder):\n    def audio(self, waves): ...\n", "valid: audio(self, waves, rate)"),
         (
