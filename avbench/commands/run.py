@@ -42,6 +42,9 @@ class Command(LauncherOptions, ConfigOptions):
     skip_untrained: bool = False
     """Leave out the untrained model, which is otherwise evaluated as well."""
 
+    report: bool = False
+    """Also write the page of the results folder, as avbench report does."""
+
     def execute(self) -> int:
         """Runs everything; returns 1 when a run failed, after the others went on."""
         from avbench.running import folds
@@ -50,8 +53,9 @@ class Command(LauncherOptions, ConfigOptions):
         from avbench.training.device import resolve_device
 
         if self.on_cluster:
-            if self.skip_untrained:
-                raise InputError("--skip-untrained: valid with --launcher local.")
+            for option, given in (("--skip-untrained", self.skip_untrained), ("--report", self.report)):
+                if given:
+                    raise InputError(f"{option}: valid with --launcher local.")
             return self._submit()
         requests = self.requests(self._judged, self.task, self.seeds)
         device = resolve_device(self.device)
@@ -73,6 +77,12 @@ class Command(LauncherOptions, ConfigOptions):
         if self.format == "table":
             _print_paths([(str(o.path), o.reused) for o in outcomes if o.path is not None])
             _print_paths([(str(path), reused) for _, path, reused in together])
+        if self.report and records:
+            from avbench.report.page.build import write
+
+            page = self.results / "report.html"
+            write(self.results, page)
+            sys.stdout.write(f"report: {page}\n" if self.format == "table" else "")
         for outcome in failed:
             config = outcome.config
             sys.stderr.write(

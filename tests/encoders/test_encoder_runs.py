@@ -58,14 +58,14 @@ class Mine(avbench.Encoder):
 
 
 def test_two_tasks_a_table_and_a_report(judge: Judge, capsys: pytest.CaptureFixture) -> None:
-    status, records = judge(PLAIN, task="retrieval linear_probe")
+    status, records = judge(PLAIN, "--report", task="retrieval linear_probe")
     shown = capsys.readouterr().out
     assert status == 0
+    assert shown.endswith("\nreport: results/report.html\n")
     assert {record["task"] for record in records} == {"retrieval", "linear_probe"}
     assert {record["weights"] for record in records} == {"given"}
     assert not any(record["trained_on"]["known"] for record in records)
     assert shown.count("Mine ") == 2
-    assert cli.main(["report"]) == 0
     assert "Mine" in Path("results/report.html").read_text(encoding="utf-8")
     status, again = judge(PLAIN, task="retrieval linear_probe")
     assert (status, again) == (0, [])
