@@ -27,13 +27,9 @@ _WIDEST, _DEEPEST = 65_536, 1000  # beyond all use, and still built on the meta 
 class DataConfig(Settings):
     """Which clips, and which of them train and test."""
 
-    source: str = setting(
-        "soundshapes", "embedded set, folder of videos, prepared folder or manifest.json", identity=False
-    )
+    source: str = setting("soundshapes", "embedded set, folder of videos, prepared folder or manifest", identity=False)
     labels: str = setting("", "label CSV (index,mid,display_name); empty: look next to the manifest", identity=False)
-    test_fraction: float = setting(
-        0.2, "share of clips held out, by hash of the id, where the data names no split", gt=0, lt=1
-    )
+    test_fraction: float = setting(0.2, "share held out, by hash of the id, where data names no split", gt=0, lt=1)
     eval_source: str = setting(
         "",
         "second source to evaluate on: its split test or, without splits, all of it; empty: the training source",

@@ -33,6 +33,21 @@ def test_scores_fall_with_severity_from_the_clean_ones(tmp_path: Path) -> None:
     assert "seeds 0 1" in drawing.caption
 
 
+def test_what_nearest_neighbours_measure_is_a_figure_of_its_own(tmp_path: Path) -> None:
+    kinds = {"audiomae": "audio/top1", "cavmae": "joint/top1"}
+    for method, name in kinds.items():
+        metrics = {f"{where}/{name}": value for where, value in (("clean", 0.5), ("muffling@1", 0.4))}
+        write_record(tmp_path, record(method, method, "corruption", 0, metrics=metrics), IDS)
+    metrics = {f"{where}/{side}/R@10": 0.3 for where in ("clean", "muffling@1") for side in ("a2v", "v2a")}
+    write_record(tmp_path, record("retrieves", "cavmae", "corruption", 0, metrics=metrics), IDS)
+    retrieved, nearest = corruption.draw(context(tmp_path))
+    assert (retrieved.part, nearest.part) == ("", "knn")
+    assert set(retrieved.table["method"]) == {"cavmae"}
+    assert set(zip(nearest.table["method"], nearest.table["metric"], strict=True)) == set(kinds.items())
+    assert nearest.caption.startswith("kNN of trained models")
+    assert [drawing.canvas.axes[0].get_ylabel() for drawing in (retrieved, nearest)] == ["R@10, %", "top1, %"]
+
+
 def test_runs_that_differ_in_their_clips_damage_are_a_figure_of_their_task(tmp_path: Path) -> None:
     for seed, clean in ((0, 0.5), (1, 0.7)):
         for damage, lost in (("", 0.0), ("blur@1", 0.1), ("blur@4", 0.3), ("muffling@2", 0.05)):

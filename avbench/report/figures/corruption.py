@@ -10,6 +10,7 @@ from typing import Any
 
 from avbench.data.media.corrupt import PICTURES, SOUNDS
 from avbench.metrics.units import unit
+from avbench.registry import title
 from avbench.report.figures.base import (
     BAND,
     Context,
@@ -27,7 +28,12 @@ from avbench.store.rows import Row
 
 CARD = FigureCard(title="Score against the severity of corruptions", order=52)
 _COLUMNS = 5
-_KEYS = (("a2v/R@10", "v2a/R@10"), ("joint/top1",), ("joint/mAP",))  # the first that a record has; their mean is drawn
+_RETRIEVAL = ("a2v/R@10", "v2a/R@10")
+# What a figure is of, and its metrics: the first that a record has; their mean is drawn.
+_KEYS = {
+    "": (_RETRIEVAL,),
+    "knn": tuple((f"{stream}/{name}",) for name in ("top1", "mAP") for stream in ("joint", "audio", "visual")),
+}
 _TRAINED = ("pretrained", "checkpoint")
 _SETTING = "data.corruption"
 
@@ -38,19 +44,25 @@ def draw(context: Context) -> list[Drawing]:
     Raises:
         NothingToDraw: No record of damaged clips.
     """
-    rows = main_rows(context, context.rows("corruption", weights=_TRAINED))
-    points = {"": list(_of_conditions(rows)), **{task: list(_of_runs(context, task)) for task in JUDGED}}
+    points = {part: list(_of_conditions(context, keys)) for part, keys in _KEYS.items()}
+    points |= {task: list(_of_runs(context, task)) for task in JUDGED}
     drawings = [_drawing(context, part, found) for part, found in points.items() if found]
     if not drawings:
         raise NothingToDraw(f"no record; avbench grid --methods all --tasks corruption --data {context.named}")
     return drawings
 
 
-def _of_conditions(rows: list[Row]) -> Iterator[dict[str, Any]]:
-    """Yields the points of records of task ``corruption``."""
-    for row in rows:
-        keys = next((keys for keys in _KEYS if f"clean/{keys[0]}" in row.metrics), ())
-        for kind in (*SOUNDS, *PICTURES) if keys else ():
+def _of_conditions(context: Context, offered: tuple[tuple[str, ...], ...]) -> Iterator[dict[str, Any]]:
+    """Yields the points of records of task ``corruption`` that have one of some sets of metrics."""
+    found = {
+        row.id: keys
+        for row in context.rows("corruption", weights=_TRAINED)
+        for keys in reversed(offered)
+        if f"clean/{keys[0]}" in row.metrics
+    }
+    for row in main_rows(context, [row for row in context.rows("corruption", weights=_TRAINED) if row.id in found]):
+        keys = found[row.id]
+        for kind in (*SOUNDS, *PICTURES):
             for severity in range(6):
                 name = f"{kind}@{severity}" if severity else "clean"
                 values = [row.metrics[f"{name}/{key}"] for key in keys if f"{name}/{key}" in row.metrics]
@@ -103,11 +115,12 @@ def _drawing(context: Context, part: str, points: list[dict[str, Any]]) -> Drawi
         plot(axis, table[table["corruption"] == kind], "severity")
         axis.set(title=kind.replace("_", " "), xlabel="severity")
     for axis in axes[:, 0]:
-        axis.set_ylabel(f"{metric.replace('a2v/R@10 and v2a/R@10', 'R@10')}, %")
+        axis.set_ylabel(f"{', '.join(sorted({key.rpartition('/')[2] for key in metric.split(' and ')}))}, %")
     legend(canvas, axes, BAND)
     seeds = " ".join(map(str, sorted(set(long["seed"]))))
+    name = title(part) if part else "score"
     caption = (
-        f"{part.replace('_', ' ').capitalize() or 'Score'} of trained models ({metric}, %) on {context.data} with"
+        f"{name.capitalize() if name.islower() else name} of trained models ({metric}, %) on {context.data} with"
         f" damaged clips, seeds {seeds}: mean and standard deviation over seeds. Severity 0 is the clean"
         f" clips. Mean drop: {_drops(table)}."
     )
