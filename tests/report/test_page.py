@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -175,3 +177,12 @@ def test_a_task_is_called_by_its_proper_name(tmp_path: Path) -> None:
     assert sorted(re.findall(r'class="card-task">(.*?)<', text)) == sorted(names.values())
     tasks = {name: task["title"] for name, task in data(text)["tasks"].items()}
     assert tasks == names | {"linear_probe": "linear probe", "of_others": "of others"}
+
+
+def test_needs_no_torch_where_nothing_is_in_painted(tmp_path: Path) -> None:
+    for seed in range(2):
+        table_records.scored(tmp_path, f"{seed}" * 16, "cavmae", "retrieval", {"a2v": 3.0}, device_hours=0.1)
+    code = "import sys; from avbench.cli import main; sys.exit(main(sys.argv[1:]) or 'torch' in sys.modules)"
+    words = ["report", "--results", str(tmp_path), "--out", str(tmp_path / "page.html")]
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == 0
+    assert (tmp_path / "page.html").exists()
