@@ -41,7 +41,13 @@ class Several:
 
 
 def moved(value: Any, device: str, *, copy: bool = False) -> Any:
-    """Returns tensors, alone or in lists, tuples and mappings, on a device; copies also where they are there."""
+    """Returns tensors, alone or in lists, tuples and mappings, on a device.
+
+    Args:
+        value: What holds them.
+        device: Where they are wanted.
+        copy: Copy those that are there already.
+    """
     if isinstance(value, torch.Tensor):
         return value.to(device, copy=copy)
     if isinstance(value, dict):
