@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from avbench.errors import InputError
+
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def claims() -> Any:
-    spec = importlib.util.spec_from_file_location("study_claims", ROOT / "benchmarks" / "claims.py")
+def script(name: str) -> Any:
+    """Imports a script of benchmarks/, under its name: another may import it."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -23,9 +25,20 @@ def claims() -> Any:
     return module
 
 
-def test_the_page_says_of_each_claim_what_the_records_say(claims: Any) -> None:
-    told = claims.markdown(claims.asked(ROOT / "results" / "study")).strip()
-    assert told in (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+@pytest.fixture(scope="module")
+def claims() -> Any:
+    return script("claims")
+
+
+@pytest.mark.usefixtures("claims")
+def test_the_page_says_what_the_records_say() -> None:
+    assert script("study_page").page(ROOT / "results" / "study") == (ROOT / "docs" / "study.md").read_text("utf-8")
+
+
+def test_a_number_without_records_is_refused(claims: Any) -> None:
+    records = claims.Means(ROOT / "results" / "study")
+    with pytest.raises(InputError, match=r"\{\{retrieval\|a2v/R@1\|audiomae\}\}: found no such records"):
+        script("study_page").number(records, "retrieval|a2v/R@1|audiomae")
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ def _cosines(features: Features, clips: Clips, inputs: InputConfig) -> Float64:
     seen = np.array([(eval_frame(clips, i, inputs) + 0.5) / moments(clips, i) for i in rows.tolist()])
     heard = seen if inputs.segment_length else np.full(len(clips), 0.5)  # the stretch is centred on the frame
     audio, visual = (
-        side[rows, (when * side.shape[1]).astype(np.int64)]
+        side[rows, np.minimum((when * side.shape[1]).astype(np.int64), side.shape[1] - 1)]  # a judged frame of its own
         for side, when in zip(features.pair, (heard, seen), strict=True)
     )
     return np.asarray(np.einsum("nd,nd->n", audio, visual, dtype=np.float64))

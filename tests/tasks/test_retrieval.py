@@ -132,7 +132,7 @@ def test_unusable_values_name_file_and_clip(tmp_path: Path) -> None:
 
 
 def test_the_registry_reads_the_card() -> None:
-    assert registry.find("task", "retrieval").card == dataclasses.asdict(CARD)
+    assert registry.find("task", "retrieval").card.items() <= dataclasses.asdict(CARD).items()
 
 
 def test_needs_no_torch() -> None:

@@ -6,7 +6,9 @@ from avbench.report.figures.base import Context, Drawing, FigureCard, NothingToD
 from avbench.report.figures.curves import against
 
 CARD = FigureCard(
-    title="Scores against lambda_c, masking, batch size, epochs", source="CAV-MAE Tables 2a-2c, 12-15", order=50
+    title="Scores against lambda_c, masking, batch size, epochs, window",
+    source="CAV-MAE Tables 2a-2c, 12-15; CAV-MAE Sync",
+    order=50,
 )
 # Setting, name of the axis, values for the suggested command, logarithmic axis.
 SETTINGS = (
@@ -15,6 +17,7 @@ SETTINGS = (
     ("method.masking_strategy", "masking strategy", "uniform time frequency", False),
     ("train.batch_size", "clips of a batch", "16 32 64", True),
     ("train.epochs", "epochs of pretraining", "1 3 12 25", False),
+    ("input.segment_length", "rows of spectrogram around each frame", "192 416 624", False),
     ("train.steps", "steps of pretraining", "80 160 320", False),
 )
 
