@@ -155,8 +155,22 @@ class Cluster:
         """Whether ``predicate`` came true within so many seconds."""
         return _until(predicate, seconds)
 
+    def lose_node(self) -> None:
+        """Kills the node's daemon and its jobs at once, as of a machine without power, and says that it is down."""
+        others = {daemon.pid for name, daemon in self._daemons.items() if name != "slurmd"}
+        for process in set(self.processes()) - others:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._daemons.pop("slurmd").wait()
+        self.run("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=vanished")
+
+    def find_node(self) -> None:
+        """Brings the node back."""
+        self.run("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
+        self._start_node()
+
     def _start(self) -> None:
-        folder, host = self.folder, socket.gethostname().split(".")[0]
+        folder, host = self.folder, _host()
         ports = settings.Ports(*_free_ports(4))
         password = secrets.token_hex(8)
         folder.chmod(0o755)
@@ -180,8 +194,11 @@ class Cluster:
         for words in settings.ACCOUNTS:
             self.run("sacctmgr", "-i", *words)
         self._daemon("slurmctld", "-D", "-i")
-        self._daemon("slurmd", "-D", "-N", host)
         self._ready("slurmctld", lambda: _listens(ports.slurmctld))
+        self._start_node()
+
+    def _start_node(self) -> None:
+        self._daemon("slurmd", "-D", "-N", _host())
         self._ready("slurmd", lambda: self.run("sinfo", "-h", "-p", "main", "-o", "%T", check=False) == "idle")
 
     def _start_munge(self) -> None:
@@ -226,6 +243,10 @@ class Cluster:
         if not _until(settled, _START_S) or self._daemons[name].poll() is not None:
             log = (self.folder / f"{name}.out").read_text(errors="replace").strip()
             raise RuntimeError(f"{name} did not start; its log ends: {log[-1000:]}")
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
 
 
 @contextlib.contextmanager

@@ -81,6 +81,11 @@ class Place:
             len(path.read_text().splitlines()) - 1 for path in self.results.glob("stages/pretrain/*/metrics.csv")
         )
 
+    def steps(self) -> list[int]:
+        """The steps that the one training's metrics tell of."""
+        (path,) = self.results.glob("stages/pretrain/*/metrics.csv")
+        return [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
+
     def number(self) -> str:
         """The number of the latest job."""
         return list(ledger.submissions(self.results))[-1].entries[0].job

@@ -27,11 +27,6 @@ def begin(place: Place, *settings: str) -> int:
     return process
 
 
-def steps(place: Place) -> list[int]:
-    (path,) = place.results.glob("stages/pretrain/*/metrics.csv")
-    return [int(line.split(",")[0]) for line in path.read_text().splitlines()[1:]]
-
-
 def test_a_job_that_slurm_warns_goes_on_in_its_next_wall_time(place: Place, undisturbed: dict[int, Trained]) -> None:
     process = begin(place)
     place.wait(lambda: "Caught signal SIGUSR2" in place.log())
@@ -40,7 +35,7 @@ def test_a_job_that_slurm_warns_goes_on_in_its_next_wall_time(place: Place, undi
     place.finish()
     assert place.states() == ["done"]
     assert same(place.weights(), undisturbed[1].weights)
-    assert steps(place) == list(range(1, 41))
+    assert place.steps() == list(range(1, 41))
 
 
 def test_a_job_that_cannot_save_is_ended_and_resumes_from_its_last_checkpoint(
@@ -64,11 +59,11 @@ def test_a_job_that_cannot_save_is_ended_and_resumes_from_its_last_checkpoint(
     (found,) = place.status()
     assert found["state"] == "failed"
     assert "timeout" in str(found["detail"]).lower()
-    kept = steps(place)
+    kept = place.steps()
     assert 3 < len(kept) < 40
     again = place.pretrain(*LONG, GATHERED, "train.checkpoint_seconds=0.001")
     assert "1 jobs submitted" in again.stdout
     place.finish()
     assert place.states() == ["done"]
     assert same(place.weights(), undisturbed[1].weights)
-    assert steps(place) == list(range(1, 41))
+    assert place.steps() == list(range(1, 41))
