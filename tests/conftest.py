@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared data folder is not beside the project")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _encoders_of_other_files() -> Iterator[None]:
+    """Encoders are known by name for as long as a process lives; a test's file is not the next one's of that name."""
+    yield
+    if known := sys.modules.get("avbench.registry.encoders"):
+        known.forget()
 
 
 @pytest.fixture(scope="session")

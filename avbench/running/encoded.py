@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 GIVEN: Weights = "given"  # the weights of an encoder, whatever they are: avbench trained none
 _OF_SPECTROGRAMS = ("freq_mask", "time_mask", "noise")  # settings of fine-tuning
+_ASKING = 2  # how encoders are asked; 2: modules they hold in evaluation mode, copies of sounds and pictures
 _SET = {"train": ("workers", "threads", "deterministic")}  # of these sections, what an encoder's run has
 
 
@@ -110,6 +111,7 @@ def key(config: RunConfig, options: Mapping[str, Any]) -> dict[str, Any]:
     entry = registry.find("method", config.method_name)
     return {
         "encoder": entry.shown,
+        "asking": _ASKING,
         "options": dict(options),
         "wants": dataclasses.asdict(heard),
         "precision": config.precision,
