@@ -14,8 +14,8 @@ import pytest
 if TYPE_CHECKING:
     from browser import Browser
 
-# Before anything imports torch: as many tests as cores run side by side, with one thread each.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before anything imports torch: as many tests as cores run side by side, with one thread each. With more, bits differ.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parent.parent
 
