@@ -20,6 +20,7 @@ MODALITIES = ("audio", "visual")
 HAS = {("audio",): "sound alone", ("visual",): "pictures alone", MODALITIES: "sound and pictures"}  # in messages
 Modality = Literal["auto", "both", "audio", "visual"]
 Weights = Literal["pretrained", "untrained", "checkpoint", "given"]
+ONE_OR_IDLE = -1  # of train.threads
 _WIDEST, _DEEPEST = 65_536, 1000  # beyond all use, and still built on the meta device within seconds
 
 
@@ -141,8 +142,8 @@ class TrainConfig(Settings):
     workers: int = setting(-1, "processes that read clips; -1: one per spare core", ge=-1, identity=False)
     threads: int = setting(
         0,
-        "threads that compute on a CPU; 0: all cores; bits depend on it, so resume with the same",
-        ge=0,
+        "on a CPU; 0: all cores, bits depend on how many; -1: one, and idle cores in training where bits are the same",
+        ge=ONE_OR_IDLE,
         identity=False,
     )
     deterministic: bool = setting(

@@ -30,7 +30,7 @@ def local_slots(device: str, configs: Sequence[RunConfig], count: int = 0) -> tu
         count = count or len(names)
         return [{"CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(count)], []
     cores = core_count()
-    threads = max((config.train.threads or cores for config in configs), default=cores)
+    threads = max((abs(config.train.threads) or cores for config in configs), default=cores)
     count = count or max(1, cores // threads)
     share = max(1, cores // count)
     settings = [f"train.threads={share}"] if count > 1 and any(config.train.threads == 0 for config in configs) else []

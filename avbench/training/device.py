@@ -71,7 +71,7 @@ def torch_threads(workers: int, threads: int = 0) -> Iterator[int]:
 
     Args:
         workers: Processes that read clips meanwhile, one thread each.
-        threads: Use no more than that; 0: as many as there are cores left.
+        threads: Use no more than that; 0: as many as there are cores left; -1: one.
 
     Yields:
         The number of threads; never more than torch was allowed before (OMP_NUM_THREADS).
@@ -79,7 +79,7 @@ def torch_threads(workers: int, threads: int = 0) -> Iterator[int]:
     import torch
 
     before = torch.get_num_threads()
-    used = max(1, min(before, own_cores() - workers, threads or before))
+    used = max(1, min(before, own_cores() - workers, abs(threads) or before))
     torch.set_num_threads(used)
     try:
         yield used

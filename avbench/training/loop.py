@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from avbench.config import Precision, TrainConfig
+from avbench.config import ONE_OR_IDLE, Precision, TrainConfig
 from avbench.data.feed.batch import moved
 from avbench.data.progress import Progress
 from avbench.errors import InputError, RunError, Stopped
@@ -35,6 +35,7 @@ from avbench.training.session import WEIGHTS, Session
 from avbench.training.share import Share
 from avbench.training.sinks import Sinks
 from avbench.training.state import Checkpoints, TrainState, exclusive
+from avbench.training.threads import Threads, free_cores
 
 __all__ = ["WEIGHTS", "TrainResult", "pretrain", "train"]
 
@@ -151,8 +152,10 @@ def train(
     group = share.group
     if config.compiled and group.shards:
         raise InputError("train.compiled: found true, valid with --parallel fsdp: false; or --parallel ddp.")
+    alone = config.threads != ONE_OR_IDLE or device != "cpu" or config.compiled or group.world > 1
     with (
         exclusive(directory) if group.leads else contextlib.nullcontext(),
+        Threads(1 if alone else free_cores(workers)).of(model) as threads,
         torch_threads(workers, config.threads),
         float32_products(precision, device),  # of the backward passes, too
         reproducible(device, wanted=config.deterministic),
@@ -190,6 +193,7 @@ def train(
             metrics=metrics,
             share=share,
             parallel=parallel or model,
+            threads=threads,
             section=section,
             about=about or {},
         )

@@ -31,6 +31,7 @@ from avbench.training.precision import autocast
 from avbench.training.schedule import learning_rate
 from avbench.training.share import Share
 from avbench.training.state import Checkpoints, TrainState, writing
+from avbench.training.threads import Threads
 
 WEIGHTS = "weights.safetensors"  # what a finished run leaves in its folder
 _CHECKPOINT_SHARE = 0.05  # of the time: where a checkpoint takes long, they come more rarely than asked for
@@ -58,6 +59,7 @@ class Session:
     metrics: MetricsLog | None  # the leading process's
     share: Share
     parallel: nn.Module  # the method, or what wraps it
+    threads: Threads = field(default_factory=Threads)
     section: str = "train"  # of the settings, in messages
     about: Mapping[str, Any] = field(default_factory=dict)  # more that the weights' metadata say
     meter: Meter = field(init=False)
@@ -113,7 +115,7 @@ class Session:
 
         self.optimizer.zero_grad(set_to_none=True)
         with lost_companion():
-            values = self._differentiate(batch, noise)
+            values = self.threads.step(self.method, lambda: self._differentiate(batch, noise))
             if self.config.clip_norm:
                 self.scaler.unscale_(self.optimizer)
                 torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
