@@ -189,9 +189,15 @@ def _compared(records: Means, kind: str, sides: tuple[Side, ...], claim: Mapping
     ends = estimate.interval()
     holds = None
     if kind == "alike":
-        margin = claim["margin"]
-        holds = True if -margin < ends[0] and ends[1] < margin else False if min(map(abs, ends)) > margin else None
+        holds = alike(ends, claim["margin"])
     return Answer(kind, sides, values, ends, estimate.p(), holds, estimate.seeds)
+
+
+def alike(ends: tuple[float, float], margin: float) -> bool | None:
+    """Returns whether a difference with this interval is within the margin, or beyond it; None: that cannot be told."""
+    if -margin < ends[0] and ends[1] < margin:
+        return True
+    return False if ends[0] > margin or ends[1] < -margin else None
 
 
 def _chance(records: Means, side: Side) -> Answer:

@@ -3,8 +3,9 @@
     python benchmarks/study_page.py            # from results/study
 
 In the text, ``{{TASK|METRIC|SIDE}}`` is a mean over seeds, ``{{TASK|METRIC|SIDE|interval}}`` its 95 % interval and
-``{{TASK|METRIC|SIDE|SIDE}}`` a difference with its own, sides and estimator as in claims.py; ``TASK:DATA`` is a task on
-another data set; ``{{claims}}`` are all claims with their verdicts.
+``{{TASK|METRIC|SIDE|chance}}`` what chance reaches; ``{{TASK|METRIC|SIDE|SIDE}}`` is a difference with an interval of
+its own. Sides and estimator are those of claims.py; ``TASK:DATA`` is a task on another data set. ``{{claims}}`` are all
+claims with their verdicts, ``{{hours}}`` the device-hours behind all records and ``{{records}}`` their number.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from pathlib import Path
 import claims
 
 from avbench.errors import InputError
+from avbench.launch.cost import spent
 from avbench.metrics.units import unit
+from avbench.store import index
 
 ROOT = Path(__file__).parents[1]
 TEXT, PAGE = Path(__file__).with_suffix(".md.in"), ROOT / "docs" / "study.md"
@@ -28,10 +31,15 @@ def page(results: Path) -> str:
         InputError: There is no record for one of its numbers.
     """
     records = claims.Means(results)
-    told = claims.markdown(claims.asked(results)).strip()
+    runs = [row.id for row in index.read(results).rows]
+    told = {
+        "claims": claims.markdown(claims.asked(results)).strip(),
+        "hours": f"{spent(results, runs):.1f}",
+        "records": f"{len(runs):,}",
+    }
 
     def filled(match: re.Match[str]) -> str:
-        return told if match[1] == "claims" else number(records, match[1])
+        return told[match[1]] if match[1] in told else number(records, match[1])
 
     return re.sub(r"\{\{(.+?)\}\}", filled, TEXT.read_text(encoding="utf-8"))
 
@@ -44,7 +52,8 @@ def number(records: claims.Means, asked: str) -> str:
     """
     place, metric, *words = asked.split("|")
     task, _, data = place.partition(":")
-    sides = [claims.Side.parse(text, task, metric, data or claims.DATA) for text in words if text != "interval"]
+    asks = [word for word in words if word not in ("interval", "chance")]
+    sides = [claims.Side.parse(text, task, metric, data or claims.DATA) for text in asks]
     how = unit(sides[0].metric, task)
     digits = how.digits if how.factor == 1 else 1
 
@@ -59,6 +68,11 @@ def number(records: claims.Means, asked: str) -> str:
         ends = means[0] and records.judge.ends(means[0])
     if None in means or ends is None:
         raise InputError(f"{TEXT.name}: {{{{{asked}}}}}: found no such records.")
+    if "chance" in words:
+        chance = means[0] and means[0].runs[0].chance
+        if chance is None:
+            raise InputError(f"{TEXT.name}: {{{{{asked}}}}}: found no chance of this metric.")
+        return f"{chance * how.factor:.{digits}f}"
     values = [sum(run.value for run in mean.runs) / len(mean.runs) * how.factor for mean in means if mean is not None]
     if "interval" in words:
         return interval(ends)

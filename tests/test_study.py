@@ -71,3 +71,17 @@ def test_a_difference_counts_if_it_is_separated_and_of_three_seeds(claims: Any) 
     assert verdict((0.2, 0.3), 0.01, of=(error, error)) == "reproduces"  # lower is better
     missing = claims.Answer("above", sides, missing=("retrieval of cav",))
     assert claims.verdict([missing])[0] == "open"
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ((-0.01, 0.02), True),
+        ((0.04, 0.05), False),
+        ((-0.05, -0.04), False),
+        ((0.02, 0.05), None),
+        ((-0.17, 0.15), None),  # so wide that it says nothing, though both ends are beyond the margin
+    ],
+)
+def test_alike_is_told_by_the_whole_interval(claims: Any, ends: tuple[float, float], told: bool | None) -> None:
+    assert claims.alike(ends, 0.03) is told

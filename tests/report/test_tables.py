@@ -166,6 +166,22 @@ def test_seeds_of_other_settings_or_clips_are_never_mixed(tmp_path: Path) -> Non
     assert [record.id for record in found.records] == ["a0", "e"]  # the newest of each seed
 
 
+def test_a_methods_own_defaults_are_usual_settings(tmp_path: Path) -> None:
+    table_records.retrieval(tmp_path, "usual", "cavmae", 2.0)
+    varied = {"settings": {"method.masking_strategy": "time_frequency"}}
+    for seed in range(3):  # of a sweep: newer, and more of them
+        table_records.retrieval(tmp_path, f"v{seed}", "cavmae", 3.0, seed, created=f"2027-01-0{seed + 1}", **varied)
+    wanted = {"method": "cavmae", "task": "retrieval", "data": ("soundshapes",), "metric": "a2v/R@1"}
+    for where, ids in (
+        ({}, ["usual"]),
+        ({"method.masking_strategy": "time_frequency"}, ["v0", "v1", "v2"]),
+        ({"method.masking_ratio": 0.5}, ["usual"]),
+    ):
+        found = find(Records(tmp_path), Query(**wanted, presets=("soundshapes",), where=where))
+        assert found is not None
+        assert [record.id for record in found.records] == ids, where
+
+
 def test_clips_that_were_damaged_fill_no_cell_of_clean_ones(tmp_path: Path) -> None:
     damaged = {"settings": {"data.corruption": "sound_noise@5"}, "data_sha256": "damaged"}
     for seed in range(3):

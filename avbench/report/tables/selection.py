@@ -13,6 +13,7 @@ from avbench.compare.configuration import AT_FIRST, BEFORE, EARLIER, PRETRAINED_
 from avbench.compare.outputs import Measured, measured
 from avbench.config import InputConfig, ModelConfig, TrainConfig
 from avbench.data import catalogue
+from avbench.errors import InputError
 from avbench.recipes import presets
 from avbench.recipes.recipe import Recipe, load
 from avbench.report.records import Records
@@ -183,26 +184,37 @@ def _past(recipe: Recipe) -> dict[str, Any]:
     return found
 
 
+def _options(method: str) -> type[Settings] | None:
+    """Returns the class of a method's options; None: records are of one that is not installed, broken or an encoder."""
+    entry = registry.entries("method").get(method)
+    if entry is None or entry.encoder:
+        return None
+    try:
+        return entry.config_class
+    except InputError:
+        return None
+
+
 @functools.cache
 def standard(method: str, task: str, names: tuple[str, ...], trained: str = "") -> dict[str, Any]:
-    """Returns the usual settings by dotted key: the defaults of what needs no torch, and presets on top.
+    """Returns the usual settings by dotted key: the defaults, and presets on top.
 
     Args:
         method: A method.
         task: A task.
         names: Presets, later over earlier.
-        trained: A recipe, whose settings go on top; then those that can change a number are returned, the method's
-            defaults with them. "": none.
+        trained: A recipe, whose settings go on top; then those that can change a number are returned. "": none.
     """
     own = load(trained) if trained else None
     classes = dict(registry.entries("task"))
     sections: dict[str, Settings] = {"input": InputConfig(), "model": ModelConfig(), "train": TrainConfig()}
     if task in classes:
         sections["task"] = classes[task].config_class()
+    if (options_of := _options(method)) is not None:
+        sections["method"] = options_of()
     if own is not None:
-        entry = registry.find("method", method)
-        sections |= {"data": frames_of(entry.card), "method": entry.config_class()}
-    found: dict[str, Any] = {}
+        sections["data"] = frames_of(registry.find("method", method).card)
+    found: dict[str, Any] = {EARLIER: 0} if own is None else {}  # nothing was trained before the training
     for section, values in sections.items():
         found |= {f"{section}.{key}": value for key, value in to_dict(values, identity_only=own is not None).items()}
     layers = [layer for name in names for layer in presets.layers(presets.load(name), method, task)]
@@ -212,7 +224,7 @@ def standard(method: str, task: str, names: tuple[str, ...], trained: str = "") 
     for section in ("train", "task"):
         if found.get(f"{section}.steps"):
             found[f"{section}.epochs"] = None
-    if own is not None:  # a preset serves the whole family
+    if "method" in sections:  # a preset serves the whole family
         options = to_dict(sections["method"])
         found = {key: value for key, value in found.items() if key[:7] != "method." or key[7:] in options}
     found["train.init"] = own.weights if own is not None else found.get("train.init") or "none"
