@@ -23,6 +23,7 @@ from typing import Any
 
 import yaml
 
+from avbench.compare.configuration import AT_FIRST, BEFORE, EARLIER
 from avbench.compare.outputs import Measured, measured
 from avbench.errors import InputError
 from avbench.metrics.hierarchical import Estimate, holm
@@ -35,6 +36,7 @@ CLAIMS = Path(__file__).with_name("claims.yaml")
 DATA, PRESETS = "soundshapes", ("soundshapes", "soundshapes-study")
 YES, PART, NO, NEITHER, OPEN = "reproduces", "in part", "does not", "not separated", "open"
 FEWEST = 3  # seeds
+_LONG = {"earlier": EARLIER, "first": f"{BEFORE}{AT_FIRST}method"}  # facts of trainings before the last
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,15 @@ class Side:
                 metric = word[1:]
             elif "=" in word:
                 key, _, value = word.partition("=")
-                where[key] = yaml.safe_load(value)
+                where[_LONG.get(key, key)] = yaml.safe_load(value)
             else:
                 where["weights"] = word
         return cls(method, task, metric, data, where)
 
     def name(self, shown: str) -> str:
         """Returns what to call it in a line that is about the metric ``shown``."""
-        own = [str(value) if key == "weights" else f"{key}={value}" for key, value in self.where.items()]
+        names, facts = {long: short for short, long in _LONG.items()}, self.where.items()
+        own = [str(value) if key == "weights" else f"{names.get(key, key)}={value}" for key, value in facts]
         own += [self.metric] if self.metric != shown else []
         return f"{self.method} ({', '.join(own)})" if own else self.method
 

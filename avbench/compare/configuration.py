@@ -158,6 +158,7 @@ def _training(past: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     found = {f"method.{name}": value for name, value in last["options"].items()}
     found |= {f"train.{name}": value for name, value in last["train"].items()}
     found |= {f"{AT_FIRST}input.{name}": value for name, value in last["input"].items()}
+    found |= {f"{AT_FIRST}method": last["method"], f"{AT_FIRST}clips": last["clips"][:ID_LENGTH]}
     source, init = last["source"], last["init"]
     if not source and init:
         source = f"timm:{init['timm']}" if "timm" in init else str(init.get("sha256", ""))[:ID_LENGTH]

@@ -34,7 +34,7 @@ log = logging.getLogger("avbench")
 FEW = 200  # records that are read sooner than an index
 MANY = 2000  # records that one process reads before a second is worth starting
 MOST_WORKERS = 8
-VERSION = "2"
+VERSION = "3"
 INDEX = Path(".cache", "records.parquet")
 Stamped = tuple[str, tuple[int, int]]  # a run's folder, and the stamp of its record or of its archive
 

@@ -148,8 +148,9 @@ def _training(done: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what :attr:`Config.past` has of a training; nothing where it does not tell."""
     try:
         key = done["key"]
-        parts = {name: dict(key[name]) for name in ("options", "train")}
+        parts: dict[str, Any] = {name: dict(key[name]) for name in ("options", "train")}
         parts |= {name: dict(key.get(name) or {}) for name in ("input", "init")}
+        parts |= {name: str(key.get(name) or "") for name in ("method", "clips")}
         return {**parts, "source": str((done.get("init") or {}).get("source") or "")}
     except (KeyError, TypeError, AttributeError, ValueError):
         return {}

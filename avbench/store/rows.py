@@ -64,7 +64,8 @@ class Config:
     def past(self) -> list[dict[str, Any]]:
         """What the trainings in these results that its weights come from say of themselves, the last first.
 
-        Each has ``options``, ``train``, ``input``, ``init`` and ``source``; one that is gone is empty.
+        Each has ``method``, ``clips`` (their hash), ``options``, ``train``, ``input``, ``init`` and ``source``; one
+        that is gone is empty.
         """
         found: list[dict[str, Any]] = json.loads(self.past_text)
         return found

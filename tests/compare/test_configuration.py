@@ -63,6 +63,25 @@ def test_a_training_after_another_started_where_the_first_did(tmp_path: Path) ->
     assert (found["earlier trainings"], found["before: train.epochs"]) == (1, 3)
 
 
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("other", [{"clips": "others"}, {"method": "avmae"}])
+def test_weights_of_another_method_or_other_clips_are_no_seed(
+    tmp_path: Path, other: dict[str, str], *, before: bool
+) -> None:
+    for seed, changes in enumerate(({}, {}, other)):
+        weights = ""
+        for depth in range(2 if before else 1):  # the first of two trainings differs, or the only one
+            folder = tmp_path / "stages" / "pretrain" / f"f{seed}{depth}"
+            folder.mkdir(parents=True)
+            key = {"method": "cavmae", "clips": "own", "options": {}, "train": {}, **({} if depth else changes)}
+            (folder / "done.json").write_text(json.dumps({"key": key, "init": {"source": weights}}))
+            weights = str(folder / "weights.safetensors")
+        settings = {"checkpoint": weights}
+        table_records.retrieval(tmp_path, f"r{seed}", "cavmae", 2.0, seed, weights="checkpoint", settings=settings)
+    found = group(index.read(tmp_path).rows)
+    assert sorted([row.id for row in each.rows] for each in found) == [["r0", "r1"], ["r2"]]
+
+
 def test_seeds_are_together_and_what_changes_no_number_does_not_part_them(tmp_path: Path) -> None:
     table_records.retrieval(tmp_path, "a", "cav", 2.0, seed=1)
     table_records.retrieval(tmp_path, "b", "cav", 2.0, settings={"train.workers": 4, "task.resamples": 50})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import table_records
+from matplotlib.collections import PolyCollection
 
 from avbench.cli import main
 from avbench.compare.configuration import facts
 from avbench.compare.run import Run
+from avbench.report.figures import beginnings
 from avbench.report.figures.base import Context, main_rows
 from avbench.report.figures.curves import families
 from avbench.report.figures.drawn import figures_of, names
@@ -153,6 +156,53 @@ def test_a_sweep_has_what_differs_in_one_setting_alone(tmp_path: Path) -> None:
     scores = [row.metrics["a2v/R@10"] for row in family[0.1]]
     assert points.loc[("a2v/R@10", 0.1), "mean"] == pytest.approx(np.mean(scores))
     assert points.loc[("a2v/R@10", 0.1), "std"] == pytest.approx(np.std(scores, ddof=1))
+
+
+def test_each_of_few_values_has_a_tick_and_words_have_no_band_between_them(tmp_path: Path) -> None:
+    for number, batch in enumerate((24, 48, 64, 108)):
+        settings = {"train.batch_size": batch}
+        table_records.retrieval(tmp_path, f"b{number}".zfill(16), "cavmae", 1 + number, settings=settings)
+    for number, wanted in enumerate((True, False)):
+        settings = {"method.norm_pix_loss": wanted}
+        table_records.retrieval(tmp_path, f"n{number}".zfill(16), "cavmae", 1 + number, settings=settings)
+    drawn = {each.name: each.drawing for each in figures_of(Records(tmp_path), ["sweeps"])}
+    assert set(drawn) == {"sweeps_batch_size", "sweeps_norm_pix_loss"}
+    assert all(drawn.values())
+    (axis,) = drawn["sweeps_batch_size"].canvas.axes
+    assert list(axis.get_xticks()) == [24, 48, 64, 108]
+    (axis,) = drawn["sweeps_norm_pix_loss"].canvas.axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["no", "yes"]
+    assert not [each for each in axis.collections if isinstance(each, PolyCollection)]
+
+
+def test_beginnings_are_named_by_what_came_before_and_by_the_own_training(tmp_path: Path) -> None:
+    weights = {}
+    for method in ("avmae", "cavmae"):
+        folder = tmp_path / "stages" / "pretrain" / f"{method}0"
+        folder.mkdir(parents=True)
+        key = {"method": method, "clips": "others", "options": {}, "train": {"steps": 320}}
+        (folder / "done.json").write_text(json.dumps({"key": key, "init": {"source": ""}}))
+        weights[method] = str(folder / "weights.safetensors")
+    wanted = {
+        "none | none": ("untrained", {}),
+        "none | own clips": ("pretrained", {}),
+        "AV-MAE | none": ("pretrained", {"train.init": weights["avmae"], "train.steps": 0, "train.epochs": 0}),
+        "AV-MAE | own clips": ("pretrained", {"train.init": weights["avmae"]}),
+        "other clips | own clips": ("pretrained", {"train.init": weights["cavmae"]}),
+    }
+    for number, (kind, settings) in enumerate(wanted.values()):
+        run = f"{number}".zfill(16)
+        table_records.retrieval(tmp_path, run, "cavmae", 1 + number, weights=kind, settings=settings)
+    swept = {"settings": {"train.steps": 0, "train.epochs": 3}}  # another length, of which there is no chain
+    table_records.retrieval(tmp_path, "e".zfill(16), "cavmae", 9, **swept)
+    archive = Records(tmp_path)
+    drawing = beginnings.draw(Context(tmp_path, archive, "soundshapes"))
+    found = drawing.table.set_index("began with")["score"]
+    assert set(found.index) == set(wanted)
+    rows = {row.id: row.metrics for row in archive.rows}
+    for number, name in enumerate(wanted):
+        own = rows[f"{number}".zfill(16)]
+        assert found[name] == pytest.approx((own["a2v/R@10"] + own["v2a/R@10"]) / 2)
 
 
 def test_of_several_configurations_the_one_with_most_seeds_is_shown(tmp_path: Path) -> None:

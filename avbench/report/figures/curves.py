@@ -30,6 +30,7 @@ JUDGED = {
     "classification": _STREAMS,
     "localization": ("AP", "cIoU@0.5", "mIoU", "mAP"),
 }
+_FEW = 5  # values that have a tick each
 _SINGLE_LABEL = "joint/top1", "audio/top1", "visual/top1"
 
 
@@ -106,23 +107,31 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
     table = pd.DataFrame(points).groupby(keys, sort=False)["score"].agg(["mean", "std", "count"]).reset_index()
     colour = colours(sorted(table["method"].unique(), key=order))
     canvas, axes = subplots(1, len(tasks), width=3.4, height=2.9)
+    if all(isinstance(value, bool) for value in table["value"]):
+        table["value"] = ["yes" if value else "no" for value in table["value"]]
     text = not pd.api.types.is_numeric_dtype(table["value"])
     for axis, task in zip(axes[0], tasks, strict=True):
         of_task = table[table["task"] == task]
         name_of_axis, factor = axis_of(of_task["metric"], task)
         for method, metric in dict.fromkeys(zip(of_task["method"], of_task["metric"], strict=True)):
             line = of_task[(of_task["method"] == method) & (of_task["metric"] == metric)]
-            line = line if text else line.sort_values("value")
+            line = line.sort_values("value")
             mean, spread = factor * line["mean"], factor * line["std"].fillna(0)
             dash = "--" if metric.startswith("v2a") else "-"
             suffix = {"a2v": ", audio → visual", "v2a": ", visual → audio"}.get(metric.partition("/")[0], "")
-            axis.plot(
-                line["value"], mean, dash, marker="o", ms=3, color=colour[method], label=f"{label(method)}{suffix}"
-            )
-            axis.fill_between(line["value"], mean - spread, mean + spread, color=colour[method], alpha=0.12, lw=0)
+            name_of_line = f"{label(method)}{suffix}"
+            axis.plot(line["value"], mean, dash, marker="o", ms=3, color=colour[method], label=name_of_line)
+            if text:  # there is nothing between two words
+                axis.lines[-1].set_linewidth(0.6)
+                axis.vlines(line["value"], mean - spread, mean + spread, color=colour[method], alpha=0.4, lw=4)
+            else:
+                axis.fill_between(line["value"], mean - spread, mean + spread, color=colour[method], alpha=0.12, lw=0)
         if log and not text:
             smallest = min(value for value in table["value"] if value > 0)
             axis.set_xscale("symlog", linthresh=smallest)
+            if len(found := sorted(table["value"].unique())) <= _FEW:  # of powers of ten there might be one
+                axis.set_xticks(found)
+                axis.set_xticks([], minor=True)
             axis.xaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas, which are not read
         axis.set(title=title(task), xlabel=name, ylabel=name_of_axis)
         axis.plot([], [], color="0.4", label=BAND, **MARKS[BAND])

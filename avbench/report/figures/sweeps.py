@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
+from avbench.report.figures import beginnings
 from avbench.report.figures.base import Context, Drawing, FigureCard, NothingToDraw
 from avbench.report.figures.curves import against
 
 CARD = FigureCard(
-    title="Scores against lambda_c, masking, batch size, epochs, window",
-    source="CAV-MAE Tables 2a-2c, 12-15; CAV-MAE Sync",
+    title="Scores against lambda_c, masking, batch size, epochs, targets, first weights, window, registers",
+    source="CAV-MAE Tables 2a-2e, 10-15; CAV-MAE Sync",
     order=50,
 )
 # Setting, name of the axis, values for the suggested command, logarithmic axis.
@@ -19,11 +22,16 @@ SETTINGS = (
     ("train.epochs", "epochs of pretraining", "1 3 12 25", False),
     ("input.segment_length", "rows of spectrogram around each frame", "192 416 624", False),
     ("train.steps", "steps of pretraining", "80 160 320", False),
+    ("method.norm_pix_loss", "normalised targets", "true false", False),
+    ("method.registers", "register tokens", "0 4 8", False),
+    ("method.global_token", "global token", "true false", False),
 )
 
 
 def draw(context: Context) -> list[Drawing]:
-    """Draws one figure a setting that was varied; see :func:`avbench.report.figures.curves.against`.
+    """Draws one figure a setting that was varied, and one of what trainings began with.
+
+    See :func:`avbench.report.figures.curves.against` and :func:`avbench.report.figures.beginnings.draw`.
 
     Raises:
         NothingToDraw: None was.
@@ -34,6 +42,8 @@ def draw(context: Context) -> list[Drawing]:
             found.append(against(context, field, name, values=values, log=log))
         except NothingToDraw as reason:
             reasons.append(str(reason))
+    with contextlib.suppress(NothingToDraw):
+        found.append(beginnings.draw(context))
     if not found:
         raise NothingToDraw(reasons[0])
     return found
