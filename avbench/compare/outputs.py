@@ -30,6 +30,7 @@ Float64 = npt.NDArray[np.float64]
 RESAMPLES = 1000
 # Of metrics that are no means, such as mAP, where each resample takes a ranking; and of those of more than MANY clips.
 FEW, FEWEST, MANY = 100, 40, 5000
+_WHOLE = "*"  # in place of a stream: all that a run has
 _LATEST = 32  # runs and streams whose outputs are held: the seeds of a row, metric after metric
 DIFFERENCES = ("gain", "drop")  # metrics so called are made of the outputs of several maps or models
 
@@ -137,13 +138,18 @@ class Outputs:
 
     def _evidence(self, run_id: str, measured: Measured) -> Evidence:
         """Returns what was made of a run's outputs for this or another metric of its streams."""
-        key = run_id, measured.metric.rpartition("/")[0]
-        known, whole = self._made.get(key, (None, False))
-        if known is not None and (whole or measured.metric in known.means):
-            return known
+        key, whole = (run_id, measured.metric.rpartition("/")[0]), (run_id, _WHOLE)
+        for known, enough in (self._made[each] for each in (whole, key) if each in self._made):
+            if enough or measured.metric in known.means:
+                return known
         outputs = per_sample(self.results, run_id, measured.metric)
-        found = evidence_of(outputs, measured.task, measured.options)
-        self._made = dict([*self._made.items()][-_LATEST:]) | {key: (found, measured.metric not in outputs)}
+        enough = measured.metric not in outputs
+        try:
+            found = evidence_of(outputs, measured.task, measured.options)
+        except KeyError:  # the task looks at arrays of other streams, too
+            found = evidence_of(read_per_sample(self.results, run_id), measured.task, measured.options)
+            key, enough = whole, True
+        self._made = dict([*self._made.items()][-_LATEST:]) | {key: (found, enough)}
         return found
 
     def _resamples(self, n: int) -> Float64:

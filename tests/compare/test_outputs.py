@@ -80,3 +80,41 @@ def test_what_cannot_be_tested_is_none(tmp_path: Path) -> None:
     assert Outputs(tmp_path).sample(of("joint/unknown", "a")) is None
     newer = Measured("classification", "joint/top1", {"depth": 3}, "clips", (Ran("a", "2026", 0, 0.5),))
     assert Outputs(tmp_path).sample(newer) is None
+
+
+def absent() -> dict[str, Any]:
+    draw = np.random.default_rng(0)
+    names = ("peak", "marked", "area", "cIoU", "cIoU_one", "vision_only/cIoU")
+    kinds = [f"{kind}/{name}" for kind in ("silence", "noise", "other_class") for name in ("peak", "marked")]
+    group = np.array([f"picture{i // 2}" for i in range(N)])
+    return {"group": group, "threshold": np.full(N, 0.5), **{name: draw.random(N) for name in (*names, *kinds)}}
+
+
+def corrupted() -> dict[str, Any]:
+    draw = np.random.default_rng(0)
+    names = ("clean", "sound_noise@1", "blur@3")
+    return {
+        f"{name}/{side}_{kind}": draw.integers(1, N, N).astype(float) if kind == "rank" else np.zeros(N)
+        for name in names
+        for side in ("a2v", "v2a")
+        for kind in ("rank", "ties")
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "outputs", "metric"),
+    [
+        ("absent_sound", absent, "silence/below"),
+        ("absent_sound", absent, "noise/marked"),
+        ("corruption", corrupted, "blur@3/a2v/R@10"),
+        ("corruption", corrupted, "drop/sound/v2a/R@10"),
+    ],
+)
+def test_a_metric_whose_task_looks_at_other_streams_has_samples(
+    tmp_path: Path, task: str, outputs: Any, metric: str
+) -> None:
+    arrays = {"id": np.array([f"clip{i:02d}" for i in range(N)]), **outputs()}
+    write_record(tmp_path, {"schema": SCHEMA, "id": "a", "metrics": {}}, arrays)
+    found = Outputs(tmp_path).sample(Measured(task, metric, {}, "clips", (Ran("a", "2026", 0, 0.5),)))
+    assert found is not None
+    assert found.drawn.std() > 0
