@@ -182,6 +182,18 @@ def test_a_methods_own_defaults_are_usual_settings(tmp_path: Path) -> None:
         assert [record.id for record in found.records] == ids, where
 
 
+def test_a_sweep_over_a_recipe_is_not_taken_for_the_recipe(tmp_path: Path) -> None:
+    recipe = {"presets": ["soundshapes", "soundshapes-study"], "method.masking_ratio": 0.75, "train.steps": 640}
+    swept = {**recipe, "method.masking_ratio": 0.5}  # as the first preset alone has it
+    for seed in range(3):
+        table_records.retrieval(tmp_path, f"s{seed}", "cavmae", 3.0, seed, created=f"2027-0{seed + 1}", settings=swept)
+    table_records.retrieval(tmp_path, "r0", "cavmae", 2.0, settings=recipe)
+    query = Query(method="cavmae", task="retrieval", data=("soundshapes",), metric="a2v/R@1", presets=("soundshapes",))
+    found = find(Records(tmp_path), query)
+    assert found is not None
+    assert [record.id for record in found.records] == ["r0"]
+
+
 def test_clips_that_were_damaged_fill_no_cell_of_clean_ones(tmp_path: Path) -> None:
     damaged = {"settings": {"data.corruption": "sound_noise@5"}, "data_sha256": "damaged"}
     for seed in range(3):

@@ -84,9 +84,10 @@ class Found:
 def find(archive: Records, query: Query) -> Found | None:
     """Returns the records of a cell; None: none fit.
 
-    Of several configurations that fit, the one is taken that has most settings of the published row, then most of the
-    usual settings (the presets', else the defaults), then all folds of the data together, then the clips that most
-    records of this data are of, then most seeds, then the newest.
+    Of several configurations that fit, the one is taken that has most settings of the published row, then fewest
+    changes over the presets it was run with, then most of the usual settings (the presets', else the defaults), then
+    all folds of the data together, then the clips that most records of this data are of, then most seeds, then the
+    newest.
     """
     groups = [
         each
@@ -99,10 +100,15 @@ def find(archive: Records, query: Query) -> Found | None:
     usual, row = standard(query.method, query.task, query.presets), published_row(query)
     main = _main_clips(archive)
 
+    def changed(each: Group, settings: Mapping[str, Any]) -> int:
+        asked = (key for key in settings if key not in query.where and key not in BESIDE)
+        return sum(1 for key in asked if not same(each.facts.get(key), settings[key]))
+
     def rank(each: Group) -> tuple[Any, ...]:
         return (
             -len(unlike(each.facts, row)),
-            -sum(1 for key, value in usual.items() if key not in query.where and not same(each.facts.get(key), value)),
+            -changed(each, _of_own_presets(each, query)),
+            -changed(each, usual),
             each.first.split == POOLED,
             main[each.first.data_sha256],
             len(each.rows),
@@ -112,6 +118,15 @@ def find(archive: Records, query: Query) -> Found | None:
 
     chosen = max(groups, key=rank)
     return Found(records=chosen.rows, metric=query.metric, unlike=tuple(unlike(chosen.facts, row)))
+
+
+def _of_own_presets(each: Group, query: Query) -> dict[str, Any]:
+    """Returns the usual settings by the presets that records were made with, else by the query's."""
+    names = tuple(map(str, each.facts.get("presets") or ()))
+    try:
+        return standard(query.method, query.task, names or query.presets)
+    except InputError:  # a preset that is no longer there
+        return standard(query.method, query.task, query.presets)
 
 
 def fits(group: Group, query: Query) -> bool:
