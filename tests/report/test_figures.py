@@ -158,6 +158,21 @@ def test_a_sweep_has_what_differs_in_one_setting_alone(tmp_path: Path) -> None:
     assert points.loc[("a2v/R@10", 0.1), "std"] == pytest.approx(np.std(scores, ddof=1))
 
 
+def test_a_line_is_of_one_setting_beside_the_varied_one(tmp_path: Path) -> None:
+    for number, ratio in enumerate((0.5, 0.75, 0.9)):
+        for strategy, skill in (("uniform", 1.0), ("time", 9.0)):
+            if (strategy, ratio) != ("time", 0.9):
+                settings = {"method.masking_ratio": ratio, "method.masking_strategy": strategy}
+                run = f"{strategy[0]}{number}".zfill(16)
+                table_records.retrieval(tmp_path, run, "cavmae", skill, settings=settings)
+    archive = Records(tmp_path)
+    drawn = {each.name: each.drawing for each in figures_of(archive, ["sweeps"])}
+    table = drawn["sweeps_masking_ratio"].table.set_index(["metric", "value"])
+    (uniform,) = (row for row in archive.rows if row.id.endswith("u0"))
+    assert table.loc[("a2v/R@10", 0.5), "count"] == 1
+    assert table.loc[("a2v/R@10", 0.5), "mean"] == uniform.metrics["a2v/R@10"]
+
+
 def test_each_of_few_values_has_a_tick_and_words_have_no_band_between_them(tmp_path: Path) -> None:
     for number, batch in enumerate((24, 48, 64, 108)):
         settings = {"train.batch_size": batch}
@@ -257,7 +272,7 @@ def test_the_figures_of_the_repository_are_those_that_are_drawn(drawn: tuple[Pat
         pytest.skip("no checkout of the repository")
     headers = {path.name: path.read_text().splitlines()[0] for path in drawn[0].glob("*.csv")}
     committed = {path.name: path.read_text().splitlines()[0] for path in kept.glob("*.csv")}
-    swept = {name for name in committed if name.startswith(("sweeps_", "corruption", "offset"))}  # no such runs here
+    swept = {name for name in committed if name.startswith(("sweeps_", "figure_04", "corruption", "offset"))}  # no such runs here
     assert {name: header for name, header in committed.items() if name not in swept} == headers
     stems = {Path(name).stem for name in committed}
     assert {path.name for path in kept.iterdir()} == {

@@ -19,7 +19,7 @@ from avbench.report.figures.base import (
     seeds_of,
     subplots,
 )
-from avbench.report.figures.curves import JUDGED, axis_of, judged
+from avbench.report.figures.curves import JUDGED, axis_of, judged, largest
 from avbench.store.rows import Row
 
 NONE, OWN = "none", "own clips"
@@ -81,7 +81,7 @@ def draw(context: Context) -> Drawing:
     """
     import pandas as pd
 
-    tasks = {task: families(context.rows(task, weights=("pretrained", "untrained"))) for task in JUDGED}
+    tasks = {task: largest(families(context.rows(task, weights=("pretrained", "untrained")))) for task in JUDGED}
     tasks = {task: found for task, found in tasks.items() if found}
     if not tasks:
         raise NothingToDraw(

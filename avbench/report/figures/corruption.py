@@ -22,7 +22,7 @@ from avbench.report.figures.base import (
     main_rows,
     subplots,
 )
-from avbench.report.figures.curves import JUDGED, families, judged
+from avbench.report.figures.curves import JUDGED, families, judged, largest
 from avbench.report.figures.lines import means, plot
 from avbench.store.rows import Row
 
@@ -72,12 +72,7 @@ def _of_conditions(context: Context, offered: tuple[tuple[str, ...], ...]) -> It
 
 def _of_runs(context: Context, task: str) -> Iterator[dict[str, Any]]:
     """Yields the points of runs that differ in ``data.corruption`` alone: of each method those with most values."""
-    most: dict[str, dict[Any, list[Row]]] = {}
-    for family in families(context.rows(task, weights=_TRAINED), _SETTING):
-        method = next(iter(family.values()))[0].method
-        if len(family) > len(most.get(method, {})):
-            most[method] = family
-    for family in most.values():
+    for family in largest(families(context.rows(task, weights=_TRAINED), _SETTING)):
         family = {value: rows for value, rows in family.items() if not value or "@" in value}  # others have no severity
         kinds = dict.fromkeys(value.partition("@")[0] for value in family if value)
         for value, rows in family.items():

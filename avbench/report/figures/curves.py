@@ -67,6 +67,17 @@ def families(rows: Sequence[Row], field: str) -> list[dict[Any, list[Row]]]:
     return [family for family in found.values() if len(family) > 1]
 
 
+def largest(found: Iterable[dict[Any, list[Row]]]) -> list[dict[Any, list[Row]]]:
+    """Returns of each method the family with most values, then most records: a line is of one, not a mean of several.
+
+    Other families of a method differ from it in another setting, too.
+    """
+    methods: dict[str, list[dict[Any, list[Row]]]] = {}
+    for family in found:
+        methods.setdefault(next(iter(family.values()))[0].method, []).append(family)
+    return [max(each, key=lambda family: (len(family), sum(map(len, family.values())))) for each in methods.values()]
+
+
 def against(context: Context, field: str, name: str, *, values: str, log: bool = False) -> Drawing:
     """Draws metrics against a setting: a panel a task, a line a method, its standard deviation over seeds as a band.
 
@@ -83,7 +94,7 @@ def against(context: Context, field: str, name: str, *, values: str, log: bool =
     import pandas as pd
 
     trained = ("pretrained", "checkpoint")
-    tasks = {task: families(context.rows(task, weights=trained), field) for task in JUDGED}
+    tasks = {task: largest(families(context.rows(task, weights=trained), field)) for task in JUDGED}
     tasks = {task: found for task, found in tasks.items() if found}
     if not tasks:
         command = f"for x in {values}; do avbench run --method cavmae --data {context.named} --set {field}=$x; done"
