@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import importlib
 import logging
 import os
@@ -170,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if arguments is None:  # a process of its own: as it ends, nothing is said of a Ctrl-C or a closed output
                 _drop_output()
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
+                gc.freeze()  # or the interpreter looks through all of torch's objects once more: a third of a second
 
 
 def _run(words: list[str]) -> int:

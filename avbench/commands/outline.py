@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,12 +107,16 @@ def show(
         pretraining_only: Leave the tasks out.
         summary: Of text, a line for each method and task in place of all runs and stages.
     """
-    bill = Bill(Costs(runner.execution.results), force=runner.execution.force)
-    found = [_outline(runner, config, bill, pretraining_only=pretraining_only) for config in configs]
-    if form == "json":
-        return json.dumps([each.to_dict() for each in found], indent=2) + "\n"
-    lines = _summary(found) if summary else [line for each in found for line in each.lines()]
-    return "\n".join([*lines, str(bill)]) + "\n"
+    gc.freeze()  # or the plans of thousands of runs have the libraries' objects searched again and again
+    try:
+        bill = Bill(Costs(runner.execution.results), force=runner.execution.force)
+        found = [_outline(runner, config, bill, pretraining_only=pretraining_only) for config in configs]
+        if form == "json":
+            return json.dumps([each.to_dict() for each in found], indent=2) + "\n"
+        lines = _summary(found) if summary else [line for each in found for line in each.lines()]
+        return "\n".join([*lines, str(bill)]) + "\n"
+    finally:
+        gc.unfreeze()
 
 
 def _summary(found: Sequence[Outline]) -> list[str]:
