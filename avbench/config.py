@@ -149,7 +149,7 @@ class TrainConfig(Settings):
     deterministic: bool = setting(
         True, "on a GPU: kernels that give the same bits again; false may be faster", identity=False
     )
-    compiled: bool = setting(False, "compile the transformer blocks (torch.compile); other last bits", identity=False)
+    compiled: bool = setting(False, "compile blocks, in long extractions, too; other last bits", identity=False)
     checkpoint_seconds: float = setting(30.0, "time between checkpoints", gt=0, identity=False)
     keep_checkpoints: int = setting(2, "checkpoints kept, newest first", ge=1, identity=False)
     log_every: int = setting(20, "steps between rows of metrics.csv", ge=1, identity=False)

@@ -8,6 +8,7 @@ rate of a large matrix product of the same precision, measured in the same run, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -37,7 +38,7 @@ from avbench.recipes import presets
 from avbench.rng import torch_stream
 from avbench.settings import change
 from avbench.store.provenance import hardware, versions
-from avbench.training.compiled import compile_blocks
+from avbench.training.compiled import compile_blocks, frozen_blocks
 from avbench.training.device import resolve_device
 from avbench.training.fitting import is_out_of_memory
 from avbench.training.precision import autocast, float32_products, reproducible, resolve_precision
@@ -171,7 +172,9 @@ def _measured(name: str, options: Options, device: str, precision: Precision) ->
             raise RunError(
                 f"{name}: the memory does not hold a step of {batch} clips; try a smaller --batch."
             ) from None
-    features_s = _time_features(method.eval(), noise, options.steps, precision, device)
+    method.eval()
+    with frozen_blocks(method, precision, device) if options.compiled else contextlib.nullcontext():
+        features_s = _time_features(method, noise, options.steps, precision, device)
     flops = step_flops(method, batch)
     return Throughput(
         method=name,

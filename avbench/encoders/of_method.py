@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, cast
 
@@ -24,9 +25,11 @@ from avbench.registry.contract import embeds_apart
 from avbench.registry.encoders import told
 from avbench.store.extracted import EMBEDDING, Arrays, Kind
 from avbench.training import fitting
+from avbench.training.compiled import frozen_blocks
 from avbench.training.precision import autocast
 
 _TOKENS = {2: "(B, D)", 3: "(B, F, D) or (B, P, D)", 4: "(B, F, P, D)"}
+_MANY = 100  # batches from which on compiling pays
 _BATCH = 64  # frames a forward pass: fills a core's cache at tiny size, fits a GPU at base size
 
 
@@ -67,9 +70,19 @@ class OfMethod:
         feed = Feed(clips, self._config.input, mode=self._mode, workers=workers, device=self.device)
         batches = moved(feed.batches(order, self.batch_size), self.device)
         found = ((np.asarray(batch.index, np.int64), self._computed(kind, batch)) for batch in batches)
-        for rows, values in arrays(found):
-            several = self._mode == "all_frames"
-            yield rows, values if several else {name: value[:, None] for name, value in values.items()}
+        with self._fast(len(clips)):
+            for rows, values in arrays(found):
+                several = self._mode == "all_frames"
+                yield rows, values if several else {name: value[:, None] for name, value in values.items()}
+
+    def _fast(self, clips: int) -> contextlib.AbstractContextManager[bool]:
+        """Compiles the blocks for an extraction of many clips, where that is asked for: it takes half a minute.
+
+        All clips of the extraction count, not those of this process: bits do not depend on how many share the work.
+        """
+        if self._config.train.compiled and clips > _MANY * self.batch_size:
+            return frozen_blocks(self.method, self._config.precision, self.device)
+        return contextlib.nullcontext(False)
 
     def _computed(self, kind: Kind, batch: Batch) -> dict[str, Tensor]:
         compute: Callable[..., dict[str, Tensor]]
