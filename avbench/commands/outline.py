@@ -160,7 +160,7 @@ def _outline(runner: Runner, config: RunConfig, bill: Bill, *, pretraining_only:
             bill.add_pretraining(config, stage, trained)
             stages: list[Stage] = [stage]
         else:
-            plan = make_plan(config, corpus, runner.execution.results)
+            plan = make_plan(config, corpus, runner.execution.results, joint=runner.reads_joint(config))
             bill.add(plan)
             runner.warn([plan])
             judged = account(plan.division.selection())

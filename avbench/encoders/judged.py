@@ -44,7 +44,7 @@ class Judged(Protocol):
         """Yields rows (k,) and arrays (k, F, ...) of each batch.
 
         Args:
-            kind: ``vectors`` or ``tokens``.
+            kind: ``vectors``, ``single vectors`` (of a method of the package) or ``tokens``.
             clips: The clips.
             order: Which of them, in which order.
             workers: Processes that read them.

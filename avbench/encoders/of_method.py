@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, cast
 
@@ -21,6 +22,7 @@ from avbench.encoders import returned
 from avbench.errors import RAISED, RunError
 from avbench.methods.base import Method
 from avbench.methods.classifier import Classifier, Streams, build_classifier
+from avbench.methods.family import FamilyMethod
 from avbench.registry.contract import embeds_apart
 from avbench.registry.encoders import told
 from avbench.store.extracted import EMBEDDING, Arrays, Kind
@@ -59,7 +61,7 @@ class OfMethod:
         """Yields rows and arrays of each batch, of all frames where a method looks at windows around them, else of one.
 
         Args:
-            kind: ``vectors`` or ``tokens``.
+            kind: ``vectors``, ``single vectors`` or ``tokens``.
             clips: The clips.
             order: Which of them, in which order.
             workers: Processes that read them.
@@ -86,7 +88,13 @@ class OfMethod:
 
     def _computed(self, kind: Kind, batch: Batch) -> dict[str, Tensor]:
         compute: Callable[..., dict[str, Tensor]]
-        compute = self.method.local_tokens if kind == "tokens" else _vectors(self.method)
+        match kind:
+            case "tokens":
+                compute = self.method.local_tokens
+            case "single vectors":
+                compute = functools.partial(cast(FamilyMethod, self.method).vectors, joint=False)
+            case "vectors":
+                compute = _vectors(self.method)
         with torch.inference_mode(), autocast(self._config.precision, self.device):
             return fitting.in_parts(compute, *batch.inputs(self.device))
 

@@ -40,9 +40,9 @@ class FamilyMethod(Method):
         """Returns what retrieval compares; see :func:`avbench.methods.streams.embed`."""
         return streams.embed(self.encoder, audio, visual)
 
-    def vectors(self, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
+    def vectors(self, audio: Tensor | None, visual: Tensor | None, *, joint: bool = True) -> dict[str, Tensor]:
         """Returns what probes read; see :func:`avbench.methods.streams.vectors`."""
-        return streams.vectors(self.encoder, audio, visual)
+        return streams.vectors(self.encoder, audio, visual, joint=joint)
 
     def local_tokens(self, audio: Tensor, visual: Tensor) -> dict[str, Tensor]:
         """Returns what localization compares; see :func:`avbench.methods.streams.local_tokens`."""

@@ -84,13 +84,14 @@ def embed(encoder: Encoder, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tens
     return _unit_vectors(vectors("audio"), audio, axes=2), _unit_vectors(vectors("visual"), visual, axes=3)
 
 
-def vectors(encoder: Encoder, audio: Tensor | None, visual: Tensor | None) -> dict[str, Tensor]:
+def vectors(encoder: Encoder, audio: Tensor | None, visual: Tensor | None, *, joint: bool = True) -> dict[str, Tensor]:
     """Returns a vector for each stream: its pooled tokens; of the joint stream, their mean.
 
     Args:
         encoder: The encoder.
         audio: (B, T, M), or (B, F, T, M); None where there is no sound.
         visual: (B, 3, H, W), or (B, F, 3, H, W); None where there is no picture.
+        joint: Whether the joint stream is wanted.
 
     Returns:
         ``audio``, ``visual`` and ``joint``, those there are, to float32 (B, D) or (B, F, D).
@@ -99,7 +100,7 @@ def vectors(encoder: Encoder, audio: Tensor | None, visual: Tensor | None) -> di
     def pooled(sounds: Tensor | None, frames: Tensor | None) -> dict[str, Tensor]:
         return {
             name: tokens.float().mean(dim=1) if name == "joint" else encoder.pool(tokens.float())
-            for name, tokens in streams(encoder, sounds, frames).items()
+            for name, tokens in streams(encoder, sounds, frames, joint=joint).items()
         }
 
     return _each_frame(pooled, audio, visual)

@@ -23,7 +23,7 @@ class Batches:
     """Batches to compute; a batch is the same clips whoever computes it, and however many there are.
 
     Attributes:
-        kind: ``vectors`` or ``tokens``.
+        kind: ``vectors``, ``single vectors`` or ``tokens``.
         judged: With its weights, on ``device``.
         clips: The clips; row i of every array belongs to clip i.
         folder: Where rows go.

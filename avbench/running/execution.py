@@ -65,7 +65,9 @@ class Execution:
         """
         from avbench.running import weights
 
-        same = content_id({name: value for name, value in stage.key.items() if name not in ("stage", "clips")})
+        same = content_id(
+            {name: value for name, value in stage.key.items() if name not in ("stage", "streams", "clips")}
+        )
         if same not in self._loaded:
             self.release()
             self._loaded[same] = weights.load(stage.config, stage.after, self.device)

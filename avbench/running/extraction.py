@@ -2,6 +2,7 @@
 
 ``vectors``: ``audio``, ``visual`` and ``joint``, (n, F, D) float32, one vector a stream and frame, not normalised, and
 ``embedding_audio`` and ``embedding_visual`` of a method whose retrieval embeds otherwise or that has no streams.
+``single vectors``: the same without ``joint``, of commands none of whose tasks reads it.
 ``tokens``: what localization compares.
 """
 
@@ -51,7 +52,7 @@ def compute(stage: Extraction, execution: Execution) -> dict[str, Any]:
         progress=execution.progress,
         processes=execution.processes,
     )
-    if stage.kind == "vectors":
+    if stage.name == "vectors":
         _compare(judged, stage)
     return {"n": len(stage.clips)}
 
@@ -73,7 +74,7 @@ def extract(
     on it, nor do the threads of each process.
 
     Args:
-        kind: ``vectors`` or ``tokens``.
+        kind: ``vectors``, ``single vectors`` or ``tokens``.
         judged: With its weights, on ``device``.
         clips: The clips; row i of every array belongs to clip i.
         config: Input sizes, frames, precision, readers and threads.

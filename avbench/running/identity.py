@@ -1,7 +1,7 @@
 """The stages of a run and their ids.
 
 A stage's id is the hash of all that can change its output, and holds the ids it builds on: all tasks of a checkpoint
-share one pretraining and one extraction, and a change recomputes what depends on it, only.
+share one pretraining, those of a command one extraction, and a change recomputes what depends on it, only.
 """
 
 from __future__ import annotations
@@ -148,16 +148,18 @@ def extraction(
         pretrain: Where the weights come from, if from a pretraining.
         results: The results folder.
     """
+    streams, _, name = kind.rpartition(" ")
     key = {
-        "stage": kind,
+        "stage": name,
         "schema": EXTRACTION_SCHEMA,
         **model_key(config, evaluation=True),
+        **({"streams": streams} if streams else {}),
         "weights": weights_key(config, pretrain),
         "clips": clips.sha256,
     }
-    stage_id, folder = _place(kind, key, results)
+    stage_id, folder = _place(name, key, results)
     return Extraction(
-        name=kind,
+        name=name,
         id=stage_id,
         folder=folder,
         key=key,

@@ -20,7 +20,7 @@ from avbench.running.exposure import Exposure, seen
 from avbench.running.identity import Extraction, Finetuning, Pretraining, Stage
 from avbench.running.request import fitted, vary
 from avbench.store.extracted import Kind
-from avbench.tasks.base import FINETUNED, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
+from avbench.tasks.base import FINETUNED, JOINT, TRAINING_CLIPS, TRAINING_LOG, WEIGHTS
 
 if TYPE_CHECKING:
     from avbench.data.corpus.clips import Clips
@@ -93,7 +93,13 @@ def _before(stage: Stage) -> Iterator[Stage]:
 
 
 def make_plan(
-    config: RunConfig, clips: Clips | Corpus, results: Path, *, with_variants: bool = True, judges: bool = True
+    config: RunConfig,
+    clips: Clips | Corpus,
+    results: Path,
+    *,
+    with_variants: bool = True,
+    judges: bool = True,
+    joint: bool = True,
 ) -> Plan:
     """Works out the stages of one run.
 
@@ -103,6 +109,7 @@ def make_plan(
         results: The results folder.
         with_variants: Plan the other pretrainings that the task asks for, too.
         judges: Whether the task judges the clips; what only embeds them needs none of its labels.
+        joint: Whether this task, or another of the same command, reads vectors of the joint stream.
 
     Raises:
         InputError: A split that the run needs has no clips, or fewer than a batch; or the task would be judged on clips
@@ -136,10 +143,10 @@ def make_plan(
         )
     if judges:
         _check_clips(config, task, supervised)
-    extractions = _extractions(config, task, needs, corpus, supervised, pretrain, results)
+    extractions = _extractions(config, task, needs, corpus, supervised, pretrain, results, joint=joint)
     finetunings = _finetunings(config, task, supervised, pretrain, results) if FINETUNED in needs else ()
     variants = tuple(
-        make_plan(vary(config, sections), corpus, results, with_variants=False)
+        make_plan(vary(config, sections), corpus, results, with_variants=False, joint=joint)
         for sections in (task.variants(config.task) if with_variants else ())
     )
     own = (pretrain,) if pretrain is not None and needs & {WEIGHTS, TRAINING_LOG} else ()
@@ -219,6 +226,8 @@ def _extractions(
     division: Division,
     pretrain: Pretraining | None,
     results: Path,
+    *,
+    joint: bool,
 ) -> tuple[Extraction, ...]:
     found = []
     for need, (kind, part, other) in EXTRACTIONS.items():
@@ -233,9 +242,27 @@ def _extractions(
                 seen = task.framed(clips if change is None else changed(clips, change), config)
                 computed = task.framed(source, config) if whole else seen
                 stage = identity.extraction(config, kind, part, computed, pretrain, results)
+                if kind == "vectors" and not joint and not stage.done and _has_joint(config, computed):
+                    stage = identity.extraction(config, "single vectors", part, computed, pretrain, results)
                 told = stage.work if change is None else f"{stage.work}, {change}"
                 found.append(dataclasses.replace(stage, read=seen, change=change, work=told))
     return tuple(found)
+
+
+def _has_joint(config: RunConfig, clips: Clips) -> bool:
+    """Returns whether vectors of a joint stream are made of clips, by a method of the package.
+
+    Which vectors another's code gives is known when it is called: they are all kept.
+    """
+    entry = registry.find("method", config.method_name)
+    return not entry.encoder and not entry.sources and len(modalities.shared(config, clips)) > 1
+
+
+def reads_joint(config: RunConfig) -> bool:
+    """Returns whether the task of a run reads vectors of the joint stream."""
+    task = registry.find("task", config.task_name)
+    reads = any(need.endswith("vectors") for need in task.card["needs"])
+    return reads and JOINT not in task.load().TASK.spared(config.task)
 
 
 def _finetunings(

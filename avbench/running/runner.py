@@ -19,7 +19,7 @@ from avbench.errors import AvbenchError
 from avbench.processes import code_sha256, locked, sweep
 from avbench.running import encoded, stages, weights
 from avbench.running.execution import Execution
-from avbench.running.plan import Plan, make_plan, plan_pretraining
+from avbench.running.plan import Plan, make_plan, plan_pretraining, reads_joint
 from avbench.running.record import make_record
 from avbench.running.request import Request, resolve
 from avbench.running.subject import ReadySubject
@@ -57,6 +57,7 @@ class Runner:
         provenance.git_state()
         self._sources = Sources(progress=execution.progress)
         self._resolved: dict[Request, RunConfig] = {}
+        self._joint: set[str] = set()  # methods of which a task reads the joint stream
         self._models: set[tuple[Any, ...]] = set()  # those that were checked
         self._said: set[str] = set()  # warnings, each once
         self._compared: set[tuple[Source, Path | None]] = set()  # clips and published weights
@@ -85,6 +86,9 @@ class Runner:
                     registry.find("task", config.task_name).load().TASK.check(config)
                 self._resolved[key] = config
             configs.append(dataclasses.replace(self._resolved[key], seed=request.seed))
+        for config in configs:
+            if config.method_name not in self._joint and config.task_name and reads_joint(config):
+                self._joint.add(config.method_name)
         for config in configs:
             model = (config.method_name, config.method, config.model, config.input, config.train, config.checkpoint)
             if model not in self._models:
@@ -152,7 +156,11 @@ class Runner:
         configs = [config]
         if with_untrained and config.weights == "pretrained":
             configs.insert(0, dataclasses.replace(config, weights="untrained"))
-        return [make_plan(each, corpus, self.execution.results) for each in configs]
+        return [make_plan(each, corpus, self.execution.results, joint=self.reads_joint(config)) for each in configs]
+
+    def reads_joint(self, config: RunConfig) -> bool:
+        """Returns whether a task of this command reads the joint stream of a run's method."""
+        return config.method_name in self._joint or reads_joint(config)
 
     def recorded(self, config: RunConfig) -> list[dict[str, Any]]:
         """Returns the records there are of a configuration and of its untrained model; computes nothing."""
@@ -257,7 +265,7 @@ class Runner:
 
         if config.data.split == "auto":
             config = dataclasses.replace(config, data=dataclasses.replace(config.data, split="all"))
-        plan = make_plan(config, self.corpus(config), self.execution.results, judges=False)
+        plan = make_plan(config, self.corpus(config), self.execution.results, judges=False, joint=False)
         self.warn([plan])
         stages.make_ready(plan, self.execution)
         features = ReadySubject(plan, self.execution).embeddings()

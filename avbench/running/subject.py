@@ -127,7 +127,7 @@ class ReadySubject(Subject):
         wanted = kind, part, change is not None
         self._check(next(need for need, each in EXTRACTIONS.items() if each == wanted))
         for stage in self.plan.extractions:
-            if (stage.kind, stage.part, stage.change) == (kind, part, change):
+            if (stage.name, stage.part, stage.change) == (kind, part, change):
                 return stage
         raise self._unknown(f"clips with {change}", (str(stage.change) for stage in self.plan.extractions))
 

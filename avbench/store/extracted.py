@@ -16,7 +16,7 @@ from avbench.files import read_json
 from avbench.store.arrays import open_rows
 from avbench.store.features import Features
 
-Kind = Literal["vectors", "tokens"]
+Kind = Literal["vectors", "single vectors", "tokens"]  # single: without those of the joint stream
 Arrays = dict[str, npt.NDArray[np.float32]]
 Vectors = npt.NDArray[np.float32]
 SCORES = "scores"  # (n, n) similarities of sounds and pictures, of an encoder that compares by its own

@@ -35,6 +35,7 @@ Embeddings = Callable[[Sequence[str]], Features]  # ids -> those of these clips,
 # run computes before the task begins: vectors and tokens of the clips that are judged or train, models, a pretraining.
 WEIGHTS = "weights"  # the method itself
 TRAINING_LOG = "training log"
+JOINT = "joint stream"  # among the vectors: all have it, unless every task of a command is spared it
 TRAINING_CLIPS = "training clips"  # it trains on them, or on what was made of them
 FINETUNED = "finetuned"
 EXTRACTED = ("vectors", "training vectors", "changed vectors", "tokens", "training tokens", "changed tokens")
@@ -138,7 +139,7 @@ class Task(abc.ABC, Generic[C]):
         return ()
 
     def spared(self, config: C) -> frozenset[str]:
-        """Returns those of its card's needs that it does without under some options: here none."""
+        """Returns those of its card's needs, or ``JOINT``, that it does without under some options: here none."""
         return frozenset()
 
     def changes(self, config: RunConfig) -> tuple[Change, ...]:

@@ -21,7 +21,7 @@ from avbench.metrics.evidence_intervals import intervals
 from avbench.settings import setting
 from avbench.store.features import Features
 from avbench.tasks import retrieval
-from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.base import JOINT, Embeddings, Outputs, Task, TaskCard, TaskResult
 from avbench.tasks.labels import parts, read_labels
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class ClassRetrieval(Task[ClassRetrievalConfig]):
     version = 1
     resampled = retrieval.Retrieval.resampled
     config_type = ClassRetrievalConfig
+
+    def spared(self, config: ClassRetrievalConfig) -> frozenset[str]:
+        """Returns that it compares sounds and pictures alone."""
+        return frozenset({JOINT})
 
     def check_clips(self, train: Clips | None, evaluated: Clips, config: ClassRetrievalConfig) -> None:
         """Refuses clips without labels; see the base class."""

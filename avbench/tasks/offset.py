@@ -20,7 +20,7 @@ from avbench.errors import InputError
 from avbench.metrics.evidence import Evidence, of_means
 from avbench.metrics.evidence_intervals import intervals
 from avbench.settings import Settings, setting
-from avbench.tasks.base import Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.base import JOINT, Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from avbench.config import InputConfig, RunConfig
@@ -182,6 +182,10 @@ class Offset(Task[OffsetConfig]):
     name = "offset"
     version = 1
     config_type = OffsetConfig
+
+    def spared(self, config: OffsetConfig) -> frozenset[str]:
+        """Returns that it compares sounds and pictures alone."""
+        return frozenset({JOINT})
 
     def changes(self, config: RunConfig) -> tuple[Moved, ...]:
         """Returns the offsets; see the base class."""

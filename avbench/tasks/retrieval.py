@@ -23,7 +23,7 @@ from avbench.metrics.sides import Aggregation
 from avbench.metrics.units import unit
 from avbench.settings import Settings, setting
 from avbench.store.features import Features
-from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.base import JOINT, Embeddings, Outputs, Task, TaskCard, TaskResult
 
 CARD = TaskCard(
     summary="find a clip's picture by its sound and the reverse: R@1, R@5, R@10, median and mean rank",
@@ -55,6 +55,10 @@ class Retrieval(Task[RetrievalConfig]):
     version = 3  # 3: ties count in R@k by the chance of a random order, Wilson's intervals of R@k
     resampled = "queries are resampled, the candidates stay the same"
     config_type = RetrievalConfig
+
+    def spared(self, config: RetrievalConfig) -> frozenset[str]:
+        """Returns that it compares sounds and pictures alone."""
+        return frozenset({JOINT})
 
     def evaluate(self, features: Features, config: RetrievalConfig) -> TaskResult:
         """Evaluates both directions over all clips; see :class:`~avbench.tasks.base.Task`."""

@@ -76,6 +76,8 @@ def test_what_is_edited_is_computed_again_and_embed_is_what_retrieval_uses(tmp_p
     assert run()["a2v/R@1"] == 1
     assert run() == {}  # nothing changed, nothing computed
     trained, extracted = stages("pretrain"), stages("vectors")
+    # Retrieval reads no joint stream, but which vectors another's method gives is its own affair: all are kept.
+    assert len(list((results / "stages" / "vectors").glob("*/joint.npy"))) == extracted
     install(tmp_path, PLUG_IN.replace("return sound, sound", "return super().embed(audio, visual)"))
     assert run()["a2v/R@1"] < 1
     assert stages("vectors") > extracted
