@@ -24,8 +24,9 @@ from avbench.data.feed.loader import Feed
 from avbench.errors import RunError
 from avbench.methods.base import Method
 from avbench.processes import has_companions
-from avbench.training.compiled import compile_blocks
+from avbench.training.compiled import compile_blocks, frozen_blocks
 from avbench.training.loop import TrainResult, pretrain
+from avbench.training.precision import autocast
 
 pytestmark = [
     pytest.mark.gpu,
@@ -117,6 +118,19 @@ def test_compiled_blocks_lose_as_others_do(tmp_path: Path) -> None:
         pytest.skip("torch cannot compile here; the log says why")
     plain, compiled = (train(tmp_path / str(on), precision="bf16", compiled=on) for on in (False, True))
     assert compiled.row["loss"] == pytest.approx(plain.row["loss"], rel=2e-2)
+
+
+def test_frozen_blocks_extract_what_others_do() -> None:
+    model = method().to("cuda").eval()
+    (batch,) = moved([AudioVisualDataset(CLIPS, INPUT, mode="eval").batch(range(4))], "cuda")
+    with torch.inference_mode(), autocast("bf16", "cuda"):
+        plain = model.vectors(batch.audio, batch.visual)
+        with frozen_blocks(model, "bf16", "cuda") as compiled:
+            if not compiled:
+                pytest.skip("torch cannot compile here; the log says why")
+            found = model.vectors(batch.audio, batch.visual)
+    for name, values in plain.items():
+        torch.testing.assert_close(found[name], values, rtol=2e-2, atol=2e-2)
 
 
 def test_the_pass_that_fits_is_named(tmp_path: Path) -> None:
