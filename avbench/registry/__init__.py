@@ -30,6 +30,7 @@ OWN = "avbench"  # where the package's own entries come from
 ENCODER = "encoder"  # section of settings, in place of ``method``: the arguments of anybody's encoder
 _PACKAGES: dict[Kind, str] = {"method": "methods", "task": "tasks", "figure": "report.figures"}
 _HAS_CARD = re.compile(r"^CARD = \w*Card\(", re.MULTILINE)
+_CARD = re.compile(r"^CARD = \w*Card\((?:\n.*?^\)|[^\n]*\))", re.MULTILINE | re.DOTALL)
 _IN_CARD: dict[Kind, tuple[str, ...]] = {
     "method": ("summary", "modalities", "abilities"),
     "task": ("summary", "needs"),
@@ -131,7 +132,13 @@ def _load(entry: Component) -> tuple[ModuleType, dict[str, str]]:
 
 
 def _read_card(path: Path) -> dict[str, Any] | None:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    text = path.read_text(encoding="utf-8")
+    found = _CARD.search(text)
+    try:
+        body = ast.parse(found[0] if found else text).body  # files whole are a quarter of the time of ``list methods``
+    except SyntaxError:  # the match ended within a text of the card
+        body = ast.parse(text).body
+    for node in body:
         if (
             isinstance(node, ast.Assign)
             and any(isinstance(target, ast.Name) and target.id == "CARD" for target in node.targets)

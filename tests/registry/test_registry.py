@@ -79,6 +79,23 @@ def test_a_card_that_names_tasks_is_told_what_to_say_instead(tmp_path: Path) -> 
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        'CARD = Card(summary="a (b)", modalities=("audio",), abilities=())',
+        'CARD = Card(\n    summary="a (b)",\n    modalities=("audio",),\n    abilities=(),\n)  # its end',
+        'CARD = Card(summary="a (b)",\n            modalities=("audio",),\n            abilities=())',
+        'CARD=Card(summary="a (b)", modalities=("audio",), abilities=())',
+        'CARD = Card(\n    summary="""a \\\n(b\\\n)""",\n    modalities=("audio",),\n    abilities=(),\n)',
+    ],
+)
+def test_a_card_is_read_however_it_is_written(tmp_path: Path, card: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f'"""Mine."""\n\nx = (\n    1\n)\n\n{card}\n\n\ndef f(\n    a\n):\n    return (\n        a\n)\n')
+    found = registry.Component("mine", "other.mine", path, "other").card
+    assert found == {"summary": "a (b)", "modalities": ("audio",), "abilities": ()}
+
+
 def test_a_plug_in_package_is_listed_and_loads(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "__init__.py").touch()
