@@ -20,7 +20,7 @@ from avbench.metrics.evidence import Evidence, joined
 from avbench.metrics.evidence_intervals import intervals
 from avbench.settings import Settings, setting
 from avbench.tasks import knn, retrieval
-from avbench.tasks.base import JOINT, Embeddings, Outputs, Task, TaskCard, TaskResult
+from avbench.tasks.base import Embeddings, Outputs, Task, TaskCard, TaskResult
 
 if TYPE_CHECKING:
     from avbench.config import RunConfig
@@ -84,8 +84,8 @@ class CorruptionTask(Task[CorruptionConfig]):
     config_type = CorruptionConfig
 
     def spared(self, config: CorruptionConfig) -> frozenset[str]:
-        """Returns that retrieval needs no training clips, and no joint stream."""
-        return frozenset() if config.measure == "knn" else _TRAINED | {JOINT}
+        """Returns that retrieval needs no training clips."""
+        return frozenset() if config.measure == "knn" else _TRAINED
 
     def changes(self, config: RunConfig) -> tuple[Corruption, ...]:
         """Returns the corruptions; see the base class."""

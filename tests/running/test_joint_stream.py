@@ -91,13 +91,6 @@ def test_the_plan_says_what_the_command_would_do(tmp_path: Path) -> None:
         assert all(name in text for name in made)
 
 
-@pytest.mark.parametrize(("measure", "found"), [("retrieval", SINGLE), ("knn", WHOLE)])
-def test_damaged_clips_have_the_streams_that_are_measured(tmp_path: Path, measure: str, found: set[str]) -> None:
-    sets = ("task.corruptions=[sound_noise]", "task.severities=[1]", f"task.measure={measure}")
-    run(tmp_path, request("corruption", *sets))
-    assert all(each == found for each in streams(tmp_path))
-
-
 def test_a_method_of_one_modality_has_nothing_to_leave_out(tmp_path: Path) -> None:
     run(tmp_path, request("class_retrieval", method="audiomae"))
     run(tmp_path, request("knn", method="audiomae"))
